@@ -1,0 +1,207 @@
+"""The accounting of requests that every strategy shares: begin, fail, end, and the table of active ones.
+
+It knows nothing of loops or sockets' ways; those are in :mod:`plugport.serving` and the servers.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Annotated, Any
+
+from plugport.context import RequestContext, outcome_of, traffic
+from plugport.hooks import NO_HOOKS, ServerHooks
+from plugport.members import Help
+
+__all__ = ["RequestAccounting", "RequestHandedOver"]
+
+logger = logging.getLogger("plugport.request")
+
+
+class RequestHandedOver(BaseException):
+    """Unwinds the parent's side of a handler whose request goes on in a forked child.
+
+    Neither ends nor closes the request: the child does. Not an Exception, so that a handler's
+    own ``except Exception`` lets it pass.
+    """
+
+
+class RequestAccounting:
+    """Begins and ends requests: limits, verification, the table of active requests, the request hooks.
+
+    A strategy's ``process_request`` is called for a request that has begun, and sees to it that
+    :meth:`run_request` runs, wherever it likes; a strategy that drives handlers in its own way
+    calls :meth:`fail_request` and :meth:`end_request` itself.
+    """
+
+    max_active_requests: Annotated[
+        int, Help("requests served at once; when they are, the server stops accepting (0: no limit)", ge=0)
+    ] = 0
+
+    #: The hooks of the service that runs this server; NO_HOOKS when it is on its own.
+    hooks: ServerHooks = NO_HOOKS
+    #: The handler's name, for logs and hooks.
+    handler_name: str = ""
+    #: Requests that have begun and not ended, by the id() of the request object.
+    active_requests: dict[int, RequestContext]
+    #: Memory that requests share, where the strategy lets them; hold ``lock`` to change it.
+    state: SimpleNamespace
+    #: Guards ``state``. Re-entrant.
+    lock: Any
+
+    #: Set while the serving loop waits for a request to end; end_request() then wakes it.
+    _waiting: bool = False
+
+    if TYPE_CHECKING:  # what this needs of the server class: template methods of socketserver
+
+        def verify_request(self, request: Any, client_address: Any) -> bool: ...
+        def finish_request(self, request: Any, client_address: Any) -> None: ...
+        def shutdown_request(self, request: Any) -> None: ...
+        def handle_error(self, request: Any, client_address: Any) -> None: ...
+        def wake(self) -> None: ...
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        # Here and not in __init__: a subclass written for socketserver may never call ours.
+        self = super().__new__(cls)
+        self.active_requests = {}
+        self.state = SimpleNamespace()
+        self.lock = threading.RLock()
+        return self
+
+    def has_room(self) -> bool:
+        """Whether one more request may begin. Strategies add limits of their own."""
+        limit = self.max_active_requests
+        return not limit or len(self.active_requests) < limit
+
+    def begin_request(self, request: Any, client_address: Any) -> RequestContext | None:
+        """Open the account of *request*; None, and request_rejected, if it is turned away.
+
+        Asks ``verify_request`` of the server, then that of the hooks. Fires request_started.
+        """
+        refusal = self._refusal(request, client_address)
+        if refusal:
+            self.reject_request(client_address, refusal)
+            return None
+        context = RequestContext(self, request, client_address)
+        self.active_requests[id(request)] = context
+        started = self.hooks.request_started
+        if started is not None:
+            started(context=context)
+        return context
+
+    def _refusal(self, request: Any, client_address: Any) -> str:
+        """The reason to turn the request away, or ""."""
+        if not self.has_room():
+            return "the limit of active requests is reached"
+        try:
+            if not self.verify_request(request, client_address):
+                return "the server's verify_request said no"
+        except Exception:
+            self._handle_error(request, client_address)
+            return "the server's verify_request raised"
+        verify = self.hooks.verify_request
+        if verify is not None and not verify(server=self, request=request, client_address=client_address):
+            return "a verify_request hook said no"
+        return ""
+
+    def reject_request(self, client_address: Any, reason: str) -> None:
+        """Say that what came from *client_address* is turned away: log it, fire request_rejected."""
+        hooks = self.hooks
+        if hooks is not NO_HOOKS:
+            logger.info("rejected %s: %s", client_address, reason)
+        if hooks.request_rejected is not None:
+            hooks.request_rejected(server=self, client_address=client_address, reason=reason)
+
+    def fail_request(self, request: Any, error: BaseException) -> None:
+        """Note that *error* came out of the request's handler, and fire request_failed. Once a request."""
+        context = self.active_requests.get(id(request))
+        if context is None or context.error is not None:
+            return
+        context.error = error
+        if context.outcome is None:
+            context.outcome = outcome_of(error)
+        if self.hooks.request_failed is not None:
+            self.hooks.request_failed(context=context, error=error)
+
+    def end_request(self, request: Any) -> None:
+        """Close the account of *request* while it is still open, and fire request_finished. Idempotent."""
+        context = self.active_requests.pop(id(request), None)
+        if context is None:
+            return
+        context.duration = context.elapsed
+        if context.outcome is None:
+            context.outcome = "completed"
+        finished = self.hooks.request_finished
+        if finished is not None:
+            if context.bytes_received is None:
+                context.bytes_received, context.bytes_sent = traffic(request)
+            finished(context=context)
+        if self._waiting:
+            self.wake()
+
+    def run_request(self, request: Any, client_address: Any) -> None:
+        """Run the handler on a request that has begun, to its end: the body of most strategies.
+
+        What the handler raises harms this request alone; SystemExit, KeyboardInterrupt and their
+        like go on to the caller, after the request is closed.
+        """
+        try:
+            self.finish_request(request, client_address)
+        except RequestHandedOver:
+            return
+        except Exception as error:
+            self.fail_request(request, error)
+            self._handle_error(request, client_address)
+            self._close(request)
+        except BaseException as error:
+            self.fail_request(request, error)
+            self._close(request)
+            raise
+        else:
+            self._close(request)
+
+    def _close(self, request: Any) -> None:
+        try:
+            self.end_request(request)
+        finally:
+            self.shutdown_request(request)
+
+    def _handle_error(self, request: Any, client_address: Any) -> None:
+        try:
+            self.handle_error(request, client_address)
+        except Exception:
+            logger.exception("handle_error of %s raised", type(self).__name__)
+
+    def report_error(self, request: Any, client_address: Any) -> None:
+        """Report the exception that is being handled: the default of handle_error().
+
+        In a service it goes to the log with the request's id: a handler's failure as an error
+        with its traceback, a connection that broke or timed out as a line of information.
+        On its own a server prints to sys.stderr, as socketserver does.
+        """
+        error = sys.exception()
+        if error is None:
+            return
+        self.fail_request(request, error)
+        if self.hooks is NO_HOOKS:
+            _print_error(client_address)
+            return
+        context = self.active_requests.get(id(request))
+        if context is None:
+            logger.error("a request from %s failed before it began: %s", client_address, error)
+        elif context.outcome == "failed":
+            logger.error("request %s from %s failed", context.id, client_address, exc_info=error)
+        else:
+            logger.info("request %s from %s %s: %r", context.id, client_address, context.outcome, error)
+
+
+def _print_error(client_address: Any) -> None:
+    import traceback
+
+    rule = "-" * 40
+    print(rule, file=sys.stderr)
+    print("Exception occurred during processing of request from", client_address, file=sys.stderr)
+    traceback.print_exc()
+    print(rule, file=sys.stderr)

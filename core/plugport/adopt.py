@@ -1,0 +1,53 @@
+"""Server classes written for the standard library's socketserver, taken in as they are."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+from plugport.hooks import NO_HOOKS
+from plugport.members import Help
+from plugport.serving import Serving
+
+__all__ = ["adopt", "is_foreign_server"]
+
+
+def is_foreign_server(target: type) -> bool:
+    """Whether *target* derives from the standard library's BaseServer and not from plugport's."""
+    module = sys.modules.get("socketserver")  # not imported: then no class can derive from it
+    base = getattr(module, "BaseServer", None)
+    return base is not None and issubclass(target, base) and not issubclass(target, Serving)
+
+
+def adopt(target: type) -> type:
+    """Return a subclass of *target* that is run, stopped and accounted as plugport's servers are.
+
+    *target* keeps its template methods (server_bind, get_request, verify_request, …); what runs
+    and stops a server (serve_forever, handle_request, shutdown) becomes plugport's.
+    """
+    return type(target.__name__, (_Adopted, target), {"__doc__": target.__doc__})
+
+
+class _Adopted(Serving):
+    """Stands before a class of the standard library's in the method resolution order."""
+
+    # The member variables of the classes it is put before, so that they are options here too.
+    request_queue_size: Annotated[int, Help("backlog of the listening socket", ge=0)]
+    allow_reuse_address: Annotated[bool, Help("bind although old connections linger (SO_REUSEADDR)")]
+    allow_reuse_port: Annotated[bool, Help("share the port with other processes (SO_REUSEPORT)")]
+    max_packet_size: Annotated[int, Help("longest datagram in bytes", gt=0)]
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        theirs: Any = super().handle_error
+        default = sys.modules["socketserver"].BaseServer.handle_error
+        if self.hooks is not NO_HOOKS and theirs.__func__ is default:
+            self.report_error(request, client_address)
+        else:
+            error = sys.exception()
+            if error is not None:
+                self.fail_request(request, error)
+            theirs(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        self.end_request(request)
+        super().shutdown_request(request)

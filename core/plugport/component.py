@@ -1,0 +1,54 @@
+"""What a plugin registers: a named server, concurrency strategy or handler."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["KINDS", "Component", "Kind"]
+
+Kind = Literal["server", "concurrency", "handler"]
+KINDS: tuple[Kind, ...] = ("server", "concurrency", "handler")
+
+# The grammar of a URL scheme (RFC 3986, 3.1): a server's name is one.
+_NAME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A named server, strategy or handler, as a plugin's register hook returns it.
+
+    ``name``
+        what users select it by; the grammar of a URL scheme (RFC 3986): a lower-case letter,
+        then letters, digits, ``+``, ``-`` and ``.``. For a server it is the scheme.
+    ``target``
+        the class or function, or an import string ``package.module:attribute`` that is
+        imported only when the component is selected.
+    ``summary``
+        one line for listings.
+    ``requires``
+        distributions that the target needs beyond its own (``"uvloop"``, ``"uvloop>=0.19"``);
+        while one is missing the component is listed as unavailable, with the pip command.
+    ``unavailable``
+        the reason why this platform can't have it (``"needs os.fork"``), or "" where it can.
+
+    Raises ValueError for a name outside the grammar or an import string without ``:``.
+    """
+
+    name: str
+    target: object
+    summary: str = ""
+    requires: tuple[str, ...] = ()
+    unavailable: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not _NAME.match(self.name):
+            raise ValueError(
+                f"component name {self.name!r} is not a lower-case letter followed by "
+                "letters, digits, '+', '-' or '.'"
+            )
+        if isinstance(self.target, str) and not all(self.target.partition(":")):
+            raise ValueError(
+                f"target {self.target!r} of component {self.name!r} is not 'package.module:attribute'"
+            )

@@ -1,0 +1,116 @@
+"""One request's record: RequestContext, what hooks are given and logs are written from."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+import sys
+import time
+from typing import Any, Literal
+
+__all__ = ["Outcome", "RequestContext", "outcome_of", "traffic"]
+
+Outcome = Literal["completed", "failed", "timed-out", "aborted"]
+
+_next_id = itertools.count(1).__next__
+
+
+class RequestContext:
+    """What is known of one request, from its start to its end.
+
+    ``id``                  number of the request, counted from 1 in this process
+    ``server``              the server that took it
+    ``handler``             name of the handler
+    ``request``             the connection (a socket), or the pair (datagram, socket)
+    ``client_address``      as accept() or recvfrom() gave it
+    ``started_at``          seconds since the epoch
+    ``duration``            seconds; None until the request has finished
+    ``bytes_received``, ``bytes_sent``
+                            bytes of payload, or None where the platform does not tell
+    ``outcome``             None until it is known, then "completed", "failed", "timed-out" or "aborted"
+    ``error``               the exception that ended it, or None
+    """
+
+    __slots__ = (
+        "_started",
+        "bytes_received",
+        "bytes_sent",
+        "client_address",
+        "duration",
+        "error",
+        "id",
+        "outcome",
+        "request",
+        "server",
+        "started_at",
+    )
+
+    def __init__(self, server: Any, request: Any, client_address: Any) -> None:
+        self.id = _next_id()
+        self.server = server
+        self.request = request
+        self.client_address = client_address
+        self.started_at = time.time()
+        self._started = time.monotonic()
+        self.duration: float | None = None
+        self.bytes_received: int | None = None
+        self.bytes_sent: int | None = None
+        self.outcome: Outcome | None = None
+        self.error: BaseException | None = None
+
+    @property
+    def handler(self) -> str:
+        """The name of the handler that the request went to."""
+        name: str = self.server.handler_name
+        return name
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the request started, by the monotonic clock."""
+        return time.monotonic() - self._started
+
+    def __repr__(self) -> str:
+        return f"<RequestContext {self.id} {self.handler} {self.client_address!r} {self.outcome or 'active'}>"
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """Name the outcome of a request that *error* ended.
+
+    A TimeoutError timed it out; a connection that the peer broke, or whatever is not an
+    Exception (SystemExit, KeyboardInterrupt), aborted it; anything else is the handler's failure.
+    """
+    if isinstance(error, TimeoutError):
+        return "timed-out"
+    if isinstance(error, ConnectionError) or not isinstance(error, Exception):
+        return "aborted"
+    return "failed"
+
+
+# struct tcp_info (linux/tcp.h): the byte counters stand behind 8 single bytes and 24 u32.
+_TCP_INFO_SIZE = 232
+
+
+def traffic(request: Any) -> tuple[int | None, int | None]:
+    """Return (bytes received, bytes sent) of *request*, None for what can't be known.
+
+    For a TCP connection on Linux the kernel has counted already (TCP_INFO), so that nothing
+    need count on the way; of a datagram the size of what came is known.
+    """
+    if isinstance(request, tuple):
+        return len(request[0]), None
+    if sys.platform != "linux":
+        return None, None
+    try:
+        info = request.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
+    except (AttributeError, OSError):
+        return None, None
+    if len(info) < 216:  # older than Linux 4.19: bytes_sent is not there
+        return None, None
+    received = _u64(info, 128)  # tcpi_bytes_received
+    # What the application wrote: first sendings (all less repeats) and what waits in the buffer.
+    sent = _u64(info, 200) - _u64(info, 208) + int.from_bytes(info[144:148], sys.byteorder)
+    return received, sent
+
+
+def _u64(info: bytes, offset: int) -> int:
+    return int.from_bytes(info[offset : offset + 8], sys.byteorder)

@@ -1,0 +1,95 @@
+"""The tree of plugport's exceptions; nothing else lives here.
+
+    PlugportError
+    ├── RegistryError
+    │   ├── UnknownNameError        no component, plugin or hook of that name
+    │   ├── AmbiguousNameError      one bare name, several components
+    │   ├── PluginError             a plugin failed to import or to validate
+    │   └── UnavailableError        the platform or a missing requirement forbids it
+    ├── TargetError                 an import string or file that gives no such object
+    ├── AddressError                a URL that makes no sense for its server
+    ├── ListenError                 the address can't be had: in use, not permitted, not there
+    ├── OptionError                 an option unknown, ambiguous or of the wrong type
+    ├── IncompatibleError           a combination that is refused
+    ├── DatagramTooLongError        a datagram that does not fit max_packet_size (also an OSError)
+    └── ChildError                  what a handler in a forked child raised, as its parent knows it
+
+Every message is one line that says what was asked, why it can't be, and what to do.
+The command line prints it and exits with status 2.
+"""
+
+from __future__ import annotations
+
+import errno
+
+__all__ = [
+    "AddressError",
+    "AmbiguousNameError",
+    "ChildError",
+    "DatagramTooLongError",
+    "IncompatibleError",
+    "ListenError",
+    "OptionError",
+    "PluginError",
+    "PlugportError",
+    "RegistryError",
+    "TargetError",
+    "UnavailableError",
+    "UnknownNameError",
+]
+
+
+class PlugportError(Exception):
+    """The root: whatever plugport raises on purpose is one of these."""
+
+
+class RegistryError(PlugportError):
+    """A component or plugin can't be had by the name that was given."""
+
+
+class UnknownNameError(RegistryError):
+    """Nothing is registered under the name."""
+
+
+class AmbiguousNameError(RegistryError):
+    """The bare name belongs to components of several distributions."""
+
+
+class PluginError(RegistryError):
+    """A plugin failed to import or to validate."""
+
+
+class UnavailableError(RegistryError):
+    """The component is known, but this platform or environment lacks what it needs."""
+
+
+class TargetError(PlugportError):
+    """An import string or a file does not lead to a usable object."""
+
+
+class AddressError(PlugportError):
+    """A URL that its server can't listen on."""
+
+
+class ListenError(PlugportError):
+    """The operating system refuses the address: in use, not permitted, or not there."""
+
+
+class OptionError(PlugportError):
+    """An option that is unknown, ambiguous, or has a value of the wrong type."""
+
+
+class IncompatibleError(PlugportError):
+    """A combination of server, strategy and handler that can't work."""
+
+
+class DatagramTooLongError(PlugportError, OSError):
+    """A datagram was longer than the server's max_packet_size (errno EMSGSIZE)."""
+
+    def __init__(self, message: str, client_address: object = None) -> None:
+        super().__init__(errno.EMSGSIZE, message)
+        self.client_address = client_address
+
+
+class ChildError(PlugportError):
+    """What a forked child's handler raised, as its parent is told: the type's name and the message."""

@@ -1,0 +1,238 @@
+"""The specifications of plugport's hooks, each with an example.
+
+A plugin is a module (or any object) named by an entry point of the group ``plugport``; the hooks
+that it implements are its functions marked with :data:`plugport.hookimpl`. It may take fewer
+arguments than a specification names. A hookimpl that raises is logged and harms neither the
+request nor the other hookimpls; where this differs the hook says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from plugport.component import Component
+from plugport.context import RequestContext
+from plugport.server import BaseServer
+
+if TYPE_CHECKING:
+    import click
+
+__all__ = ["hookimpl"]
+
+hookspec = pluggy.HookspecMarker("plugport")
+#: Marks a function as the implementation of the hook whose name it has.
+hookimpl = pluggy.HookimplMarker("plugport")
+
+
+# The registry fills ---------------------------------------------------------------------------
+
+
+@hookspec
+def plugport_register_servers() -> Iterable[Component]:
+    """Return the servers that this plugin brings.
+
+    The name of a server is the scheme of its URLs; its target is a subclass of BaseServer, or of
+    the standard library's. A plugin whose registration raises is quarantined as a whole::
+
+        @plugport.hookimpl
+        def plugport_register_servers():
+            yield plugport.Component("tipc", "plugport_tipc.server:TIPCServer", "TIPC streams")
+    """
+    return ()
+
+
+@hookspec
+def plugport_register_concurrency() -> Iterable[Component]:
+    """Return the concurrency strategies that this plugin brings: mix-ins put before a server class.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_register_concurrency():
+            yield plugport.Component("eager", "plugport_eager:EagerMixIn", "Threads started early")
+    """
+    return ()
+
+
+@hookspec
+def plugport_register_handlers() -> Iterable[Component]:
+    """Return the handlers that this plugin brings.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_register_handlers():
+            yield plugport.Component("upper", "plugport_upper:UpperHandler", "Lines in capitals")
+    """
+    return ()
+
+
+@hookspec
+def plugport_register_commands(group: click.Group) -> None:
+    """Add commands to the ``plugport`` command line.
+
+    A command of a name that is taken is refused, and the plugin's failure reported::
+
+        @plugport.hookimpl
+        def plugport_register_commands(group):
+            @group.command("hello")
+            def hello():
+                "Say hello."
+                click.echo("hello")
+    """
+
+
+# The life of a server -------------------------------------------------------------------------
+
+
+@hookspec
+def plugport_server_bound(server: BaseServer) -> None:
+    """Called when *server* has its address, before it serves.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_server_bound(server):
+            announce(server.listening_url())
+    """
+
+
+@hookspec
+def plugport_server_started(server: BaseServer) -> None:
+    """Called when *server* begins to serve, in the thread that serves.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_server_started(server):
+            server.state.started = time.monotonic()
+    """
+
+
+@hookspec
+def plugport_server_draining(server: BaseServer) -> None:
+    """Called when *server* was told to finish: it takes what waits, and then no more.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_server_draining(server):
+            deregister(server.listening_url())
+    """
+
+
+@hookspec
+def plugport_server_stopped(server: BaseServer) -> None:
+    """Called when *server* has been closed.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_server_stopped(server):
+            log.info("%s is gone", server.scheme)
+    """
+
+
+@hookspec
+def plugport_child_started(server: BaseServer) -> None:
+    """Called in a forked child, before its handler goes on.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_child_started(server):
+            random.seed()
+    """
+
+
+@hookspec
+def plugport_child_exited(server: BaseServer, pid: int, status: int | None) -> None:
+    """Called in the parent when the child *pid* was reaped.
+
+    *status* is its exit code, or minus the signal that ended it; None if somebody else reaped it::
+
+        @plugport.hookimpl
+        def plugport_child_exited(server, pid, status):
+            if status:
+                log.warning("child %d ended with %d", pid, status)
+    """
+
+
+@hookspec
+def plugport_service_actions(server: BaseServer) -> None:
+    """Called in the turns of the serving loop, at most once a second.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_service_actions(server):
+            gauge.set(len(server.active_requests))
+    """
+
+
+# Requests -------------------------------------------------------------------------------------
+
+
+@hookspec
+def plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | None:
+    """Decide whether a request may begin: any False turns it away, and so does a hookimpl that raises.
+
+    *request* is the connection, or the pair (datagram, socket). Runs in the accepting thread: it
+    must not wait::
+
+        @plugport.hookimpl
+        def plugport_verify_request(server, request, client_address):
+            return client_address[0] not in banned
+    """
+
+
+@hookspec
+def plugport_request_started(context: RequestContext) -> None:
+    """Called when a request begins.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_request_started(context):
+            log.debug("request %d from %s", context.id, context.client_address)
+    """
+
+
+@hookspec
+def plugport_request_finished(context: RequestContext) -> None:
+    """Called when a request ends, whatever its outcome: once for each that began.
+
+    ``context.outcome`` is "completed", "failed", "timed-out" or "aborted". May be called in any
+    thread; under strategies that fork, in the parent::
+
+        @plugport.hookimpl
+        def plugport_request_finished(context):
+            histogram.observe(context.duration)
+    """
+
+
+@hookspec
+def plugport_request_failed(context: RequestContext, error: BaseException) -> None:
+    """Called when an exception came out of a request's handler, before request_finished.
+
+    Under strategies that fork, *error* is a ChildError with the name and message of the child's::
+
+        @plugport.hookimpl
+        def plugport_request_failed(context, error):
+            sentry.capture(error)
+    """
+
+
+@hookspec
+def plugport_request_rejected(server: BaseServer, client_address: Any, reason: str) -> None:
+    """Called when a request was turned away, instead of request_started.
+
+    ::
+
+        @plugport.hookimpl
+        def plugport_request_rejected(server, client_address, reason):
+            rejected.inc()
+    """

@@ -1,0 +1,254 @@
+"""ServerLoop: one poll over the listening sockets of one or more servers, and what these watch besides.
+
+The strategies that keep BaseServer.serve_forever() run in it. It decides when a server may accept,
+backs off when the process is out of descriptors, and takes a server through its drain.
+"""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+__all__ = ["ABORT_GRACE", "ServerLoop"]
+
+#: Seconds that aborted requests have to end, once after they are cut and once after they are forced.
+ABORT_GRACE = 1.0
+#: Seconds between two firings of the service_actions hook.
+SERVICE_HOOK_INTERVAL = 1.0
+#: Seconds between two looks at a limit when nothing can wake the loop.
+_BLIND_WAIT = 0.05
+
+_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+class ServerLoop:
+    """Polls for servers until each has been shut down or has drained.
+
+    With *waker* the loop can be woken from other threads and from signal handlers; without, it
+    costs no descriptors of its own.
+    """
+
+    def __init__(self, *, waker: bool = True) -> None:
+        self._selector = _Selector()
+        self._listeners: list[Listener] = []
+        self._waker: socket.socket | None = None
+        if waker:
+            self._wakes, self._waker = socket.socketpair()
+            self._wakes.setblocking(False)
+            self._waker.setblocking(False)
+            self._selector.register(self._wakes, selectors.EVENT_READ, self._woken)
+
+    @property
+    def can_wake(self) -> bool:
+        """Whether wake() reaches this loop."""
+        return self._waker is not None
+
+    def wake(self) -> None:
+        """End the current wait. Safe from any thread and from a signal handler."""
+        if self._waker is not None:
+            try:
+                self._waker.send(b"\0")
+            except OSError:
+                pass  # full: it will wake; closed: it has ended
+
+    def _woken(self) -> None:
+        try:
+            self._wakes.recv(4096)
+        except OSError:
+            pass
+
+    def add(self, server: Any, session: AbstractContextManager[None] | None = None) -> Listener:
+        """Poll for *server* from now on; *session* is entered now and left when the server leaves.
+
+        Without a session the server is not serving, only looked at once: shutdown() is for others.
+        """
+        listener = Listener(self, server, session)
+        self._listeners.append(listener)
+        return listener
+
+    def discard(self, listener: Listener) -> None:
+        """Stop polling for a server."""
+        self._listeners.remove(listener)
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """Call *callback* when *fd* is readable."""
+        self._selector.register(fd, selectors.EVENT_READ, callback)
+
+    def unwatch(self, fd: int) -> None:
+        """No longer look at *fd*, which may be closed by now."""
+        try:
+            self._selector.unregister(fd)
+        except (KeyError, ValueError):
+            pass
+
+    def run(self, poll_interval: float) -> None:
+        """Turn until no server is left."""
+        while self._listeners:
+            self.turn(poll_interval)
+
+    def turn(self, timeout: float | None) -> None:
+        """Wait for at most *timeout* seconds (None: for ever), do what is ready, then periodic work."""
+        self.poll(timeout)
+        for listener in tuple(self._listeners):
+            listener.settle()
+
+    def poll(self, timeout: float | None) -> None:
+        """Wait for at most *timeout* seconds (None: for ever) and do what is ready to be done."""
+        for listener in tuple(self._listeners):
+            timeout = listener.prepare(timeout)
+        for key, _ in self._selector.select(timeout):
+            key.data()
+
+    def close(self) -> None:
+        """Release the descriptors. Also for a forked child, which must not touch its parent's loop."""
+        for listener in tuple(self._listeners):
+            listener.leave()
+        self._selector.close()
+        if self._waker is not None:
+            self._waker.close()
+            self._wakes.close()
+
+
+class Listener:
+    """One server's place in a loop: serving, or on its way out.
+
+    The way out of a drain: take what already waits in the backlog (*last call*); stop listening
+    and let the active requests end (*finishing*); at the deadline cut them, force them, give up.
+    """
+
+    def __init__(self, loop: ServerLoop, server: Any, session: AbstractContextManager[None] | None) -> None:
+        self.loop = loop
+        self.server = server
+        self.handled = 0
+        self._session = session
+        self._polled_fd: int | None = None
+        self._prepare: Callable[[float | None], float | None] = self._prepare_serving
+        self._next_hook = 0.0
+        self._last_call = 0
+        self._offered = False
+        self._aborts = 0
+        if session is not None:
+            session.__enter__()
+        server._enter_loop(loop)
+
+    def prepare(self, timeout: float | None) -> float | None:
+        """Decide what to poll for in the next turn, and for how long at most."""
+        if self._stopping():
+            return 0.0  # settle() lets it go
+        timeout = self._prepare(timeout)
+        longest = self.server.longest_wait
+        if longest is not None:
+            timeout = _sooner(timeout, longest)
+        return timeout
+
+    def ready(self) -> None:
+        """The listening socket is readable."""
+        if self._stopping():
+            return  # bpo-35017: shutdown() during the wait comes first
+        self.handled += 1
+        self.server._handle_request_noblock()
+
+    def settle(self) -> None:
+        """End the turn: periodic work, and shutdown()."""
+        server = self.server
+        if self._stopping() or (self._polled_fd is not None and server.fileno() < 0):
+            self.leave()
+            return
+        server.service_actions()
+        hook = server.hooks.service_actions
+        if hook is not None:
+            now = time.monotonic()
+            if now >= self._next_hook:
+                self._next_hook = now + SERVICE_HOOK_INTERVAL
+                hook(server=server)
+
+    def leave(self) -> None:
+        """Take the server out of the loop."""
+        self._poll(False)
+        self.server._leave_loop(self.loop)
+        self.loop.discard(self)
+        if self._session is not None:
+            self._session.__exit__(None, None, None)
+
+    def _stopping(self) -> bool:
+        return self._session is not None and self.server._BaseServer__shutdown_request
+
+    def _poll(self, wanted: bool) -> None:
+        if wanted and self._polled_fd is None:
+            fd = self.server.fileno()
+            self.loop._selector.register(fd, selectors.EVENT_READ, self.ready)
+            self._polled_fd = fd
+        elif not wanted and self._polled_fd is not None:
+            self.loop.unwatch(self._polled_fd)
+            self._polled_fd = None
+
+    def _prepare_serving(self, timeout: float | None) -> float | None:
+        server = self.server
+        if server._drain_deadline is not None:
+            self._prepare = self._prepare_last_call
+            self.handled = 0
+            self._last_call = max(getattr(server, "request_queue_size", 0), 1)
+            if server.hooks.server_draining is not None:
+                server.hooks.server_draining(server=server)
+            return self._prepare(timeout)
+        return self._prepare_accepting(timeout)
+
+    def _prepare_accepting(self, timeout: float | None) -> float | None:
+        """Poll the listening socket if there is room for a request and accepting works."""
+        server = self.server
+        wanted = server.has_room()
+        if not wanted:
+            server._waiting = True  # whoever ends a request wakes us; look again, one may just have
+            wanted = server.has_room()
+            if not (wanted or self.loop.can_wake):
+                timeout = _sooner(timeout, _BLIND_WAIT)
+        elif server._waiting:
+            server._waiting = False
+        if server._accept_delay:
+            pause = server._accept_resumes - time.monotonic()
+            if pause > 0:
+                wanted = False
+                timeout = _sooner(timeout, pause)
+        if wanted is not (self._polled_fd is not None):
+            self._poll(wanted)
+        return timeout
+
+    def _prepare_last_call(self, timeout: float | None) -> float | None:
+        emptied = self._offered and not self.handled
+        self._last_call -= self.handled
+        self.handled = 0
+        left = self.server._drain_deadline - time.monotonic()
+        if emptied or left <= 0 or self._last_call <= 0:
+            self._poll(False)
+            self.server.stop_listening()
+            self.server._waiting = True
+            self._prepare = self._prepare_finishing
+            return self._prepare(timeout)
+        timeout = self._prepare_accepting(_sooner(timeout, left))
+        self._offered = self._polled_fd is not None
+        return 0.0 if self._offered else timeout
+
+    def _prepare_finishing(self, timeout: float | None) -> float | None:
+        server = self.server
+        if not server.active_requests:
+            server._BaseServer__shutdown_request = True
+            return 0.0
+        left = server._drain_deadline - time.monotonic()
+        if left > 0:
+            return _sooner(timeout, left)
+        self._aborts += 1
+        if self._aborts > 2:
+            server._BaseServer__shutdown_request = True
+            return 0.0
+        server.abort_requests(force=self._aborts == 2)
+        server._drain_deadline = time.monotonic() + ABORT_GRACE
+        return _sooner(timeout, ABORT_GRACE)
+
+
+def _sooner(timeout: float | None, other: float) -> float:
+    other = max(other, 0.0)
+    return other if timeout is None or other < timeout else timeout

@@ -1,0 +1,174 @@
+"""A service: servers that run together in this process, from their binding to their orderly end."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any
+
+from plugport.errors import AddressError, ListenError
+from plugport.hooks import ServerHooks
+from plugport.loop import ABORT_GRACE
+from plugport.options import configure
+from plugport.serving import Serving, serve_together
+from plugport.url import Url
+
+__all__ = ["Service", "build_server"]
+
+logger = logging.getLogger("plugport.service")
+
+#: Seconds by which the alarm leaves precedence to the serving loop, which keeps the same deadline.
+_ALARM_LAG = 0.1
+
+
+def build_server(
+    server_class: type, url: Url, handler: Callable[..., Any], *, handler_name: str, hooks: ServerHooks
+) -> Any:
+    """Make a server of *server_class* that is bound to *url* and listens, and fire server_bound.
+
+    Raises AddressError for a URL that makes no sense, ListenError if the system refuses it.
+    """
+    resolve: Callable[[Url], tuple[Any, dict[str, Any]]] = server_class.resolve_url  # type: ignore[attr-defined]
+    address, members = resolve(url)
+    try:
+        server = configure(server_class, members)(address, handler)
+    except OSError as error:
+        raise ListenError(f"can't listen on {url}: {_reason(error)}") from error
+    except (OverflowError, ValueError) as error:
+        raise AddressError(f"can't listen on {url}: {error}") from error
+    server.scheme = url.scheme
+    server.handler_name = handler_name
+    server.hooks = hooks
+    if hooks.server_bound is not None:
+        hooks.server_bound(server=server)
+    return server
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use; stop what listens there, or choose another"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return "permission denied; ports below 1024 and other users' folders take privileges"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "no interface of this machine has that address"
+    if error.errno == errno.ENOENT:
+        return "the folder of the socket file does not exist"
+    return error.strerror or str(error)
+
+
+class _Abandoned(BaseException):
+    """Breaks off a handler that holds the serving thread after the last deadline."""
+
+
+class Service:
+    """Runs servers until SIGINT or SIGTERM, then drains them.
+
+    *servers*: what build_server() made. *grace*: seconds that active requests have to finish
+    once the service was told to stop; what is left is cut. A second signal cuts at once.
+    """
+
+    def __init__(self, servers: Sequence[Any], grace: float = 30.0) -> None:
+        self.servers = servers
+        self.grace = grace
+        #: Whether requests were left that neither ended nor could be ended. Threads of theirs may
+        #: still run, and would keep the interpreter from exiting.
+        self.abandoned = False
+        self._stopping = False
+        self._aborts = 0
+        self._pid = os.getpid()
+        for server in servers[1:]:
+            server.state, server.lock = servers[0].state, servers[0].lock
+
+    def run(self) -> int:
+        """Serve until stopped. Return the exit status: 0, or 1 if requests had to be abandoned."""
+        self._pid = os.getpid()
+        try:
+            with self._signals():
+                for server in self.servers:
+                    print(f"listening on {server.listening_url()}", file=sys.stderr, flush=True)
+                self._serve()
+        except _Abandoned:
+            self.abandoned = True
+        finally:
+            self.close()
+        return 1 if self.abandoned else 0
+
+    def stop(self) -> None:
+        """Drain all servers; the second time, at once. Safe from any thread and from a signal handler."""
+        grace = 0.0 if self._stopping else self.grace
+        self._stopping = True
+        for server in self.servers:
+            server.drain(grace)
+        if threading.current_thread() is threading.main_thread():
+            _set_alarm(grace + _ALARM_LAG)
+
+    def close(self) -> None:
+        """Close all servers, and fire server_stopped for each."""
+        for server in self.servers:
+            left = len(server.active_requests)
+            if left:
+                self.abandoned = True
+                server.block_on_close = False
+                logger.error("%s: %d requests would not end and are abandoned", server.listening_url(), left)
+            server.server_close()
+            if server.hooks.server_stopped is not None:
+                server.hooks.server_stopped(server=server)
+
+    def _serve(self) -> None:
+        if all(type(server).serve_forever is Serving.serve_forever for server in self.servers):
+            serve_together(self.servers)
+        elif len(self.servers) == 1:
+            self.servers[0].serve_forever()
+        else:
+            threads = [threading.Thread(target=server.serve_forever) for server in self.servers]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Install the signal handlers, in the main thread; elsewhere signals are not ours."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handlers = {signal.SIGINT: self._on_stop, signal.SIGTERM: self._on_stop}
+        if hasattr(signal, "SIGALRM"):
+            handlers[signal.SIGALRM] = self._on_alarm
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield
+        finally:
+            _set_alarm(0)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() == self._pid:
+            self.stop()
+        elif number == signal.SIGTERM:
+            # In a forked child: end as if this handler had not been inherited. A SIGINT from the
+            # terminal reaches children, too, and is left to the parent, which drains them.
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        """Do what the serving loop would do at its deadline, if a handler keeps it from that."""
+        self._aborts += 1
+        if self._aborts > 2:
+            raise _Abandoned
+        for server in self.servers:
+            server.abort_requests(force=self._aborts == 2)
+        _set_alarm(ABORT_GRACE)
+
+
+def _set_alarm(seconds: float) -> None:
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)

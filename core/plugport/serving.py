@@ -1,0 +1,295 @@
+"""How a server is run and stopped: serve_forever, handle_request, shutdown, drain.
+
+The loop itself is in :mod:`plugport.loop`, the account of each request in :mod:`plugport.accounting`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from plugport.accounting import RequestAccounting, RequestHandedOver
+from plugport.errors import DatagramTooLongError
+from plugport.loop import ServerLoop
+from plugport.url import Url, format_url, resolve_url
+
+__all__ = ["Serving", "serve_together"]
+
+logger = logging.getLogger("plugport.server")
+
+#: What accept() says when the process or the system is out of something that comes back.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: Seconds to wait after the first such failure, doubled with each next one up to the second number
+#: (asyncio.constants.ACCEPT_RETRY_DELAY).
+_ACCEPT_DELAY, _ACCEPT_DELAY_MAX = 0.05, 1.0
+
+
+class Serving(RequestAccounting):
+    """The part of BaseServer that runs, whatever the class below it listens on.
+
+    What it needs from that class are socketserver's template methods: fileno, get_request,
+    verify_request, process_request, finish_request, shutdown_request, close_request,
+    service_actions and handle_timeout.
+    """
+
+    #: The name of the server component, which is the scheme of its URL.
+    scheme: str = "tcp"
+
+    # The names under which socketserver.BaseServer keeps its state, and by which packages in the
+    # field reach for it.
+    _BaseServer__shutdown_request: bool
+    _BaseServer__is_shut_down: threading.Event
+
+    _loops: list[ServerLoop]
+    _watched: dict[int, Callable[[], None]]
+    _wake: Callable[[], None] | None = None
+    _serving_thread: int | None = None
+    _drain_deadline: float | None = None
+    _accept_delay: float = 0.0
+    _accept_resumes: float = 0.0
+    #: The longest in seconds that the serving loop may wait before its next turn, for the sake of
+    #: service_actions(); None for as long as it likes.
+    longest_wait: float | None = None
+
+    if TYPE_CHECKING:  # what this needs of the server class besides
+        timeout: float | None
+        socket: Any
+
+        def fileno(self) -> int: ...
+        def get_request(self) -> tuple[Any, Any]: ...
+        def process_request(self, request: Any, client_address: Any) -> None: ...
+        def service_actions(self) -> None: ...
+        def handle_timeout(self) -> None: ...
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls, *args, **kwargs)
+        self._BaseServer__shutdown_request = False
+        self._BaseServer__is_shut_down = threading.Event()
+        self._loops = []
+        self._watched = {}
+        return self
+
+    # Where it listens ---------------------------------------------------------------------------
+
+    @classmethod
+    def resolve_url(cls, url: Url) -> tuple[Any, dict[str, Any]]:
+        """Turn *url* into the server address, and the member variables that go with it.
+
+        The default reads host and port or a path, by the class's address_family. Raises
+        AddressError for what makes no sense. A server of another kind overrides this.
+        """
+        return resolve_url(url, getattr(cls, "address_family", socket.AF_INET), cls.is_stream())
+
+    def listening_url(self) -> str:
+        """Where the server listens, with the real port: ``tcp://127.0.0.1:9000``."""
+        return format_url(self.scheme, getattr(self, "server_address", None))
+
+    @classmethod
+    def is_stream(cls) -> bool:
+        """Whether requests are connections (True) or datagrams (False); by ``socket_type``."""
+        kind: int = getattr(cls, "socket_type", socket.SOCK_STREAM)
+        return kind != socket.SOCK_DGRAM
+
+    # Running ------------------------------------------------------------------------------------
+
+    def serve_forever(self, poll_interval: float = 0.5) -> None:
+        """Handle requests until shutdown(), or until drain() has drained.
+
+        service_actions() is called each turn, at least every *poll_interval* seconds.
+        (socketserver.BaseServer.serve_forever, without the half second that shutdown took.)
+        """
+        serve_together([self], poll_interval)
+
+    @contextmanager
+    def serving(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Mark the server as serving in this thread, for what overrides serve_forever().
+
+        *wake* ends the loop's wait; shutdown(), drain() and a request's end call it. At the exit
+        whoever waits in shutdown() goes on.
+        """
+        self._BaseServer__is_shut_down.clear()
+        self._serving_thread = threading.get_ident()
+        self._wake = wake
+        try:
+            if self.hooks.server_started is not None:
+                self.hooks.server_started(server=self)
+            yield
+        finally:
+            self._wake = None
+            self._serving_thread = None
+            self._BaseServer__shutdown_request = False
+            self._BaseServer__is_shut_down.set()
+
+    def handle_request(self) -> None:
+        """Handle one request, waiting for it no longer than ``timeout`` seconds, nor the socket's own.
+
+        When none has come, calls handle_timeout(). (socketserver.BaseServer.handle_request)
+        """
+        timeout = self.socket.gettimeout() if hasattr(self, "socket") else None
+        if timeout is None:
+            timeout = self.timeout
+        elif self.timeout is not None:
+            timeout = min(timeout, self.timeout)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        loop = ServerLoop(waker=False)
+        try:
+            listener = loop.add(self)
+            while True:
+                wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+                loop.poll(wait)
+                if listener.handled:
+                    return
+                if deadline is not None and time.monotonic() >= deadline:
+                    self.handle_timeout()
+                    return
+        finally:
+            loop.close()
+
+    def _handle_request_noblock(self) -> None:
+        """Take one request that is known to wait, and process it."""
+        try:
+            request, client_address = self.get_request()
+        except DatagramTooLongError as error:
+            self._handle_error(None, error.client_address)
+            self.reject_request(error.client_address, str(error.strerror))
+            return
+        except OSError as error:
+            self._accept_failed(error)
+            return
+        if self._accept_delay:
+            self._accept_delay = 0.0
+        if self.begin_request(request, client_address) is None:
+            self.shutdown_request(request)
+            return
+        try:
+            self.process_request(request, client_address)
+        except RequestHandedOver:
+            return
+        except Exception as error:
+            self.fail_request(request, error)
+            self._handle_error(request, client_address)
+            self._close(request)
+        except BaseException as error:
+            self.fail_request(request, error)
+            self._close(request)
+            raise
+
+    def _accept_failed(self, error: OSError) -> None:
+        """Stop accepting for a while if it failed for want of descriptors or memory."""
+        if error.errno not in _EXHAUSTED:
+            return  # the client went away before it was accepted
+        if not self._accept_delay:
+            logger.warning("%s can't accept, will try again: %s", self.listening_url(), error)
+        self._accept_delay = min(self._accept_delay * 2 or _ACCEPT_DELAY, _ACCEPT_DELAY_MAX)
+        self._accept_resumes = time.monotonic() + self._accept_delay
+
+    # Stopping -----------------------------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Stop serve_forever() after the request it is at, and wait until it has stopped.
+
+        From the serving thread itself (in a handler of a synchronous server, or a signal
+        handler) and on a server that is not serving it returns at once; the latter makes the
+        next serve_forever() return at once. (socketserver.BaseServer.shutdown)
+        """
+        self._BaseServer__shutdown_request = True
+        self.wake()
+        if self._serving_thread not in (None, threading.get_ident()):
+            self._BaseServer__is_shut_down.wait()
+
+    def drain(self, timeout: float) -> None:
+        """Have serve_forever() take what waits in the backlog, finish what is active, and return.
+
+        After *timeout* seconds it cuts the connections and ends the children that are left.
+        Returns at once; safe from any thread and from a signal handler. A second call moves the
+        deadline.
+        """
+        self._drain_deadline = time.monotonic() + timeout
+        self.wake()
+
+    def is_draining(self) -> bool:
+        """Whether drain() was called."""
+        return self._drain_deadline is not None
+
+    def wake(self) -> None:
+        """End the serving loop's wait, if there is one."""
+        wake = self._wake
+        if wake is not None:
+            wake()
+
+    def stop_listening(self) -> None:
+        """Take no more requests, and leave those at hand alone.
+
+        A datagram server keeps its socket: replies leave through it.
+        """
+        if self.is_stream() and hasattr(self, "socket"):
+            self.socket.close()
+
+    def abort_requests(self, *, force: bool = False) -> None:
+        """Cut the connections of all active requests; strategies end their children too.
+
+        *force*: the polite way was tried before.
+        """
+        for context in tuple(self.active_requests.values()):
+            context.outcome = context.outcome or "aborted"
+            if not isinstance(context.request, tuple):
+                try:
+                    context.request.shutdown(socket.SHUT_RDWR)
+                except (AttributeError, OSError):
+                    pass  # not a socket, or gone already
+
+    def finish_in_child(self, request: Any, client_address: Any) -> None:
+        """Let the handler go on where it holds nobody up; see BaseRequestHandler.finish_in_child().
+
+        Does nothing here: serial strategies, which need it, override it.
+        """
+
+    # What the loop and the strategies above it use ------------------------------------------------
+
+    def watch(self, fd: int, callback: Callable[[], None]) -> None:
+        """Have the serving loop call *callback* whenever *fd* is readable."""
+        self._watched[fd] = callback
+        for loop in self._loops:
+            loop.watch(fd, callback)
+
+    def unwatch(self, fd: int) -> None:
+        """Undo watch(); before *fd* is closed."""
+        self._watched.pop(fd, None)
+        for loop in self._loops:
+            loop.unwatch(fd)
+
+    def after_fork_in_child(self) -> None:
+        """Let go, in a forked child, of the serving loop and of what it watches: they are the parent's."""
+        self._watched.clear()
+        for loop in tuple(self._loops):
+            loop.close()
+
+    def _enter_loop(self, loop: ServerLoop) -> None:
+        self._loops.append(loop)
+        for fd, callback in self._watched.items():
+            loop.watch(fd, callback)
+
+    def _leave_loop(self, loop: ServerLoop) -> None:
+        self._loops.remove(loop)
+        for fd in self._watched:
+            loop.unwatch(fd)
+
+
+def serve_together(servers: Sequence[Any], poll_interval: float = 0.5) -> None:
+    """Serve several servers in one loop, in this thread, until each has stopped.
+
+    A serial strategy stays serial across them, and a forking one forks from a single thread.
+    """
+    loop = ServerLoop()
+    try:
+        for server in servers:
+            loop.add(server, server.serving(loop.wake))
+        loop.run(poll_interval)
+    finally:
+        loop.close()

@@ -1,0 +1,1 @@
+"""The built-in concurrency strategies: mix-ins put before a server class."""

@@ -1,0 +1,296 @@
+"""ChildrenMixIn: requests in forked children, which the sync and forking strategies have in common.
+
+Each child holds one end of a pipe. It writes its report there at the end of the request; the end
+of the pipe tells the parent, through the serving loop, that the child exits. So only children that
+plugport forked are ever waited for, and nobody waits for a signal.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+from plugport import Help, RequestContext
+from plugport.accounting import RequestHandedOver
+from plugport.errors import ChildError
+from plugport.hooks import NO_HOOKS
+
+if TYPE_CHECKING:
+    from plugport import BaseServer as _Server
+else:
+    _Server = object
+
+__all__ = ["ChildrenMixIn", "fork_counter"]
+
+logger = logging.getLogger("plugport.children")
+
+#: Seconds between two looks at a child that has closed its pipe and has not exited yet.
+_EXIT_POLL = 0.01
+#: Characters of an error's message that a report carries.
+_MAX_MESSAGE = 1000
+
+
+class ForkCounter:
+    """Counts the forks of this process, and those that lie between it and the first one."""
+
+    def __init__(self) -> None:
+        self.forks = 0
+        self.generation = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_parent=self._in_parent, after_in_child=self._in_child)
+
+    def _in_parent(self) -> None:
+        self.forks += 1
+
+    def _in_child(self) -> None:
+        self.forks += 1
+        self.generation += 1
+
+
+fork_counter = ForkCounter()
+
+
+class Child:
+    """One forked child: its pid, its request, and what it has reported so far."""
+
+    __slots__ = ("context", "fd", "pid", "report")
+
+    def __init__(self, pid: int, fd: int, context: RequestContext | None) -> None:
+        self.pid = pid
+        self.fd = fd
+        self.context = context
+        self.report = b""
+
+
+class ChildrenMixIn(_Server):
+    """Forks children for requests, takes their reports, reaps them, and keeps their number within bounds."""
+
+    max_children: Annotated[
+        int, Help("children at once; when they are, the server stops accepting", gt=0)
+    ] = 40
+    block_on_close: Annotated[bool, Help("server_close() waits for the children")] = True
+
+    #: The pids of the children that run; None before the first.
+    active_children: set[int] | None = None
+
+    _children: dict[int, Child]
+    #: Those that have closed their pipe and were not to be reaped yet.
+    _exiting: tuple[Child, ...] = ()
+    #: In a child: the end of the pipe that its report goes to.
+    _report_fd: int | None = None
+    _warned_of_threads = False
+
+    # In the parent ------------------------------------------------------------------------------
+
+    def has_room(self) -> bool:
+        """Whether one more request may begin: there must be room for its child, too."""
+        return len(self.active_children or ()) < self.max_children and super().has_room()
+
+    def fork_request(self, request: Any) -> bool:
+        """Fork a child for *request*. Return True in the child, False in the parent.
+
+        The parent keeps the account of the request open until the child has reported or exited,
+        and closes its copy of the connection. Raises OSError if the system can't fork.
+        """
+        self._warn_of_threads()
+        _flush_output()
+        reader, writer = os.pipe()
+        try:
+            pid = os.fork()
+        except BaseException:
+            os.close(reader)
+            os.close(writer)
+            raise
+        if pid == 0:
+            self._enter_child(reader, writer)
+            return True
+        os.close(writer)
+        if self.active_children is None:
+            self.active_children = set()
+            self._children = {}
+        self.active_children.add(pid)
+        child = self._children[pid] = Child(pid, reader, self.active_requests.get(id(request)))
+        self.watch(reader, lambda: self._hear(child))
+        self.close_request(request)
+        return False
+
+    def hand_over(self, request: Any) -> None:
+        """Fork in the middle of a handler: return in the child, unwind the handler in the parent."""
+        if self._report_fd is None and not self.fork_request(request):
+            raise RequestHandedOver
+
+    def _warn_of_threads(self) -> None:
+        others = threading.active_count() - 1
+        if others and not self._warned_of_threads:
+            self._warned_of_threads = True
+            logger.warning(
+                "forking while %d other thread%s of this process run%s: a lock that one of them holds "
+                "stays locked in the child",
+                others,
+                "" if others == 1 else "s",
+                "s" if others == 1 else "",
+            )
+
+    def _hear(self, child: Child) -> None:
+        """Read what a child reports; at the end of its pipe, reap it."""
+        if child.fd < 0:
+            return
+        data = os.read(child.fd, 65536)
+        if data:
+            child.report += data
+            if child.report.endswith(b"\n"):
+                self._end_childs_request(child)
+            return
+        self.unwatch(child.fd)
+        os.close(child.fd)
+        child.fd = -1
+        self._reap(child)
+
+    def _end_childs_request(self, child: Child) -> None:
+        context, child.context = child.context, None
+        if context is None:
+            return
+        request = context.request
+        if child.report:
+            outcome, error, context.bytes_received, context.bytes_sent = json.loads(child.report)
+            if error is not None:
+                context.outcome = context.outcome or outcome
+                self.fail_request(request, ChildError(error))
+            context.outcome = context.outcome or outcome
+        else:
+            context.outcome = "aborted"
+        self.end_request(request)
+
+    def _reap(self, child: Child, *, block: bool = False) -> None:
+        try:
+            pid, status = os.waitpid(child.pid, 0 if block else os.WNOHANG)
+            code = os.waitstatus_to_exitcode(status) if pid else None
+        except ChildProcessError:
+            pid, code = child.pid, None  # somebody else has its status
+        if pid == 0:
+            if child.fd < 0 and child not in self._exiting:
+                self._exiting += (child,)
+                self.longest_wait = _EXIT_POLL
+            return
+        if child.fd >= 0:
+            self._hear_out(child)
+        if child in self._exiting:
+            self._exiting = tuple(other for other in self._exiting if other is not child)
+            self.longest_wait = _EXIT_POLL if self._exiting else None
+        del self._children[child.pid]
+        if self.active_children is not None:
+            self.active_children.discard(child.pid)
+        self._end_childs_request(child)
+        if self.hooks.child_exited is not None:
+            self.hooks.child_exited(server=self, pid=child.pid, status=code)
+
+    def _hear_out(self, child: Child) -> None:
+        # It has exited, so its report is in the pipe whole; a process that it forked may hold
+        # the other end open still, so don't wait for the pipe's end.
+        self.unwatch(child.fd)
+        os.set_blocking(child.fd, False)
+        try:
+            child.report += os.read(child.fd, 65536)
+        except BlockingIOError:
+            pass
+        os.close(child.fd)
+        child.fd = -1
+
+    def collect_children(self, *, blocking: bool = False) -> None:
+        """Reap the children that have exited; with *blocking*, wait until all have."""
+        if self.active_children:
+            for child in tuple(self._children.values()):
+                self._reap(child, block=blocking)
+
+    def service_actions(self) -> None:
+        """Reap the children that have closed their pipe, each turn of the serving loop."""
+        for child in self._exiting:
+            self._reap(child)
+        super().service_actions()
+
+    def handle_request(self) -> None:
+        """Handle one request, and reap the children that have exited, before and after."""
+        self.collect_children()
+        super().handle_request()
+        self.collect_children()
+
+    def handle_timeout(self) -> None:
+        """Reap children when no request has come for ``timeout`` seconds."""
+        self.collect_children()
+        super().handle_timeout()
+
+    def abort_requests(self, *, force: bool = False) -> None:
+        """Cut the connections, and end the children: by SIGTERM, then with *force* by SIGKILL."""
+        for pid in tuple(self.active_children or ()):
+            try:
+                os.kill(pid, signal.SIGKILL if force else signal.SIGTERM)
+            except ProcessLookupError:
+                pass
+        super().abort_requests(force=force)
+
+    def server_close(self) -> None:
+        """Take no more requests, wait for the children, close."""
+        self.stop_listening()
+        self.collect_children(blocking=self.block_on_close)
+        super().server_close()
+
+    # In the child -------------------------------------------------------------------------------
+
+    def _enter_child(self, reader: int, writer: int) -> None:
+        os.close(reader)
+        self._report_fd = writer
+        self.after_fork_in_child()
+        for child in vars(self).pop("_children", {}).values():
+            if child.fd >= 0:
+                os.close(child.fd)
+        self.active_children = None
+        self.stop_listening()
+        hooks = self.hooks
+        if hooks is not NO_HOOKS:
+            self.hooks = hooks.in_child(self._report)
+            if hooks.child_started is not None:
+                hooks.child_started(server=self)
+
+    def exit_child(self, request: Any, client_address: Any, error: BaseException | None = None) -> NoReturn:
+        """End the request in the child, as *error* has it, and exit: with status 0 if there is none."""
+        status = 1
+        try:
+            if self._report_fd is None and self.hooks is not NO_HOOKS:
+                self.hooks = self.hooks.in_child(self._report)  # a handler's own fork: nobody listens
+            if error is not None:
+                self.fail_request(request, error)
+                if isinstance(error, Exception):
+                    self.handle_error(request, client_address)
+                elif isinstance(error, SystemExit) and not error.code:
+                    status = 0
+            else:
+                status = 0
+            self.end_request(request)
+        finally:
+            try:
+                self.shutdown_request(request)
+            finally:
+                _flush_output()
+                os._exit(status)
+
+    def _report(self, context: RequestContext) -> None:
+        if self._report_fd is None:
+            return
+        error = context.error
+        message = None if error is None else f"{type(error).__name__}: {error}"[:_MAX_MESSAGE]
+        report = [context.outcome, message, context.bytes_received, context.bytes_sent]
+        os.write(self._report_fd, json.dumps(report).encode() + b"\n")
+
+
+def _flush_output() -> None:
+    # What waits in the buffers would be written by both, or by neither, after a fork or _exit().
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):
+            pass

@@ -1,0 +1,30 @@
+"""ForkingMixIn: a child process for each request."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from plugport_builtins.concurrency.children import ChildrenMixIn
+
+__all__ = ["ForkingMixIn"]
+
+
+class ForkingMixIn(ChildrenMixIn):
+    """Runs each request in a forked child. (socketserver.ForkingMixIn)
+
+    What a handler changes in memory is gone with its child.
+    """
+
+    isolates_memory: ClassVar[bool] = True
+
+    timeout = 300
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Fork: the parent goes on to the next request, the child runs this one and exits."""
+        if not self.fork_request(request):
+            return
+        try:
+            self.finish_request(request, client_address)
+        except BaseException as error:
+            self.exit_child(request, client_address, error)
+        self.exit_child(request, client_address)

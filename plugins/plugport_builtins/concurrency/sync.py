@@ -1,0 +1,48 @@
+"""SyncMixIn: one request after the other, with a way out for those that take long."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from plugport.accounting import RequestHandedOver
+from plugport_builtins.concurrency.children import ChildrenMixIn, fork_counter
+
+__all__ = ["SyncMixIn"]
+
+
+class SyncMixIn(ChildrenMixIn):
+    """Runs each request in the serving thread, before the next one is taken.
+
+    A handler whose request takes long may finish it in a forked child: by
+    ``self.finish_in_child()``, with reaping and limits; or by an os.fork() of its own, whose
+    child exits when handle() returns there, and whose parent leaves the connection to the child.
+    """
+
+    serial: ClassVar[bool] = True
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Run the request now."""
+        self.run_request(request, client_address)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Run the handler, and see whether it forked."""
+        forks, generation = fork_counter.forks, fork_counter.generation
+        try:
+            super().finish_request(request, client_address)
+        except RequestHandedOver:
+            raise
+        except BaseException as error:
+            if fork_counter.generation != generation:
+                self.exit_child(request, client_address, error)
+            raise
+        if fork_counter.generation != generation:
+            self.exit_child(request, client_address)
+        if fork_counter.forks != forks:
+            # The handler forked, and its child may still be talking to the client.
+            self.end_request(request)
+            self.close_request(request)
+            raise RequestHandedOver
+
+    def finish_in_child(self, request: Any, client_address: Any) -> None:
+        """Return in a forked child; in the parent, take the request from the handler."""
+        self.hand_over(request)

@@ -1,0 +1,1 @@
+"""The built-in servers: the class diagram of the standard library's socketserver."""

@@ -1,0 +1,130 @@
+"""TCPServer: connections over IPv4 and IPv6, and the base of the other socket servers."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, ClassVar
+
+from plugport import BaseServer, Help
+
+__all__ = ["TCPServer"]
+
+
+class TCPServer(BaseServer):
+    """A server of stream connections. (socketserver.TCPServer)
+
+    The constructor makes the socket and, with *bind_and_activate*, binds it and listens; if that
+    fails the socket is closed and the error, an OSError mostly, goes to the caller.
+    """
+
+    address_family: ClassVar[int] = socket.AF_INET
+    socket_type: ClassVar[int] = socket.SOCK_STREAM
+
+    request_queue_size: Annotated[int, Help("backlog of the listening socket", ge=0)] = socket.SOMAXCONN
+    # On Windows the option means something else: it lets others steal a port in use.
+    allow_reuse_address: Annotated[
+        bool, Help("bind although connections of an earlier server linger (SO_REUSEADDR)")
+    ] = os.name == "posix"
+    allow_reuse_port: Annotated[bool, Help("share the port with other processes (SO_REUSEPORT)")] = False
+    reuse_port: Annotated[bool, Help("the same as allow_reuse_port")] = False
+    ipv6_only: Annotated[bool | None, Help("refuse IPv4 on an IPv6 socket (null: as the system does)")] = None
+    handshake_timeout: Annotated[
+        float, Help("seconds that a client has for its handshake when the socket is wrapped in TLS", gt=0)
+    ] = 10.0
+
+    socket: Any
+
+    def __init__(
+        self,
+        server_address: Any,
+        RequestHandlerClass: Callable[[Any, Any, Any], Any],
+        bind_and_activate: bool = True,
+    ) -> None:
+        super().__init__(server_address, RequestHandlerClass)
+        self.socket = socket.socket(self.address_family, self.socket_type)
+        if bind_and_activate:
+            try:
+                self.server_bind()
+                self.server_activate()
+            except BaseException:
+                self.server_close()
+                raise
+
+    def server_bind(self) -> None:
+        """Bind the socket; called by the constructor. ``server_address`` is then the real one."""
+        if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self.allow_reuse_port or self.reuse_port:
+            self._share_port()
+        if self.ipv6_only is not None and self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, self.ipv6_only)
+        self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
+
+    def _share_port(self) -> None:
+        # Only these families have ports to share; newer Linux refuses the option on others.
+        inet = self.address_family in (socket.AF_INET, socket.AF_INET6)
+        if inet and hasattr(socket, "SO_REUSEPORT"):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+    def server_activate(self) -> None:
+        """Listen; called by the constructor."""
+        self.socket.listen(self.request_queue_size)
+
+    def server_close(self) -> None:
+        """Close the listening socket."""
+        self.socket.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor of the listening socket, -1 once it is closed."""
+        fd: int = self.socket.fileno()
+        return fd
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection. On a socket that was wrapped in TLS the handshake is left for later."""
+        if _is_tls(self.socket):
+            # Else accept() would do it, here in the accepting thread, for as long as a client likes.
+            self.socket.do_handshake_on_connect = False
+        request, client_address = self.socket.accept()
+        return request, client_address
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Run the handler on the connection, after its TLS handshake if it is still to be done."""
+        if _is_tls(request):
+            self._shake_hands(request)
+        super().finish_request(request, client_address)
+
+    def _shake_hands(self, request: Any) -> None:
+        timeout = request.gettimeout()
+        request.settimeout(self.handshake_timeout)
+        try:
+            request.do_handshake()
+        except TimeoutError:
+            raise
+        except OSError as error:
+            raise ConnectionAbortedError(f"the TLS handshake failed: {error}") from None
+        request.settimeout(timeout)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End the account of a connection, send the end of the stream, and close."""
+        self.end_request(request)
+        try:
+            # close() alone would wait for whoever else holds the connection, a forked child say.
+            request.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # the client has gone
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Close the connection in this process."""
+        request.close()
+
+
+def _is_tls(sock: Any) -> bool:
+    if type(sock) is socket.socket:
+        return False
+    ssl = sys.modules.get("ssl")  # not imported: then no socket is wrapped by it
+    return ssl is not None and isinstance(sock, ssl.SSLSocket)

@@ -1,0 +1,49 @@
+"""UDPServer: datagrams over IPv4 and IPv6."""
+
+from __future__ import annotations
+
+import socket
+from typing import Annotated, Any
+
+from plugport import Help
+from plugport.errors import DatagramTooLongError
+from plugport_builtins.servers.tcp import TCPServer
+
+__all__ = ["UDPServer"]
+
+
+class UDPServer(TCPServer):
+    """A server of datagrams: a request is the pair (datagram, socket). (socketserver.UDPServer)"""
+
+    socket_type = socket.SOCK_DGRAM
+
+    allow_reuse_address: Annotated[bool, Help("share the address with other sockets (SO_REUSEADDR)")] = False
+    # The longest that UDP can carry (RFC 768), so that by default nothing is too long.
+    max_packet_size: Annotated[int, Help("longest datagram in bytes; longer ones are refused", gt=0)] = 65535
+
+    def server_activate(self) -> None:
+        """Do nothing: datagrams come without listening."""
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Receive a datagram. Raises DatagramTooLongError rather than cut one."""
+        data, client_address = self.socket.recvfrom(self.max_packet_size + 1)
+        if len(data) > self.max_packet_size:
+            raise DatagramTooLongError(
+                f"a datagram longer than max_packet_size = {self.max_packet_size} bytes", client_address
+            )
+        return (data, self.socket), client_address
+
+    def stop_listening(self) -> None:
+        """Do nothing: replies leave through the socket."""
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Run the handler on the datagram."""
+        self.RequestHandlerClass(request, client_address, self)
+
+    def shutdown_request(self, request: Any) -> None:
+        """End the account of a datagram."""
+        self.end_request(request)
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Do nothing: a datagram holds nothing open."""

@@ -6,14 +6,15 @@ backs off when the process is out of descriptors, and takes a server through its
 
 from __future__ import annotations
 
-import selectors
 import socket
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Protocol
 
-__all__ = ["ABORT_GRACE", "ServerLoop"]
+from plugport.poller import READ, Callback, blocking_poller, make_poller
+
+__all__ = ["ABORT_GRACE", "Listener", "Loop", "ServerLoop"]
 
 #: Seconds that aborted requests have to end, once after they are cut and once after they are forced.
 ABORT_GRACE = 1.0
@@ -22,42 +23,63 @@ SERVICE_HOOK_INTERVAL = 1.0
 #: Seconds between two looks at a limit when nothing can wake the loop.
 _BLIND_WAIT = 0.05
 
-_Selector: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+class Loop(Protocol):
+    """What a server and its Listener need of the loop that they are in."""
+
+    #: Whether wake() reaches the loop.
+    can_wake: bool
+
+    def wake(self) -> None:
+        """End the current wait. Safe from any thread and from a signal handler."""
+
+    def register(self, fd: int, events: int, callback: Callback) -> None:
+        """Call *callback* with what has happened when *fd* is ready for *events* (READ, WRITE)."""
+
+    def modify(self, fd: int, events: int) -> None:
+        """Watch *fd* for other *events*."""
+
+    def unregister(self, fd: int) -> None:
+        """No longer watch *fd*; to be called before it is closed."""
+
+    def discard(self, listener: Listener) -> None:
+        """Stop polling for a server."""
+
+    def abandon(self) -> None:
+        """Release the loop's descriptors in a forked child, without touching the parent's loop."""
 
 
 class ServerLoop:
     """Polls for servers until each has been shut down or has drained.
 
     With *waker* the loop can be woken from other threads and from signal handlers; without, it
-    costs no descriptors of its own.
+    takes no descriptors of its own.
     """
 
     def __init__(self, *, waker: bool = True) -> None:
-        self._selector = _Selector()
+        self.can_wake = waker
         self._listeners: list[Listener] = []
-        self._waker: socket.socket | None = None
+        self._sockets: tuple[socket.socket, ...] = ()
+        poller = make_poller() if waker else blocking_poller()
+        self.register, self.modify, self.unregister = poller.register, poller.modify, poller.unregister
+        self._poller = poller
         if waker:
-            self._wakes, self._waker = socket.socketpair()
-            self._wakes.setblocking(False)
-            self._waker.setblocking(False)
-            self._selector.register(self._wakes, selectors.EVENT_READ, self._woken)
-
-    @property
-    def can_wake(self) -> bool:
-        """Whether wake() reaches this loop."""
-        return self._waker is not None
+            wakes, self._waker = self._sockets = socket.socketpair()
+            for end in self._sockets:
+                end.setblocking(False)
+            self.register(wakes.fileno(), READ, self._woken)
 
     def wake(self) -> None:
         """End the current wait. Safe from any thread and from a signal handler."""
-        if self._waker is not None:
+        if self.can_wake:
             try:
                 self._waker.send(b"\0")
             except OSError:
                 pass  # full: it will wake; closed: it has ended
 
-    def _woken(self) -> None:
+    def _woken(self, events: int) -> None:
         try:
-            self._wakes.recv(4096)
+            self._sockets[0].recv(4096)
         except OSError:
             pass
 
@@ -74,43 +96,32 @@ class ServerLoop:
         """Stop polling for a server."""
         self._listeners.remove(listener)
 
-    def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        """Call *callback* when *fd* is readable."""
-        self._selector.register(fd, selectors.EVENT_READ, callback)
-
-    def unwatch(self, fd: int) -> None:
-        """No longer look at *fd*, which may be closed by now."""
-        try:
-            self._selector.unregister(fd)
-        except (KeyError, ValueError):
-            pass
-
     def run(self, poll_interval: float) -> None:
         """Turn until no server is left."""
-        while self._listeners:
-            self.turn(poll_interval)
-
-    def turn(self, timeout: float | None) -> None:
-        """Wait for at most *timeout* seconds (None: for ever), do what is ready, then periodic work."""
-        self.poll(timeout)
-        for listener in tuple(self._listeners):
-            listener.settle()
+        listeners = self._listeners
+        while listeners:
+            self.poll(poll_interval)
+            for listener in tuple(listeners):
+                listener.settle()
 
     def poll(self, timeout: float | None) -> None:
         """Wait for at most *timeout* seconds (None: for ever) and do what is ready to be done."""
-        for listener in tuple(self._listeners):
+        for listener in self._listeners:
             timeout = listener.prepare(timeout)
-        for key, _ in self._selector.select(timeout):
-            key.data()
+        for callback, events in self._poller.poll(timeout):
+            callback(events)
 
     def close(self) -> None:
-        """Release the descriptors. Also for a forked child, which must not touch its parent's loop."""
+        """Take all servers out, and release the descriptors."""
         for listener in tuple(self._listeners):
             listener.leave()
-        self._selector.close()
-        if self._waker is not None:
-            self._waker.close()
-            self._wakes.close()
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Release the descriptors, and touch nothing else."""
+        self._poller.close()
+        for end in self._sockets:
+            end.close()
 
 
 class Listener:
@@ -145,7 +156,7 @@ class Listener:
             timeout = _sooner(timeout, longest)
         return timeout
 
-    def ready(self) -> None:
+    def ready(self, events: int) -> None:
         """The listening socket is readable."""
         if self._stopping():
             return  # bpo-35017: shutdown() during the wait comes first
@@ -180,10 +191,10 @@ class Listener:
     def _poll(self, wanted: bool) -> None:
         if wanted and self._polled_fd is None:
             fd = self.server.fileno()
-            self.loop._selector.register(fd, selectors.EVENT_READ, self.ready)
+            self.loop.register(fd, READ, self.ready)
             self._polled_fd = fd
         elif not wanted and self._polled_fd is not None:
-            self.loop.unwatch(self._polled_fd)
+            self.loop.unregister(self._polled_fd)
             self._polled_fd = None
 
     def _prepare_serving(self, timeout: float | None) -> float | None:

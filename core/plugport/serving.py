@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from plugport.accounting import RequestAccounting, RequestHandedOver
 from plugport.errors import DatagramTooLongError
-from plugport.loop import ServerLoop
+from plugport.loop import Loop, ServerLoop
+from plugport.poller import READ, Callback
 from plugport.url import Url, format_url, resolve_url
 
 __all__ = ["Serving", "serve_together"]
@@ -46,8 +47,8 @@ class Serving(RequestAccounting):
     _BaseServer__shutdown_request: bool
     _BaseServer__is_shut_down: threading.Event
 
-    _loops: list[ServerLoop]
-    _watched: dict[int, Callable[[], None]]
+    _loops: list[Loop]
+    _watched: dict[int, Callback]
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
     _drain_deadline: float | None = None
@@ -123,6 +124,7 @@ class Serving(RequestAccounting):
         finally:
             self._wake = None
             self._serving_thread = None
+            self._drain_deadline = None
             self._BaseServer__shutdown_request = False
             self._BaseServer__is_shut_down.set()
 
@@ -252,33 +254,35 @@ class Serving(RequestAccounting):
 
     # What the loop and the strategies above it use ------------------------------------------------
 
-    def watch(self, fd: int, callback: Callable[[], None]) -> None:
-        """Have the serving loop call *callback* whenever *fd* is readable."""
+    def watch(self, fd: int, callback: Callback) -> None:
+        """Have the serving loop call *callback*, with the events, whenever *fd* is readable."""
         self._watched[fd] = callback
         for loop in self._loops:
-            loop.watch(fd, callback)
+            loop.register(fd, READ, callback)
 
     def unwatch(self, fd: int) -> None:
         """Undo watch(); before *fd* is closed."""
         self._watched.pop(fd, None)
         for loop in self._loops:
-            loop.unwatch(fd)
+            loop.unregister(fd)
 
     def after_fork_in_child(self) -> None:
         """Let go, in a forked child, of the serving loop and of what it watches: they are the parent's."""
         self._watched.clear()
-        for loop in tuple(self._loops):
-            loop.close()
+        self._wake = None
+        for loop in self._loops:
+            loop.abandon()
+        self._loops.clear()
 
-    def _enter_loop(self, loop: ServerLoop) -> None:
+    def _enter_loop(self, loop: Loop) -> None:
         self._loops.append(loop)
         for fd, callback in self._watched.items():
-            loop.watch(fd, callback)
+            loop.register(fd, READ, callback)
 
-    def _leave_loop(self, loop: ServerLoop) -> None:
+    def _leave_loop(self, loop: Loop) -> None:
         self._loops.remove(loop)
         for fd in self._watched:
-            loop.unwatch(fd)
+            loop.unregister(fd)
 
 
 def serve_together(servers: Sequence[Any], poll_interval: float = 0.5) -> None:

@@ -115,7 +115,7 @@ class ChildrenMixIn(_Server):
             self._children = {}
         self.active_children.add(pid)
         child = self._children[pid] = Child(pid, reader, self.active_requests.get(id(request)))
-        self.watch(reader, lambda: self._hear(child))
+        self.watch(reader, lambda events: self._hear(child))
         self.close_request(request)
         return False
 

@@ -1,0 +1,20 @@
+"""time: the time as a number (RFC 868)."""
+
+from __future__ import annotations
+
+import time
+
+from plugport_builtins.handlers.inet import InetHandler
+
+__all__ = ["EPOCH", "TimeHandler"]
+
+#: Seconds from 1900-01-01, where RFC 868 counts from, to 1970-01-01 (RFC 868 gives the number).
+EPOCH = 2_208_988_800
+
+
+class TimeHandler(InetHandler):
+    """Sends the seconds since 1900-01-01 00:00 UTC, 32 bits, big-endian (RFC 868)."""
+
+    def reply(self, data: bytes) -> bytes:
+        """Return the four bytes; they begin again at 0 in 2036."""
+        return ((int(time.time()) + EPOCH) % 2**32).to_bytes(4, "big")

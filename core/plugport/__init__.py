@@ -5,13 +5,18 @@ concurrency strategy (how they are scheduled) and a handler (what is done with e
 holds what authors of components and plugins need; docs/ has the tutorial.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from plugport.component import Component
-from plugport.context import RequestContext
 from plugport.errors import PlugportError
-from plugport.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from plugport.hookspecs import hookimpl
-from plugport.members import Help
-from plugport.server import BaseServer
+
+if TYPE_CHECKING:
+    from plugport.combination import compose
+    from plugport.context import RequestContext
+    from plugport.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+    from plugport.members import Help
+    from plugport.server import BaseServer
 
 __all__ = [
     "BaseRequestHandler",
@@ -22,5 +27,28 @@ __all__ = [
     "PlugportError",
     "RequestContext",
     "StreamRequestHandler",
+    "compose",
     "hookimpl",
 ]
+
+
+# Imported when they are asked for: a plugin that only registers does without, and so does a listing.
+_LATE = {
+    "BaseRequestHandler": "plugport.handlers",
+    "BaseServer": "plugport.server",
+    "DatagramRequestHandler": "plugport.handlers",
+    "Help": "plugport.members",
+    "RequestContext": "plugport.context",
+    "StreamRequestHandler": "plugport.handlers",
+    "compose": "plugport.combination",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LATE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(module), name)
+    return value

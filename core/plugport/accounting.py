@@ -98,8 +98,8 @@ class RequestAccounting:
         try:
             if not self.verify_request(request, client_address):
                 return "the server's verify_request said no"
-        except Exception:
-            self._handle_error(request, client_address)
+        except Exception as error:
+            self.take_error(request, client_address, error)
             return "the server's verify_request raised"
         verify = self.hooks.verify_request
         if verify is not None and not verify(server=self, request=request, client_address=client_address):
@@ -127,9 +127,10 @@ class RequestAccounting:
 
     def end_request(self, request: Any) -> None:
         """Close the account of *request* while it is still open, and fire request_finished. Idempotent."""
-        context = self.active_requests.pop(id(request), None)
-        if context is None:
+        context = self.active_requests.get(id(request))
+        if context is None or context.held:
             return
+        del self.active_requests[id(request)]
         context.duration = context.elapsed
         if context.outcome is None:
             context.outcome = "completed"
@@ -138,6 +139,10 @@ class RequestAccounting:
             if context.bytes_received is None:
                 context.bytes_received, context.bytes_sent = traffic(request)
             finished(context=context)
+        self.notify_room()
+
+    def notify_room(self) -> None:
+        """Have the serving loop look at has_room() again, if it waits for room."""
         if self._waiting:
             self.wake()
 
@@ -152,27 +157,33 @@ class RequestAccounting:
         except RequestHandedOver:
             return
         except Exception as error:
-            self.fail_request(request, error)
-            self._handle_error(request, client_address)
-            self._close(request)
+            self.take_error(request, client_address, error)
         except BaseException as error:
             self.fail_request(request, error)
-            self._close(request)
+            self.conclude_request(request)
             raise
-        else:
-            self._close(request)
+        self.conclude_request(request)
 
-    def _close(self, request: Any) -> None:
+    def take_error(self, request: Any, client_address: Any, error: Exception) -> None:
+        """Take what came out of a request's handler: note it, and have handle_error() report it."""
+        self.fail_request(request, error)
+        try:
+            if sys.exception() is error:
+                self.handle_error(request, client_address)
+                return
+            try:
+                raise error  # handle_error() looks for an exception that is being handled
+            except Exception:
+                self.handle_error(request, client_address)
+        except Exception:
+            logger.exception("handle_error of %s raised", type(self).__name__)
+
+    def conclude_request(self, request: Any) -> None:
+        """End the account of the request, then shut down and close it."""
         try:
             self.end_request(request)
         finally:
             self.shutdown_request(request)
-
-    def _handle_error(self, request: Any, client_address: Any) -> None:
-        try:
-            self.handle_error(request, client_address)
-        except Exception:
-            logger.exception("handle_error of %s raised", type(self).__name__)
 
     def report_error(self, request: Any, client_address: Any) -> None:
         """Report the exception that is being handled: the default of handle_error().

@@ -9,7 +9,7 @@ from plugport.hooks import NO_HOOKS
 from plugport.members import Help
 from plugport.serving import Serving
 
-__all__ = ["adopt", "is_foreign_server"]
+__all__ = ["adopt", "is_foreign_server", "is_server"]
 
 
 def is_foreign_server(target: type) -> bool:
@@ -17,6 +17,11 @@ def is_foreign_server(target: type) -> bool:
     module = sys.modules.get("socketserver")  # not imported: then no class can derive from it
     base = getattr(module, "BaseServer", None)
     return base is not None and issubclass(target, base) and not issubclass(target, Serving)
+
+
+def is_server(target: Any) -> bool:
+    """Whether *target* is a server class, plugport's or the standard library's."""
+    return isinstance(target, type) and (issubclass(target, Serving) or is_foreign_server(target))
 
 
 def adopt(target: type) -> type:
@@ -51,3 +56,8 @@ class _Adopted(Serving):
     def shutdown_request(self, request: Any) -> None:
         self.end_request(request)
         super().shutdown_request(request)
+
+    def close_request(self, request: Any) -> None:
+        # A strategy of the standard library's that forks calls no more than this in the parent.
+        self.end_request(request)
+        super().close_request(request)  # type: ignore[misc]

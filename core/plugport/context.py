@@ -29,6 +29,7 @@ class RequestContext:
                             bytes of payload, or None where the platform does not tell
     ``outcome``             None until it is known, then "completed", "failed", "timed-out" or "aborted"
     ``error``               the exception that ended it, or None
+    ``transport``           the transport that carries it, under strategies that have them; else None
     """
 
     __slots__ = (
@@ -38,11 +39,13 @@ class RequestContext:
         "client_address",
         "duration",
         "error",
+        "held",
         "id",
         "outcome",
         "request",
         "server",
         "started_at",
+        "transport",
     )
 
     def __init__(self, server: Any, request: Any, client_address: Any) -> None:
@@ -57,6 +60,9 @@ class RequestContext:
         self.bytes_sent: int | None = None
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
+        self.transport: Any = None
+        #: The account is not closed with the connection: a forked child has the request.
+        self.held = False
 
     @property
     def handler(self) -> str:
@@ -88,6 +94,9 @@ def outcome_of(error: BaseException) -> Outcome:
 
 # struct tcp_info (linux/tcp.h): the byte counters stand behind 8 single bytes and 24 u32.
 _TCP_INFO_SIZE = 232
+#: The states of a connection whose client has ended its side: TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
+#: (linux/tcp_states.h). After a reset there is no telling whether it had.
+_AFTER_FIN = frozenset({6, 8, 9, 11})
 
 
 def traffic(request: Any) -> tuple[int | None, int | None]:
@@ -106,7 +115,9 @@ def traffic(request: Any) -> tuple[int | None, int | None]:
         return None, None
     if len(info) < 216:  # older than Linux 4.19: bytes_sent is not there
         return None, None
-    received = _u64(info, 128)  # tcpi_bytes_received
+    received = _u64(info, 128)  # tcpi_bytes_received, which counts the client's FIN, too
+    if info[0] in _AFTER_FIN:
+        received -= 1
     # What the application wrote: first sendings (all less repeats) and what waits in the buffer.
     sent = _u64(info, 200) - _u64(info, 208) + int.from_bytes(info[144:148], sys.byteorder)
     return received, sent

@@ -109,15 +109,13 @@ class StreamRequestHandler(BaseRequestHandler):
             self.wfile = self.connection.makefile("wb", self.wbufsize)
 
     def finish(self) -> None:
-        """Flush and close both files."""
-        if not self.wfile.closed:
-            try:
-                self.wfile.flush()
-            except OSError:
-                # The connection may have broken after the last write.
-                pass
-        self.wfile.close()
-        self.rfile.close()
+        """Flush and close both files. A connection that has broken by now is no error."""
+        try:
+            self.wfile.close()
+        except OSError:
+            pass
+        finally:
+            self.rfile.close()
 
 
 class SocketWriter(BufferedIOBase):
@@ -163,3 +161,24 @@ class DatagramRequestHandler(BaseRequestHandler):
     def finish(self) -> None:
         """Send what was written, as one datagram, an empty one included."""
         self.socket.sendto(self.wfile.getvalue(), self.client_address)
+
+
+class AsyncRequestHandler:
+    """A handler of requests written with async and await, for those who want a class rather than a function.
+
+    On stream servers ``handle(reader, writer)`` is called as asyncio.start_server calls its
+    callback, and returning from it ends the request; on datagram servers ``handle(message, reply)``
+    with the datagram and a function that sends one back.
+    """
+
+    style: ClassVar[str] = "async"
+    transports: ClassVar[frozenset[Transport]] = frozenset({"stream", "datagram"})
+    shared_state: ClassVar[bool] = False
+    thread_safe: ClassVar[bool] = False
+
+    def __init__(self, client_address: Any, server: Any) -> None:
+        self.client_address = client_address
+        self.server = server
+
+    async def handle(self, reader: Any, writer: Any) -> None:
+        """Serve the request. To be overridden."""

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from plugport.component import Component
-from plugport.context import RequestContext
-from plugport.server import BaseServer
 
 if TYPE_CHECKING:
     import click
+
+    from plugport.context import RequestContext
+    from plugport.server import BaseServer
 
 __all__ = ["hookimpl"]
 

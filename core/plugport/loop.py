@@ -6,15 +6,17 @@ backs off when the process is out of descriptors, and takes a server through its
 
 from __future__ import annotations
 
+import heapq
 import socket
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from plugport.poller import READ, Callback, blocking_poller, make_poller
 
-__all__ = ["ABORT_GRACE", "Listener", "Loop", "ServerLoop"]
+__all__ = ["ABORT_GRACE", "Listener", "Loop", "ServerLoop", "Timer"]
 
 #: Seconds that aborted requests have to end, once after they are cut and once after they are forced.
 ABORT_GRACE = 1.0
@@ -42,11 +44,34 @@ class Loop(Protocol):
     def unregister(self, fd: int) -> None:
         """No longer watch *fd*; to be called before it is closed."""
 
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call *callback* in this thread, after what is being called now."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        """Call *callback* in this thread in so many seconds; return a timer with cancel()."""
+
     def discard(self, listener: Listener) -> None:
         """Stop polling for a server."""
 
     def abandon(self) -> None:
-        """Release the loop's descriptors in a forked child, without touching the parent's loop."""
+        """Release, in a forked child, the loop's descriptors and the listening sockets of its servers."""
+
+
+class Timer:
+    """A call to come."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Let it not come."""
+        self.callback = None
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.when < other.when
 
 
 class ServerLoop:
@@ -59,6 +84,9 @@ class ServerLoop:
     def __init__(self, *, waker: bool = True) -> None:
         self.can_wake = waker
         self._listeners: list[Listener] = []
+        self._timers: list[Timer] = []
+        self._soon: deque[Callable[[], None]] = deque()
+        self.call_soon = self._soon.append
         self._sockets: tuple[socket.socket, ...] = ()
         poller = make_poller() if waker else blocking_poller()
         self.register, self.modify, self.unregister = poller.register, poller.modify, poller.unregister
@@ -108,17 +136,44 @@ class ServerLoop:
         """Wait for at most *timeout* seconds (None: for ever) and do what is ready to be done."""
         for listener in self._listeners:
             timeout = listener.prepare(timeout)
-        for callback, events in self._poller.poll(timeout):
+        soon = self._soon
+        if self._timers:
+            timeout = self._run_timers(timeout)
+        for callback, events in self._poller.poll(0.0 if soon else timeout):
             callback(events)
+        # Only those that are here now: what they add waits for the next turn, and starves nobody.
+        for _ in range(len(soon)):
+            soon.popleft()()
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call *callback* in this thread in so many seconds, unless the timer is cancelled."""
+        timer = Timer(time.monotonic() + seconds, callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def _run_timers(self, timeout: float | None) -> float | None:
+        """Call what is due; return how long the next one can wait, *timeout* at most."""
+        timers = self._timers
+        now = time.monotonic()
+        while timers and (timers[0].callback is None or timers[0].when <= now):
+            callback = heapq.heappop(timers).callback
+            if callback is not None:
+                callback()
+        return _sooner(timeout, timers[0].when - now) if timers else timeout
 
     def close(self) -> None:
         """Take all servers out, and release the descriptors."""
         for listener in tuple(self._listeners):
             listener.leave()
-        self.abandon()
+        self._release()
 
     def abandon(self) -> None:
-        """Release the descriptors, and touch nothing else."""
+        """Release, in a forked child, the descriptors and the listening sockets of all servers."""
+        for listener in self._listeners:
+            listener.server.stop_listening()
+        self._release()
+
+    def _release(self) -> None:
         self._poller.close()
         for end in self._sockets:
             end.close()
@@ -131,13 +186,15 @@ class Listener:
     and let the active requests end (*finishing*); at the deadline cut them, force them, give up.
     """
 
-    def __init__(self, loop: ServerLoop, server: Any, session: AbstractContextManager[None] | None) -> None:
+    def __init__(self, loop: Loop, server: Any, session: AbstractContextManager[None] | None) -> None:
         self.loop = loop
         self.server = server
         self.handled = 0
         self._session = session
         self._polled_fd: int | None = None
-        self._prepare: Callable[[float | None], float | None] = self._prepare_serving
+        self._prepare: Callable[[float | None], float | None] = (
+            self._prepare_accepting if session is None else self._prepare_serving
+        )
         self._next_hook = 0.0
         self._last_call = 0
         self._offered = False

@@ -31,7 +31,6 @@ class BaseServer(Serving):
     )
 
     server_address: Any
-    RequestHandlerClass: Callable[[Any, Any, Any], Any]
 
     def __init__(self, server_address: Any, RequestHandlerClass: Callable[[Any, Any, Any], Any]) -> None:
         """Keep both. May be extended, not overridden."""
@@ -81,6 +80,7 @@ class BaseServer(Serving):
 
     def close_request(self, request: Any) -> None:
         """Release the request in this process, without a word to the client."""
+        self.end_request(request)
 
     def __enter__(self) -> Self:
         return self

@@ -17,7 +17,8 @@ from plugport.errors import AddressError, ListenError
 from plugport.hooks import ServerHooks
 from plugport.loop import ABORT_GRACE
 from plugport.options import configure
-from plugport.serving import Serving, serve_together
+from plugport.serving import Serving
+from plugport.styles import style_of
 from plugport.url import Url
 
 __all__ = ["Service", "build_server"]
@@ -45,6 +46,7 @@ def build_server(
         raise AddressError(f"can't listen on {url}: {error}") from error
     server.scheme = url.scheme
     server.handler_name = handler_name
+    server.adapt_handler(style_of(handler))
     server.hooks = hooks
     if hooks.server_bound is not None:
         hooks.server_bound(server=server)
@@ -123,7 +125,7 @@ class Service:
 
     def _serve(self) -> None:
         if all(type(server).serve_forever is Serving.serve_forever for server in self.servers):
-            serve_together(self.servers)
+            self.servers[0].serve_together(self.servers)
         elif len(self.servers) == 1:
             self.servers[0].serve_forever()
         else:
@@ -154,10 +156,9 @@ class Service:
         if os.getpid() == self._pid:
             self.stop()
         elif number == signal.SIGTERM:
-            # In a forked child: end as if this handler had not been inherited. A SIGINT from the
-            # terminal reaches children, too, and is left to the parent, which drains them.
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            # In a forked child: unwind its handler, which may have something to clean up. A SIGINT
+            # from the terminal reaches children, too, and is left to the parent, which drains them.
+            raise SystemExit(128 + number)
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
         """Do what the serving loop would do at its deadline, if a handler keeps it from that."""

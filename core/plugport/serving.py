@@ -12,15 +12,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plugport.accounting import RequestAccounting, RequestHandedOver
+from plugport.bridges import adapt
 from plugport.errors import DatagramTooLongError
 from plugport.loop import Loop, ServerLoop
 from plugport.poller import READ, Callback
+from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url
 
-__all__ = ["Serving", "serve_together"]
+__all__ = ["Serving"]
 
 logger = logging.getLogger("plugport.server")
 
@@ -47,7 +49,14 @@ class Serving(RequestAccounting):
     _BaseServer__shutdown_request: bool
     _BaseServer__is_shut_down: threading.Event
 
-    _loops: list[Loop]
+    #: The styles that the strategy drives; see plugport.bridges for the form in which it gets them.
+    styles: ClassVar[frozenset[str]] = frozenset({"blocking"})
+    #: The style in which RequestHandlerClass is, once it has been adapted to the strategy.
+    handler_style: Style | None = None
+    RequestHandlerClass: Any
+
+    #: The loop that polls for this server, while one does.
+    serving_loop: Loop | None = None
     _watched: dict[int, Callback]
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
@@ -72,7 +81,6 @@ class Serving(RequestAccounting):
         self = super().__new__(cls, *args, **kwargs)
         self._BaseServer__shutdown_request = False
         self._BaseServer__is_shut_down = threading.Event()
-        self._loops = []
         self._watched = {}
         return self
 
@@ -105,7 +113,22 @@ class Serving(RequestAccounting):
         service_actions() is called each turn, at least every *poll_interval* seconds.
         (socketserver.BaseServer.serve_forever, without the half second that shutdown took.)
         """
-        serve_together([self], poll_interval)
+        self.serve_together([self], poll_interval)
+
+    @classmethod
+    def serve_together(cls, servers: Sequence[Any], poll_interval: float = 0.5) -> None:
+        """Serve several servers of this strategy in one loop, in this thread, until each has stopped.
+
+        A serial strategy stays serial across them, and a forking one forks from a single thread.
+        A strategy with an event loop of its own overrides this.
+        """
+        loop = ServerLoop()
+        try:
+            for server in servers:
+                loop.add(server, server.serving(loop.wake))
+            loop.run(poll_interval)
+        finally:
+            loop.close()
 
     @contextmanager
     def serving(self, wake: Callable[[], None]) -> Iterator[None]:
@@ -158,7 +181,7 @@ class Serving(RequestAccounting):
         try:
             request, client_address = self.get_request()
         except DatagramTooLongError as error:
-            self._handle_error(None, error.client_address)
+            self.take_error(None, error.client_address, error)
             self.reject_request(error.client_address, str(error.strerror))
             return
         except OSError as error:
@@ -174,12 +197,11 @@ class Serving(RequestAccounting):
         except RequestHandedOver:
             return
         except Exception as error:
-            self.fail_request(request, error)
-            self._handle_error(request, client_address)
-            self._close(request)
+            self.take_error(request, client_address, error)
+            self.conclude_request(request)
         except BaseException as error:
             self.fail_request(request, error)
-            self._close(request)
+            self.conclude_request(request)
             raise
 
     def _accept_failed(self, error: OSError) -> None:
@@ -257,43 +279,42 @@ class Serving(RequestAccounting):
     def watch(self, fd: int, callback: Callback) -> None:
         """Have the serving loop call *callback*, with the events, whenever *fd* is readable."""
         self._watched[fd] = callback
-        for loop in self._loops:
-            loop.register(fd, READ, callback)
+        if self.serving_loop is not None:
+            self.serving_loop.register(fd, READ, callback)
 
     def unwatch(self, fd: int) -> None:
         """Undo watch(); before *fd* is closed."""
         self._watched.pop(fd, None)
-        for loop in self._loops:
-            loop.unregister(fd)
+        if self.serving_loop is not None:
+            self.serving_loop.unregister(fd)
 
     def after_fork_in_child(self) -> None:
         """Let go, in a forked child, of the serving loop and of what it watches: they are the parent's."""
         self._watched.clear()
         self._wake = None
-        for loop in self._loops:
-            loop.abandon()
-        self._loops.clear()
+        if self.serving_loop is not None:
+            self.serving_loop.abandon()
+            self.serving_loop = None
+
+    def adapt_handler(self, style: Style) -> None:
+        """Put RequestHandlerClass, a handler of *style*, behind the bridge to what the strategy drives.
+
+        A service does this for its servers. Where nobody has, the first serving does it, and takes
+        for blocking whatever is not clearly of another style, as socketserver would.
+        Raises IncompatibleError if there is no bridge.
+        """
+        self.handler_style, self.RequestHandlerClass = adapt(
+            self.RequestHandlerClass, style, self.styles, stream=self.is_stream()
+        )
 
     def _enter_loop(self, loop: Loop) -> None:
-        self._loops.append(loop)
+        if self.handler_style is None:
+            self.adapt_handler(evident_style_of(self.RequestHandlerClass))
+        self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
 
     def _leave_loop(self, loop: Loop) -> None:
-        self._loops.remove(loop)
+        self.serving_loop = None
         for fd in self._watched:
             loop.unregister(fd)
-
-
-def serve_together(servers: Sequence[Any], poll_interval: float = 0.5) -> None:
-    """Serve several servers in one loop, in this thread, until each has stopped.
-
-    A serial strategy stays serial across them, and a forking one forks from a single thread.
-    """
-    loop = ServerLoop()
-    try:
-        for server in servers:
-            loop.add(server, server.serving(loop.wake))
-        loop.run(poll_interval)
-    finally:
-        loop.close()

@@ -29,7 +29,7 @@ __all__ = ["ChildrenMixIn", "fork_counter"]
 
 logger = logging.getLogger("plugport.children")
 
-#: Seconds between two looks at a child that has closed its pipe and has not exited yet.
+#: Seconds between two looks at a child that is about to exit.
 _EXIT_POLL = 0.01
 #: Characters of an error's message that a report carries.
 _MAX_MESSAGE = 1000
@@ -79,7 +79,7 @@ class ChildrenMixIn(_Server):
     active_children: set[int] | None = None
 
     _children: dict[int, Child]
-    #: Those that have closed their pipe and were not to be reaped yet.
+    #: Those that are about to exit: they have reported, or closed their pipe.
     _exiting: tuple[Child, ...] = ()
     #: In a child: the end of the pipe that its report goes to.
     _report_fd: int | None = None
@@ -114,7 +114,10 @@ class ChildrenMixIn(_Server):
             self.active_children = set()
             self._children = {}
         self.active_children.add(pid)
-        child = self._children[pid] = Child(pid, reader, self.active_requests.get(id(request)))
+        context = self.active_requests.get(id(request))
+        if context is not None:
+            context.held = True
+        child = self._children[pid] = Child(pid, reader, context)
         self.watch(reader, lambda events: self._hear(child))
         self.close_request(request)
         return False
@@ -144,7 +147,9 @@ class ChildrenMixIn(_Server):
         if data:
             child.report += data
             if child.report.endswith(b"\n"):
+                # It exits now. The pipe's end may come later: what it forked may hold on to it.
                 self._end_childs_request(child)
+                self._await_exit(child)
             return
         self.unwatch(child.fd)
         os.close(child.fd)
@@ -155,6 +160,7 @@ class ChildrenMixIn(_Server):
         context, child.context = child.context, None
         if context is None:
             return
+        context.held = False
         request = context.request
         if child.report:
             outcome, error, context.bytes_received, context.bytes_sent = json.loads(child.report)
@@ -173,9 +179,8 @@ class ChildrenMixIn(_Server):
         except ChildProcessError:
             pid, code = child.pid, None  # somebody else has its status
         if pid == 0:
-            if child.fd < 0 and child not in self._exiting:
-                self._exiting += (child,)
-                self.longest_wait = _EXIT_POLL
+            if child.fd < 0:
+                self._await_exit(child)
             return
         if child.fd >= 0:
             self._hear_out(child)
@@ -188,6 +193,11 @@ class ChildrenMixIn(_Server):
         self._end_childs_request(child)
         if self.hooks.child_exited is not None:
             self.hooks.child_exited(server=self, pid=child.pid, status=code)
+
+    def _await_exit(self, child: Child) -> None:
+        if child not in self._exiting:
+            self._exiting += (child,)
+            self.longest_wait = _EXIT_POLL
 
     def _hear_out(self, child: Child) -> None:
         # It has exited, so its report is in the pipe whole; a process that it forked may hold
@@ -208,7 +218,7 @@ class ChildrenMixIn(_Server):
                 self._reap(child, block=blocking)
 
     def service_actions(self) -> None:
-        """Reap the children that have closed their pipe, each turn of the serving loop."""
+        """Reap the children that are about to exit, each turn of the serving loop."""
         for child in self._exiting:
             self._reap(child)
         super().service_actions()

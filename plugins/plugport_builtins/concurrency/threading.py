@@ -43,7 +43,8 @@ class ThreadingMixIn(_Server):
     def server_close(self) -> None:
         """Take no more requests, wait for the threads, close."""
         self.stop_listening()
-        self._threads.join()
+        if self.block_on_close:
+            self._threads.join()
         super().server_close()
 
 

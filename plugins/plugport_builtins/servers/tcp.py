@@ -120,6 +120,7 @@ class TCPServer(BaseServer):
 
     def close_request(self, request: Any) -> None:
         """Close the connection in this process."""
+        self.end_request(request)
         request.close()
 
 

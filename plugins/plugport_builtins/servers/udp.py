@@ -42,8 +42,8 @@ class UDPServer(TCPServer):
 
     def shutdown_request(self, request: Any) -> None:
         """End the account of a datagram."""
-        self.end_request(request)
         self.close_request(request)
 
     def close_request(self, request: Any) -> None:
-        """Do nothing: a datagram holds nothing open."""
+        """End the account of a datagram, which holds nothing open."""
+        self.end_request(request)

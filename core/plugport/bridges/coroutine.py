@@ -1,0 +1,124 @@
+"""async -> blocking: an event loop for each request, in the thread that has it.
+
+serve_stream() and serve_datagram() are also what a strategy with an event loop calls for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from plugport.context import RequestContext, traffic
+from plugport.styles import unwrapped
+
+__all__ = ["looped_datagrams", "looped_stream", "note_traffic", "serve_datagram", "serve_stream"]
+
+
+async def serve_stream(handler: Any, request: Any, context: RequestContext) -> None:
+    """Run an async handler on a connection; when it returns, send what is unsent, and close.
+
+    Raises what the handler raises.
+    """
+    request.setblocking(False)
+    inner = unwrapped(handler)
+    if not isinstance(inner, type):
+        await _serve_streams(handler, request, context)
+    elif issubclass(inner, asyncio.BaseProtocol):
+        await _serve_protocol(handler, request, context)
+    else:
+        await _serve_streams(handler(context.client_address, context.server).handle, request, context)
+
+
+async def serve_datagram(handler: Any, request: Any, context: RequestContext) -> None:
+    """Run an async handler on a datagram. Raises what it raises."""
+    data, sock = request
+
+    def reply(message: bytes) -> None:
+        sock.sendto(message, context.client_address)
+
+    if isinstance(unwrapped(handler), type):
+        handler = handler(context.client_address, context.server).handle
+    await handler(data, reply)
+
+
+async def _serve_streams(handle: Callable[..., Any], request: Any, context: RequestContext) -> None:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = _StreamsProtocol(reader, request, context)
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
+    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    try:
+        await handle(reader, writer)
+    except BaseException:
+        writer.close()
+        raise
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except ConnectionError:
+        pass  # the client left first
+
+
+class _StreamsProtocol(asyncio.StreamReaderProtocol):
+    """The protocol behind a reader and writer; notes the traffic before asyncio closes the socket."""
+
+    def __init__(self, reader: asyncio.StreamReader, request: Any, context: RequestContext) -> None:
+        super().__init__(reader)
+        self._request = request
+        self._context = context
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the transport."""
+        self._context.transport = transport
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note the traffic."""
+        note_traffic(self._context, self._request)
+        super().connection_lost(exc)
+
+
+async def _serve_protocol(make: Callable[[], Any], request: Any, context: RequestContext) -> None:
+    loop = asyncio.get_running_loop()
+    lost: asyncio.Future[None] = loop.create_future()
+    protocol = make()
+    connection_lost = protocol.connection_lost
+
+    def note_loss(error: Exception | None) -> None:
+        note_traffic(context, request)
+        try:
+            connection_lost(error)
+        except Exception as failure:
+            error = failure
+        if not lost.done():
+            lost.set_exception(error) if error is not None else lost.set_result(None)
+
+    protocol.connection_lost = note_loss
+    context.transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
+    await lost
+
+
+def note_traffic(context: RequestContext, request: Any) -> None:
+    """Keep in *context* what the kernel has counted, if anybody will want to know."""
+    if context.server.hooks.request_finished is not None:
+        context.bytes_received, context.bytes_sent = traffic(request)
+
+
+def looped_stream(handler: Any) -> Callable[[Any, Any, Any], None]:
+    """Return a blocking handler of connections, from an async one."""
+    return _looped(serve_stream, handler)
+
+
+def looped_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
+    """Return a blocking handler of datagrams, from an async one."""
+    return _looped(serve_datagram, handler)
+
+
+def _looped(serve: Callable[..., Any], handler: Any) -> Callable[[Any, Any, Any], None]:
+    def handle(request: Any, client_address: Any, server: Any) -> None:
+        context = server.active_requests.get(id(request)) or RequestContext(server, request, client_address)
+        with asyncio.Runner() as runner:
+            runner.run(serve(handler, request, context))
+
+    return handle

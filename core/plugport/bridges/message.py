@@ -1,0 +1,118 @@
+"""message -> protocol: a protocol that cuts the stream into messages and sends the replies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from plugport.context import RequestContext
+from plugport.framing import Framing
+from plugport.messages import Respond, responder
+
+__all__ = ["answered_datagrams", "framed_protocol", "message_datagram_protocol"]
+
+
+class FramedProtocol:
+    """Answers the messages of one connection; takes no more while its replies wait to be sent."""
+
+    _transport: Any
+
+    def __init__(self, respond: Respond, framing: Framing) -> None:
+        self._respond = respond
+        self._framing = framing
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the transport."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer the messages that are complete."""
+        messages = self._framing.feed(data)
+        if messages:
+            self._answer(messages)
+
+    def _answer(self, messages: list[bytes]) -> None:
+        respond = self._respond
+        frame = self._framing.frame
+        replies = []
+        try:
+            for message in messages:
+                reply = respond(message)
+                if reply is not None:
+                    replies.append(frame(reply))
+        finally:
+            # Those before one that failed are owed to the client.
+            if replies:
+                self._transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
+
+    def eof_received(self) -> None:
+        """Answer what is left, and let the transport close."""
+        messages = self._framing.finish()
+        if messages:
+            self._answer(messages)
+
+    def pause_writing(self) -> None:
+        """Read no more: the client does not take its replies."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Read on."""
+        self._transport.resume_reading()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Do nothing."""
+
+
+class MessageDatagramProtocol:
+    """Answers datagrams, each a message."""
+
+    _transport: Any
+
+    def __init__(self, make_respond: Callable[[Any, Any], Respond], server: Any) -> None:
+        self._make_respond = make_respond
+        self._server = server
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the transport."""
+        self._transport = transport
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        """Answer one."""
+        reply = self._make_respond(addr, self._server)(data)
+        if reply is not None and addr:  # an unnamed unix socket can't be answered
+            self._transport.sendto(reply, addr)
+
+    def error_received(self, error: Exception) -> None:
+        """Do nothing: the client is not there to be answered."""
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """Do nothing."""
+
+
+def framed_protocol(handler: Any) -> Callable[[RequestContext], Any]:
+    """Return what makes the protocol of a connection, from a message handler."""
+    make_respond, make_framing = responder(handler)
+
+    def make(context: RequestContext) -> FramedProtocol:
+        return FramedProtocol(make_respond(context.client_address, context.server), make_framing())
+
+    return make
+
+
+def message_datagram_protocol(handler: Any) -> Callable[[Any], Any]:
+    """Return what makes the protocol of a datagram server, from a message handler."""
+    make_respond, _ = responder(handler)
+    return lambda server: MessageDatagramProtocol(make_respond, server)
+
+
+def answered_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
+    """Return a blocking handler of datagrams, from a message handler."""
+    make_respond, _ = responder(handler)
+
+    def handle(request: Any, client_address: Any, server: Any) -> None:
+        data, sock = request
+        reply = make_respond(client_address, server)(data)
+        if reply is not None and client_address:
+            sock.sendto(reply, client_address)
+
+    return handle

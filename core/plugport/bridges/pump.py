@@ -1,0 +1,111 @@
+"""protocol -> blocking: a loop of its own for one connection, in the thread that has the request."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from plugport.bridges.inline import made_protocol
+from plugport.bridges.message import framed_protocol
+from plugport.context import RequestContext
+from plugport.poller import blocking_poller
+from plugport.transports import DatagramTransport, StreamTransport
+
+__all__ = ["pumped_datagrams", "pumped_messages", "pumped_stream"]
+
+
+class Pump:
+    """Drives one connection's protocol until it is lost; a Loop for its transport."""
+
+    def __init__(self) -> None:
+        self._poller = blocking_poller()
+        self.register, self.modify, self.unregister = (
+            self._poller.register,
+            self._poller.modify,
+            self._poller.unregister,
+        )
+        self._soon: deque[Callable[[], None]] = deque()
+        self.call_soon = self._soon.append
+        self._lost = False
+        self._error: Exception | None = None
+
+    def transport_failed(self, transport: Any, error: Exception) -> None:
+        """Keep the first error, to be raised at the end."""
+        self._error = self._error or error
+
+    def transport_lost(self, transport: Any) -> None:
+        """End the loop."""
+        self._lost = True
+
+    def run(self, sock: Any, protocol: Any, context: RequestContext | None) -> None:
+        """Run *protocol* on *sock* to its end. Raises what it raised, or what broke the connection."""
+        sock_timeout = sock.gettimeout()
+        sock.setblocking(False)
+        StreamTransport(self, sock, protocol, self, context).start()
+        soon = self._soon
+        try:
+            while not self._lost:
+                ready = self._poller.poll(0.0 if soon else sock_timeout)
+                if not (ready or soon):
+                    raise TimeoutError(f"nothing came or went for {sock_timeout} seconds")
+                for callback, events in ready:
+                    callback(events)
+                while soon:
+                    soon.popleft()()
+        finally:
+            self._poller.close()
+        if self._error is not None:
+            raise self._error
+
+
+class StreamPump:
+    """A blocking handler of connections, from what makes a protocol for each."""
+
+    def __init__(self, make_protocol: Callable[[Any], Any]) -> None:
+        self._make_protocol = make_protocol
+
+    def __call__(self, request: Any, client_address: Any, server: Any) -> None:
+        """Run the connection's protocol to its end."""
+        context = server.active_requests.get(id(request)) or RequestContext(server, request, client_address)
+        Pump().run(request, self._make_protocol(context), context)
+
+
+class DatagramPump:
+    """A blocking handler of datagrams: one protocol for each server, called by one thread at a time."""
+
+    def __init__(self, make_protocol: Callable[[Any], Any]) -> None:
+        self._make_protocol = make_protocol
+        self._protocols: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+    def __call__(self, request: Any, client_address: Any, server: Any) -> None:
+        """Give the datagram to the server's protocol, which is made for the first one."""
+        data, sock = request
+        with server.lock:
+            protocol = self._protocols.get(server)
+            if protocol is None:
+                protocol = self._protocols[server] = self._make_protocol(server)
+                protocol.connection_made(DatagramTransport(None, sock, protocol, self))
+            protocol.datagram_received(data, client_address)
+
+    def transport_failed(self, transport: Any, error: Exception) -> None:
+        """Do nothing: only connection_lost() can fail there, when nobody is served any more."""
+
+    def transport_lost(self, transport: Any) -> None:
+        """Do nothing: the socket is the server's."""
+
+
+def pumped_stream(protocol_class: Callable[[], Any]) -> StreamPump:
+    """Return a blocking handler of connections, from a protocol class."""
+    return StreamPump(made_protocol(protocol_class))
+
+
+def pumped_datagrams(protocol_class: Callable[[], Any]) -> DatagramPump:
+    """Return a blocking handler of datagrams, from a protocol class."""
+    return DatagramPump(made_protocol(protocol_class))
+
+
+def pumped_messages(handler: Any) -> StreamPump:
+    """Return a blocking handler of connections, from a message handler."""
+    return StreamPump(framed_protocol(handler))

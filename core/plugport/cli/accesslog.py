@@ -1,0 +1,57 @@
+"""The access log: a line for each request that ended or was turned away, from hookimpls like anyone's."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from plugport.context import RequestContext
+from plugport.hookspecs import hookimpl
+from plugport.plugins import PluginRecord, Plugins
+
+__all__ = ["add_access_log"]
+
+logger = logging.getLogger("plugport.access")
+
+
+class AccessLog:
+    """The hookimpls."""
+
+    @hookimpl
+    def plugport_request_finished(self, context: RequestContext) -> None:
+        """Log one request."""
+        logger.info(
+            "%d %s %s %s %s in %.3f s, received %s, sent %s",
+            context.id,
+            context.server.scheme,
+            context.handler,
+            _address(context.client_address),
+            context.outcome,
+            context.duration,
+            _bytes(context.bytes_received),
+            _bytes(context.bytes_sent),
+        )
+
+    @hookimpl
+    def plugport_request_rejected(self, server: Any, client_address: Any, reason: str) -> None:
+        """Log one that was turned away."""
+        logger.info(
+            "- %s %s %s rejected: %s", server.scheme, server.handler_name, _address(client_address), reason
+        )
+
+
+def add_access_log(plugins: Plugins) -> None:
+    """Log each request, whatever the level of the rest."""
+    logger.setLevel(logging.INFO)
+    plugins.add(AccessLog(), PluginRecord("access-log", "plugport", ""))
+
+
+def _address(client_address: Any) -> str:
+    if isinstance(client_address, tuple):
+        host, port = client_address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(client_address) if client_address else "-"
+
+
+def _bytes(count: int | None) -> str:
+    return "? bytes" if count is None else f"{count} bytes"

@@ -1,0 +1,63 @@
+"""``plugport completion``: scripts for shells, and the names of components that they complete to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+from click.shell_completion import CompletionItem, get_completion_class
+
+from plugport.cli.session import Session
+from plugport.component import Kind
+from plugport.errors import PlugportError
+
+__all__ = ["complete_component", "completion", "plugins_like"]
+
+Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print a script that completes commands, options and names in SHELL.
+
+    For bash, put this in ~/.bashrc: eval "$(plugport completion bash)"
+    """
+    shell_class = get_completion_class(shell)
+    assert shell_class is not None  # click knows these three
+    click.echo(shell_class(context.find_root().command, {}, "plugport", "_PLUGPORT_COMPLETE").source())
+
+
+def complete_component(kind: Kind | None = None) -> Completer:
+    """Return what completes to the names of components, of one *kind* or of all."""
+
+    def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        try:
+            entries = list(_session(context).registry.entries(kind))
+        except PlugportError:
+            return []  # this is no place to report it
+        return [
+            CompletionItem(entry.selector, help=entry.summary)
+            for entry in entries
+            if entry.selector.startswith(incomplete)
+        ]
+
+    return complete
+
+
+def plugins_like(context: click.Context, incomplete: str) -> list[CompletionItem]:
+    """Return the plugins whose names begin with *incomplete*."""
+    try:
+        records = _session(context).plugins.records
+    except PlugportError:
+        return []
+    return [
+        CompletionItem(record.name, help=record.distribution)
+        for record in records
+        if record.name.startswith(incomplete)
+    ]
+
+
+def _session(context: click.Context) -> Session:
+    return context.find_object(Session) or Session()

@@ -1,0 +1,183 @@
+"""``plugport serve``: a handler on one or more URLs, until a signal ends it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+from plugport.cli.completion import complete_component
+from plugport.cli.session import Session, warn
+from plugport.combination import check, compose
+from plugport.component import KINDS, Kind
+from plugport.errors import IncompatibleError
+from plugport.options import Part, UnknownOptionError, configure, parse_options
+from plugport.registry import Entry, Registry
+from plugport.service import Service, build_server
+from plugport.url import Url, parse_url
+
+__all__ = ["serve"]
+
+DEFAULT_URL = "tcp://127.0.0.1:9000"
+
+
+@click.command()
+@click.argument("handler", shell_complete=complete_component("handler"))
+@click.argument("urls", metavar="[URL]...", nargs=-1)
+@click.option(
+    "-c",
+    "--concurrency",
+    metavar="STRATEGY",
+    default="threading",
+    show_default=True,
+    shell_complete=complete_component("concurrency"),
+    help="The concurrency strategy.",
+)
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Set an option of the server, strategy or handler; 'plugport show NAME' lists them. "
+    "Where two have it write server.KEY, concurrency.KEY or handler.KEY. May be repeated.",
+)
+@click.option(
+    "--grace",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0),
+    default=30.0,
+    show_default=True,
+    help="How long active requests may go on after a signal to stop.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="The least level of what is logged.",
+)
+@click.option("--access-log", is_flag=True, help="Log a line for each request.")
+@click.pass_context
+def serve(
+    context: click.Context,
+    handler: str,
+    urls: tuple[str, ...],
+    concurrency: str,
+    options: tuple[str, ...],
+    grace: float,
+    log_level: str,
+    access_log: bool,
+) -> None:
+    """Serve HANDLER on each URL until SIGINT or SIGTERM.
+
+    A URL is SERVER://ADDRESS: tcp://127.0.0.1:9000, tcp://[::]:9000, udp://:0,
+    unix:///run/x.sock, unix://@abstract. Without one it is tcp://127.0.0.1:9000.
+    HANDLER is a name (see plugport list handlers), package.module:attribute or
+    path/to/file.py:attribute.
+    """
+    session = context.find_object(Session)
+    assert session is not None
+    plan = _plan(session.registry, handler, urls or (DEFAULT_URL,), concurrency, options)
+    for warning in plan.warnings:
+        warn(warning)
+    _log_to_stderr(log_level)
+    if access_log:
+        from plugport.cli.accesslog import add_access_log
+
+        add_access_log(session.plugins)
+    context.exit(_serve(plan, session, grace))
+
+
+@dataclass
+class _Plan:
+    """A service that was checked: what to build, and nothing built yet."""
+
+    handler: Any
+    handler_name: str
+    servers: list[tuple[type, Url]]
+    warnings: list[str]
+
+
+def _plan(
+    registry: Registry, handler: str, urls: tuple[str, ...], concurrency: str, options: tuple[str, ...]
+) -> _Plan:
+    """Check everything that can be checked before anything is bound."""
+    handler_entry = registry.find("handler", handler)
+    strategy = registry.find("concurrency", concurrency)
+    parsed = [parse_url(text) for text in urls]
+    servers = [registry.find("server", url.scheme) for url in parsed]
+    plan = _Plan(registry.load(handler_entry), handler_entry.selector, [], [])
+    mixin = registry.load(strategy)
+    for server in servers:
+        verdict = check(handler_entry, server, strategy, registry)
+        if not verdict.legal:
+            raise IncompatibleError(
+                f"{handler_entry.name} can't be served by {server.name} under {strategy.name}: "
+                f"{verdict.reason}"
+            )
+        plan.warnings += [warning for warning in verdict.warnings if warning not in plan.warnings]
+    members = _members(registry, options, handler_entry, strategy, servers)
+    for url, server, chosen in zip(parsed, servers, members, strict=True):
+        composed = compose(registry.load(server), mixin)
+        composed = configure(composed, {**chosen["server"], **chosen["concurrency"]})
+        composed.resolve_url(url)
+        plan.servers.append((composed, url))
+    plan.handler = configure(plan.handler, members[0]["handler"])
+    return plan
+
+
+def _members(
+    registry: Registry, options: tuple[str, ...], handler: Entry, strategy: Entry, servers: list[Entry]
+) -> list[dict[Part, dict[str, Any]]]:
+    """Read the options once for each of *servers*. Those that differ in kind need not all know an option."""
+    members: list[dict[Part, dict[str, Any]]] = [{part: {} for part in KINDS} for _ in servers]
+    for text in options:
+        unknown: list[UnknownOptionError] = []
+        for server, chosen in zip(servers, members, strict=True):
+            entries: dict[Kind, Entry] = {"server": server, "concurrency": strategy, "handler": handler}
+            parts = {part: registry.load(entry) for part, entry in entries.items()}
+            try:
+                found = parse_options(
+                    [text], parts, {part: entry.selector for part, entry in entries.items()}
+                )
+            except UnknownOptionError as error:
+                unknown.append(error)
+                continue
+            for part, values in found.items():
+                chosen[part].update(values)
+        if len(unknown) == len(servers):
+            raise unknown[0]
+    return members
+
+
+def _serve(plan: _Plan, session: Session, grace: float) -> int:
+    hooks = session.plugins.server_hooks()
+    servers: list[Any] = []
+    try:
+        for server_class, url in plan.servers:
+            servers.append(
+                build_server(server_class, url, plan.handler, handler_name=plan.handler_name, hooks=hooks)
+            )
+    except BaseException:
+        Service(servers).close()
+        raise
+    service = Service(servers, grace)
+    status = service.run()
+    if service.abandoned:
+        # Threads that would not end would keep the interpreter from ending.
+        logging.shutdown()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _log_to_stderr(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    logging.getLogger().addHandler(handler)
+    logging.getLogger().setLevel(level.upper())

@@ -1,0 +1,103 @@
+"""What is installed: distributions, their versions and entry points, read with importlib_metadata.
+
+Metadata is read line by line where that will do: parsing it as a message is slow, and a listing
+needs it of every plugin.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import importlib_metadata
+
+__all__ = ["EntryPoint", "canonical_name", "entry_points", "installed_version", "satisfies"]
+
+
+class EntryPoint(NamedTuple):
+    """An entry point, and the distribution that declares it."""
+
+    name: str
+    distribution: str
+    version: str
+    found: importlib_metadata.EntryPoint
+
+    def load(self) -> Any:
+        """Import what it names."""
+        return self.found.load()
+
+
+def canonical_name(distribution: str) -> str:
+    """Normalise the name of a distribution (PEP 503), so that its spellings are equal."""
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def entry_points(group: str) -> list[EntryPoint]:
+    """Return the entry points of *group*: plugport's own, then by distribution and name.
+
+    Of several distributions with one name the first on sys.path counts, as it does for imports.
+    """
+    header = re.compile(rf"^\s*\[\s*{re.escape(group)}\s*\]", re.MULTILINE)
+    names = {
+        canonical_name(name)
+        for distribution in _installed()
+        if header.search(distribution.read_text("entry_points.txt") or "")
+        and (name := _header(distribution, "Name"))
+    }
+    found = []
+    for canonical in sorted(names, key=lambda name: (name != "plugport", name)):
+        distribution = next(_installed(name=canonical))
+        name, version = _header(distribution, "Name"), _header(distribution, "Version")
+        declared = sorted(distribution.entry_points.select(group=group), key=lambda point: point.name)
+        found += [EntryPoint(point.name, name, version, point) for point in declared]
+    return found
+
+
+def installed_version(distribution: str) -> str | None:
+    """Return the version of an installed distribution, None if it is not installed."""
+    found = next(_installed(name=distribution), None)
+    return None if found is None else _header(found, "Version")
+
+
+# A name, perhaps extras, perhaps a version specifier (PEP 508).
+_REQUIREMENT = re.compile(
+    r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^]]*\])?\s*(?:>=\s*([\d.]+)\s*\Z)?"
+)
+
+
+def satisfies(requirement: str) -> bool:
+    """Whether what is installed meets *requirement*: the name, and the version of a plain ``>=``.
+
+    Other specifiers are left to the installer.
+    """
+    match = _REQUIREMENT.match(requirement)
+    if match is None:
+        return False
+    version = installed_version(match[1])
+    if version is None or match[2] is None:
+        return version is not None
+    return _release(version) >= _release(match[2])
+
+
+def _release(version: str) -> list[int]:
+    match = re.match(r"\d+(?:\.\d+)*", version)
+    release = [int(part) for part in match[0].split(".")] if match else []
+    while release and not release[-1]:
+        release.pop()  # 1.0 is 1 (PEP 440)
+    return release
+
+
+def _installed(**criteria: str) -> Iterator[Any]:
+    # Where there is nothing importlib_metadata looks for a zip file, and imports what reads these;
+    # one place that is not there, python3.zip, is on every sys.path.
+    path = [place for place in sys.path if os.path.exists(place or os.curdir)]
+    return iter(importlib_metadata.Distribution.discover(path=path, **criteria))
+
+
+def _header(distribution: Any, field: str) -> str:
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    match = re.search(
+        rf"^{field}:[ \t]*(.*?)[ \t\r]*$", text.partition("\n\n")[0], re.MULTILINE | re.IGNORECASE
+    )
+    return match[1] if match else ""

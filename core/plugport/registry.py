@@ -1,0 +1,266 @@
+"""Registry: the components that plugins register, by name, and what may keep one from being used.
+
+Listing imports no component's target; load() does.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+from plugport.component import KINDS, Kind
+from plugport.distributions import canonical_name, satisfies
+from plugport.errors import (
+    AmbiguousNameError,
+    PluginError,
+    RegistryError,
+    TargetError,
+    UnavailableError,
+    UnknownNameError,
+)
+from plugport.plugins import PluginRecord, Plugins, Registration, load_plugins
+from plugport.wording import nearest, one_of
+
+__all__ = ["Entry", "Registry", "Status", "default_registry", "listing_of"]
+
+#: A mix-in can be any class: what is a server or a handler is that.
+_NARROWEST_FIRST: tuple[Kind, ...] = ("server", "handler", "concurrency")
+
+Status = Literal["available", "unavailable", "shadowed", "conflict"]
+
+
+class Entry(NamedTuple):
+    """A component as it is listed.
+
+    ``distribution`` and ``version`` are "" for what was named by import string or file, and was
+    registered by nobody. ``reason`` says why the status is not "available", else it is "".
+    ``obstacle`` says why the component can't be used under any name, else it is "".
+    """
+
+    kind: Kind
+    name: str
+    target: object
+    summary: str = ""
+    distribution: str = ""
+    version: str = ""
+    origin: Literal["built-in", "third-party"] = "third-party"
+    status: Status = "available"
+    reason: str = ""
+    obstacle: str = ""
+
+    @property
+    def qualified_name(self) -> str:
+        """``distribution:name``."""
+        return f"{self.distribution}:{self.name}" if self.distribution else self.name
+
+    @property
+    def selector(self) -> str:
+        """The shortest name that selects it: the bare one, unless that is somebody else's."""
+        return self.qualified_name if self.status in ("shadowed", "conflict") else self.name
+
+
+class Registry:
+    """The components of *plugins*, looked up and loaded by name."""
+
+    def __init__(self, plugins: Plugins) -> None:
+        self.plugins = plugins
+        self._entries: dict[Kind, list[Entry]] = {kind: [] for kind in KINDS}
+        self._by_name: dict[tuple[Kind, str], list[Entry]] = {}
+        same_name: dict[tuple[Kind, str], list[Registration]] = {}
+        for found in plugins.registrations:
+            same_name.setdefault((found.kind, found.component.name), []).append(found)
+        for found in plugins.registrations:
+            key = (found.kind, found.component.name)
+            entry = _entry(found, [other for other in same_name[key] if other is not found])
+            self._entries[found.kind].append(entry)
+            self._by_name.setdefault(key, []).append(entry)
+
+    def entries(self, kind: Kind | None = None) -> Iterator[Entry]:
+        """Yield what is registered, of one *kind* or of all: servers, strategies, handlers."""
+        for each in KINDS if kind is None else (kind,):
+            yield from self._entries[each]
+
+    def find(self, kind: Kind, text: str) -> Entry:
+        """Look up *text*: a name, ``distribution:name``, an import string, or ``file.py:attribute``.
+
+        Imports what the last two name, and nothing else. Raises UnknownNameError,
+        AmbiguousNameError, PluginError if a plugin that failed would have brought it, TargetError.
+        """
+        distribution, colon, name = text.rpartition(":")
+        if not colon:
+            return self._find_bare(kind, text)
+        wanted = canonical_name(distribution)
+        for entry in self._by_name.get((kind, name), ()):
+            if canonical_name(entry.distribution) == wanted:
+                return entry
+        try:
+            return self._ad_hoc(kind, text)
+        except TargetError as error:
+            # Not an import string then; was it meant as a qualified name?
+            if any(canonical_name(record.distribution) == wanted for record in self.plugins.records):
+                unknown = self._unknown(kind, text)
+                raise type(unknown)(f"{unknown}; and as an import string: {error}") from error
+            raise
+
+    def find_all(self, text: str) -> list[Entry]:
+        """Look up *text* among the components of every kind, shadowed ones included.
+
+        Raises as find() does, but never AmbiguousNameError.
+        """
+        distribution, colon, name = text.rpartition(":")
+        wanted = canonical_name(distribution)
+        found = [
+            entry
+            for kind in KINDS
+            for entry in self._by_name.get((kind, name), ())
+            if not colon or canonical_name(entry.distribution) == wanted
+        ]
+        if found:
+            return found
+        if not colon:
+            raise self._unknown(None, text)
+        failure = None
+        for kind in _NARROWEST_FIRST:
+            entry = self.find(kind, text)
+            try:
+                self.load(entry)
+            except TargetError as error:
+                failure = failure or error
+            else:
+                return [entry]
+        raise TargetError(f"{text!r} is neither a server, a handler nor a concurrency strategy") from failure
+
+    def load(self, entry: Entry) -> Any:
+        """Import the target of *entry* and see that it is of the entry's kind.
+
+        Raises UnavailableError if the platform or a requirement is missing, TargetError.
+        """
+        if entry.obstacle:
+            raise UnavailableError(f"{entry.kind} {entry.name!r} is unavailable: {entry.obstacle}")
+        target = entry.target
+        try:
+            if isinstance(target, str):
+                target = _resolve(target)
+            _check_kind(entry.kind, target)
+        except TargetError as error:
+            raise TargetError(f"{entry.kind} {entry.name!r}: {error}") from error
+        return target
+
+    def get(self, kind: Kind, text: str) -> Any:
+        """Find and load in one."""
+        return self.load(self.find(kind, text))
+
+    def _ad_hoc(self, kind: Kind, text: str) -> Entry:
+        target = _resolve(text)
+        doc = getattr(target, "__doc__", None) or ""
+        return Entry(kind, text, target, doc.strip().partition("\n")[0])
+
+    def _find_bare(self, kind: Kind, name: str) -> Entry:
+        entries = self._by_name.get((kind, name), [])
+        for entry in entries:
+            if entry.status == "conflict":
+                names = one_of(repr(other.qualified_name) for other in entries)
+                raise AmbiguousNameError(f"several distributions have a {kind} {name!r}; write {names}")
+            if entry.status != "shadowed":
+                return entry
+        raise self._unknown(kind, name)
+
+    def _unknown(self, kind: Kind | None, text: str) -> RegistryError:
+        """Return the error that says why nothing has this name: a plugin that failed, or a slip."""
+        distribution, _, name = text.rpartition(":")
+        what = "concurrency strategy" if kind == "concurrency" else kind or "component"
+        for lost in self.plugins.lost:
+            record = lost.plugin
+            if (
+                kind in (None, lost.kind)
+                and lost.component.name == name
+                and (not distribution or canonical_name(distribution) == canonical_name(record.distribution))
+            ):
+                return PluginError(f"no {what} {text!r}: {_told(record)}")
+        known = {entry.qualified_name if distribution else entry.selector for entry in self.entries(kind)}
+        others = [other for other in KINDS if other != kind and (other, name) in self._by_name]
+        message = f"no {what} named {text!r}{nearest(text, known)}"
+        if others and not distribution:
+            message += f"; there is a {one_of(others)} of that name"
+        elif text.endswith(".py"):
+            message += f"; of a file name the attribute too, {text}:NAME"
+        message += f" ({listing_of(kind)})"
+        absent = [record for record in self.plugins.records if record.status != "active"]
+        if distribution:
+            wanted = canonical_name(distribution)
+            absent = [record for record in absent if canonical_name(record.distribution) == wanted]
+        message += "".join(f"; {_told(record)}" for record in absent)
+        if distribution and any(record.status == "failed" for record in absent):
+            return PluginError(message)
+        return UnknownNameError(message)
+
+
+def listing_of(kind: Kind | None) -> str:
+    """Return the command that lists the components of *kind*, or of all."""
+    if kind is None:
+        return "plugport list"
+    return f"plugport list {kind if kind == 'concurrency' else kind + 's'}"
+
+
+@functools.cache
+def default_registry() -> Registry:
+    """The components of the plugins that are installed, loaded once."""
+    return Registry(load_plugins())
+
+
+def _told(record: PluginRecord) -> str:
+    what = f"plugin {record.name!r} of {record.distribution}"
+    return f"{what} failed: {record.error}" if record.status == "failed" else f"{what} is disabled"
+
+
+def _entry(found: Registration, namesakes: list[Registration]) -> Entry:
+    component, plugin = found.component, found.plugin
+    obstacle = component.unavailable or _missing(component.requires)
+    status: Status = "unavailable" if obstacle else "available"
+    reason = obstacle
+    qualified = f"{plugin.distribution}:{component.name}"
+    if namesakes and not plugin.is_builtin:
+        if any(other.plugin.is_builtin for other in namesakes):
+            status, reason = "shadowed", f"the name is a built-in's; use {qualified}"
+        else:
+            others = ", ".join(other.plugin.distribution for other in namesakes)
+            status, reason = "conflict", f"{others} has one of this name too; use {qualified}"
+    return Entry(
+        found.kind,
+        component.name,
+        component.target,
+        component.summary,
+        plugin.distribution,
+        plugin.version,
+        "built-in" if plugin.is_builtin else "third-party",
+        status,
+        reason,
+        obstacle,
+    )
+
+
+def _missing(requires: tuple[str, ...]) -> str:
+    missing = [requirement for requirement in requires if not satisfies(requirement)]
+    if not missing:
+        return ""
+    import shlex
+
+    return f"needs {', '.join(missing)}: pip install {shlex.join(missing)}"
+
+
+def _resolve(text: str) -> Any:
+    from plugport.targets import resolve_target  # late: a listing resolves nothing
+
+    return resolve_target(text)
+
+
+def _check_kind(kind: Kind, target: Any) -> None:
+    from plugport.adopt import is_server  # late: a listing needs no servers
+    from plugport.styles import style_of
+
+    if kind == "handler":
+        style_of(target)
+    elif kind == "server":
+        if not is_server(target):
+            raise TargetError(f"{target!r} is no server: it does not derive from BaseServer")
+    elif not isinstance(target, type) or is_server(target):
+        raise TargetError(f"{target!r} is no concurrency strategy: a strategy is a mix-in class")

@@ -1,0 +1,116 @@
+"""The styles that handlers are written in, recognised by what a handler is.
+
+A handler that is
+    blocking   a class, or functools.partial of one, that is called with (request, client_address, server)
+    protocol   a subclass of asyncio.BaseProtocol
+    async      a coroutine function, a class whose ``style`` says so, or a subclass of
+               asyncio.StreamReaderProtocol
+    message    a plain function of one message, or a subclass of MessageHandler
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from typing import Any, Literal
+
+from plugport.errors import TargetError
+from plugport.handlers import Transport
+
+__all__ = ["STYLES", "Style", "evident_style_of", "style_of", "transports_of", "unwrapped"]
+
+Style = Literal["blocking", "protocol", "async", "message"]
+STYLES: tuple[Style, ...] = ("blocking", "protocol", "async", "message")
+
+_BOTH: frozenset[Transport] = frozenset({"stream", "datagram"})
+_STREAM: frozenset[Transport] = frozenset({"stream"})
+_DATAGRAM: frozenset[Transport] = frozenset({"datagram"})
+
+
+def unwrapped(handler: Any) -> Any:
+    """Return the class or function inside functools.partial, which is where attributes are."""
+    while isinstance(handler, functools.partial):
+        handler = handler.func
+    return handler
+
+
+def style_of(handler: Any) -> Style:
+    """Return the style of *handler*. Raises TargetError if it is no handler."""
+    inner = unwrapped(handler)
+    if isinstance(inner, type):
+        declared = getattr(inner, "style", None)
+        if declared in STYLES:
+            return declared  # type: ignore[no-any-return]
+        if _is_subclass(inner, "plugport.messages", "MessageHandler"):
+            return "message"
+        if _is_subclass(inner, "asyncio.streams", "StreamReaderProtocol"):
+            return "async"  # a protocol by its base, but its readers wait on an event loop
+        if _is_subclass(inner, "asyncio.protocols", "BaseProtocol"):
+            return "protocol"
+        if hasattr(inner, "serve_forever") or not _takes(handler, 3):
+            raise TargetError(
+                f"{inner!r} is no handler: it is not called with (request, client_address, server)"
+            )
+        return "blocking"
+    if inspect.iscoroutinefunction(inner):
+        if not _takes(handler, 2):
+            raise TargetError(f"{inner!r} is no handler: a coroutine function takes (reader, writer)")
+        return "async"
+    if inspect.isroutine(inner):
+        if not _takes(handler, 1):
+            raise TargetError(f"{inner!r} is no handler: a function takes one message and returns the reply")
+        return "message"
+    raise TargetError(f"{inner!r} is no handler: neither a class nor a function")
+
+
+def evident_style_of(handler: Any) -> Style:
+    """Return the style of what was given to a server class in code; "blocking" unless it is plain.
+
+    socketserver calls whatever it is given: a function there is a maker of handlers, no message
+    handler.
+    """
+    inner = unwrapped(handler)
+    if isinstance(inner, type) or inspect.iscoroutinefunction(inner):
+        try:
+            return style_of(handler)
+        except TargetError:
+            pass
+    return "blocking"
+
+
+def transports_of(handler: Any) -> frozenset[Transport]:
+    """Return what *handler* can serve: "stream", "datagram" or both.
+
+    Its own ``transports``, else what follows from the base class of the standard library.
+    """
+    inner = unwrapped(handler)
+    declared = getattr(inner, "transports", None)
+    if declared is not None:
+        return frozenset(declared)
+    for module, name, transports in (
+        ("socketserver", "StreamRequestHandler", _STREAM),
+        ("socketserver", "DatagramRequestHandler", _DATAGRAM),
+        ("asyncio.protocols", "Protocol", _STREAM),
+        ("asyncio.protocols", "BufferedProtocol", _STREAM),
+        ("asyncio.protocols", "DatagramProtocol", _DATAGRAM),
+    ):
+        if _is_subclass(inner, module, name):
+            return transports
+    return _BOTH
+
+
+def _is_subclass(target: Any, module: str, name: str) -> bool:
+    # A module that is not imported has no subclasses, and importing asyncio takes its time.
+    base = getattr(sys.modules.get(module), name, None)
+    return isinstance(target, type) and isinstance(base, type) and issubclass(target, base)
+
+
+def _takes(target: Any, count: int) -> bool:
+    try:
+        inspect.signature(target).bind(*range(count))
+    except TypeError:
+        return False
+    except ValueError:
+        pass  # some classes written in C tell no signature
+    return True

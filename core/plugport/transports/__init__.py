@@ -1,0 +1,11 @@
+"""Transports of connections and datagram sockets, with the interface of asyncio's, on any Loop.
+
+They drive asyncio.Protocol, BufferedProtocol and DatagramProtocol without asyncio: the select
+strategy in its table, the pump on a loop that serves a single connection.
+"""
+
+from plugport.transports.base import BaseTransport, Owner
+from plugport.transports.datagrams import DatagramTransport
+from plugport.transports.stream import StreamTransport
+
+__all__ = ["BaseTransport", "DatagramTransport", "Owner", "StreamTransport"]

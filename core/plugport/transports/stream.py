@@ -1,0 +1,323 @@
+"""StreamTransport: the transport of a connection."""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+from plugport.poller import READ, WRITE
+from plugport.transports.base import BaseTransport, Bytes
+
+__all__ = ["StreamTransport"]
+
+#: Bytes taken from a connection at once: one busy client gets no more in a turn.
+_READ_SIZE = 65536
+#: Bytes of unsent data above which the protocol is told to pause writing (asyncio's default).
+_HIGH_WATER = 65536
+#: Pieces given to one sendmsg(); below every platform's IOV_MAX.
+_MAX_PIECES = 64
+
+
+class StreamTransport(BaseTransport):
+    """A connection's transport. (asyncio.Transport)
+
+    The socket must be non-blocking. *loop* registers it and calls soon; *owner* hears of errors
+    and of the end.
+    """
+
+    __slots__ = (
+        "_buffer",
+        "_buffered",
+        "_eof_received",
+        "_eof_written",
+        "_events",
+        "_fd",
+        "_high",
+        "_low",
+        "_paused",
+        "_receive",
+        "_writing_paused",
+        "active_at",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fd: int = self._sock.fileno()
+        self._buffer: deque[Bytes] = deque()
+        self._buffered = 0
+        self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
+        self._paused = False
+        self._writing_paused = False
+        self._eof_received = False
+        self._eof_written = False
+        self._events = READ
+        #: When bytes last came or went, for whoever keeps an idle timeout: they set the clock.
+        self.active_at = 0.0
+        self.set_protocol(self._protocol)
+
+    def start(self) -> None:
+        """Call connection_made() and begin to read."""
+        self._loop.register(self._fd, READ, self._ready)
+        self._call(self._protocol.connection_made, self)
+
+    def set_protocol(self, protocol: Any) -> None:
+        """Switch to another protocol."""
+        self._protocol = protocol
+        self._receive = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
+
+    # Reading ------------------------------------------------------------------------------------
+
+    def is_reading(self) -> bool:
+        """Whether data is taken from the connection."""
+        return not (self._paused or self._closing or self._eof_received)
+
+    def pause_reading(self) -> None:
+        """Take no more data, until resume_reading()."""
+        if not self._paused:
+            self._paused = True
+            self._watch()
+
+    def resume_reading(self) -> None:
+        """Go on after pause_reading()."""
+        if self._paused:
+            self._paused = False
+            self._watch()
+
+    def _ready(self, events: int) -> None:
+        if events & WRITE and self._buffer:
+            self._flush()
+        if events & READ and not self._closed:
+            if self._paused or self._closing or self._eof_received:
+                # Not read for, so the connection is broken: find out how.
+                self._check_broken()
+            else:
+                self._receive()
+
+    def _receive_bytes(self) -> None:
+        try:
+            data = self._sock.recv(_READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        if not data:
+            self._receive_eof()
+            return
+        try:
+            self._protocol.data_received(data)
+        except Exception as error:
+            self._fail(error)
+
+    def _receive_into(self) -> None:
+        try:
+            buffer = self._protocol.get_buffer(-1)
+            if not len(buffer):
+                raise RuntimeError("get_buffer() returned an empty buffer")
+            try:
+                count = self._sock.recv_into(buffer)
+            except (BlockingIOError, InterruptedError):
+                return
+            if count:
+                self._protocol.buffer_updated(count)
+            else:
+                self._receive_eof()
+        except Exception as error:
+            self._fail(error)
+
+    def _receive_eof(self) -> None:
+        self._eof_received = True
+        keep_open = self._call(self._protocol.eof_received)
+        if self._closing:
+            return
+        if keep_open:
+            self._watch()
+        else:
+            self.close()
+
+    def _check_broken(self) -> None:
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._fail(OSError(code, "the connection broke"))
+        elif self._buffer:
+            self._flush()
+        elif self._closing:
+            self._lose(None)
+        else:
+            # Both directions are shut: nothing will come or go.
+            self._fail(ConnectionResetError("the connection was shut down"))
+
+    # Writing ------------------------------------------------------------------------------------
+
+    def write(self, data: Bytes) -> None:
+        """Send *data*, now as far as it goes and the rest as soon as it does. Never blocks.
+
+        Raises TypeError if it is not bytes-like, RuntimeError after write_eof().
+        """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
+        if self._eof_written:
+            raise RuntimeError("write() after write_eof()")
+        if self._closing or not data:
+            return
+        if not self._buffer:
+            try:
+                sent = self._sock.send(data)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError as error:
+                self._fail(error)
+                return
+            if sent == len(data) and not isinstance(data, memoryview):
+                return
+            data = memoryview(data).cast("B")[sent:]
+            if not data:
+                return
+            self._enqueue(data)
+            self._watch()
+        else:
+            self._enqueue(data)
+        if self._buffered > self._high and not self._writing_paused:
+            self._writing_paused = True
+            self._call(self._protocol.pause_writing)
+
+    def writelines(self, list_of_data: Iterable[Bytes]) -> None:
+        """Send the pieces, joined."""
+        self.write(b"".join(list_of_data))
+
+    def _enqueue(self, data: Bytes) -> None:
+        # A bytearray or view is the caller's to change, once write() has returned.
+        piece = data if isinstance(data, bytes) else bytes(data)
+        self._buffer.append(piece)
+        self._buffered += len(piece)
+
+    def _flush(self) -> None:
+        buffer = self._buffer
+        try:
+            if len(buffer) > 1 and hasattr(self._sock, "sendmsg"):
+                sent = self._sock.sendmsg(islice(buffer, _MAX_PIECES))
+            else:
+                sent = self._sock.send(buffer[0])
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._fail(error)
+            return
+        self._buffered -= sent
+        while sent:
+            size = len(buffer[0])
+            if sent < size:
+                buffer[0] = memoryview(buffer[0])[sent:]
+                break
+            sent -= size
+            buffer.popleft()
+        if self._writing_paused and self._buffered <= self._low:
+            self._writing_paused = False
+            self._call(self._protocol.resume_writing)
+        if not self._buffer:
+            if self._eof_written:
+                self._shut_down_writing()
+            if self._closing:
+                self._lose(None)
+            else:
+                self._watch()
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Set the sizes of unsent data in bytes at which writing pauses and resumes.
+
+        As asyncio's: *high* is 64 KiB or four times *low*, *low* a quarter of *high*.
+        Raises ValueError unless high >= low >= 0.
+        """
+        if high is None:
+            high = _HIGH_WATER if low is None else 4 * low
+        if low is None:
+            low = high // 4
+        if not high >= low >= 0:
+            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+        self._high, self._low = high, low
+
+    def get_write_buffer_limits(self) -> tuple[int, int]:
+        """Return (low, high)."""
+        return self._low, self._high
+
+    def get_write_buffer_size(self) -> int:
+        """Return how many bytes are unsent."""
+        return self._buffered
+
+    def can_write_eof(self) -> bool:
+        """Return True: connections can be half-closed."""
+        return True
+
+    def write_eof(self) -> None:
+        """End the stream of what is sent, after what is still unsent. Reading goes on."""
+        if self._closing or self._eof_written:
+            return
+        self._eof_written = True
+        if not self._buffer:
+            self._shut_down_writing()
+
+    def _shut_down_writing(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    # Ending -------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Send what is unsent, then close. connection_lost(None) is called after that."""
+        if self._closing:
+            return
+        self._closing = True
+        if self._buffer:
+            self._watch()
+        else:
+            self._lose(None)
+
+    def abort(self) -> None:
+        """Close now; what is unsent is lost."""
+        self._lose(None)
+
+    def detach(self) -> Any:
+        """Give the socket away, non-blocking as it is; unsent data is lost. The transport is closed."""
+        self._lose(None)
+        return self._sock
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Have the loop call *callback* after what it calls now."""
+        self._loop.call_soon(callback)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        """Have the loop call *callback* in so many seconds; return a timer with cancel()."""
+        return self._loop.call_later(seconds, callback)
+
+    def _lose(self, error: Exception | None) -> None:
+        if self._closed:
+            return
+        self._closed = self._closing = True
+        self._buffer.clear()
+        self._buffered = 0
+        self._loop.unregister(self._fd)
+        # Not from within a call of the protocol's, as asyncio has it.
+        self._loop.call_soon(lambda: self._lost(error))
+
+    def _lost(self, error: Exception | None) -> None:
+        try:
+            self._protocol.connection_lost(error)
+        except Exception as failure:
+            self._owner.transport_failed(self, failure)
+        finally:
+            self._owner.transport_lost(self)
+
+    def _watch(self) -> None:
+        if self._closed:
+            return
+        events = READ if not (self._paused or self._closing or self._eof_received) else 0
+        if self._buffer:
+            events |= WRITE
+        if events != self._events:
+            self._events = events
+            self._loop.modify(self._fd, events)

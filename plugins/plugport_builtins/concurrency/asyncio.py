@@ -1,0 +1,195 @@
+"""AsyncioMixIn: requests on an asyncio event loop, in one thread; blocking handlers in a pool of threads."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from plugport import Help, RequestContext
+from plugport.bridges.coroutine import note_traffic, serve_datagram, serve_stream
+from plugport.errors import OptionError, PlugportError
+from plugport.targets import resolve_target
+from plugport.transports import DatagramTransport
+from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
+from plugport_builtins.concurrency.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from plugport import BaseServer as _Server
+else:
+    _Server = object
+
+__all__ = ["AsyncioMixIn"]
+
+
+class AsyncioMixIn(_Server):
+    """Runs protocols and coroutines on an event loop, and blocking handlers in threads beside it."""
+
+    styles: ClassVar[frozenset[str]] = frozenset({"protocol", "async", "blocking"})
+    multithreaded: ClassVar[frozenset[str]] = frozenset({"blocking"})
+
+    loop_factory: Annotated[
+        str | None, Help("what makes the event loop, as uvloop:new_event_loop (null: asyncio's)")
+    ] = None
+    max_workers: Annotated[int, Help("threads at most, for blocking handlers", gt=0)] = 32
+
+    _factory: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
+    _pool: WorkerPool | None = None
+    _endpoint: Any = None
+    _tasks: set[asyncio.Task[None]]
+
+    @classmethod
+    def check_options(cls) -> None:
+        """Import the loop factory. Raises OptionError if that fails."""
+        if cls.loop_factory is not None:
+            try:
+                cls._factory = staticmethod(resolve_target(cls.loop_factory))
+            except PlugportError as error:
+                raise OptionError(f"loop_factory: {error}") from error
+
+    @classmethod
+    def serve_together(cls, servers: Sequence[Any], poll_interval: float = 0.5) -> None:
+        """Serve *servers* on one event loop, in this thread, until each has stopped."""
+        with asyncio.Runner(loop_factory=servers[0]._factory) as runner:
+            runner.run(_serve(servers, poll_interval))
+
+    def has_room(self) -> bool:
+        """Whether one more request may begin; a blocking one needs a thread."""
+        return (self._pool is None or self._pool.has_room()) and super().has_room()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start the request: on the loop, or in a thread."""
+        context = self.active_requests[id(request)]
+        style = self.handler_style
+        if style == "blocking":
+            if self._pool is None:
+                self._pool = WorkerPool(self.max_workers, 0, self.notify_room)
+            self._pool.submit(self.run_request, request, client_address)
+        elif style == "async":
+            self._start(self._run_async(context))
+        elif isinstance(request, tuple):
+            self._receive(request, client_address)
+        else:
+            request.setblocking(False)
+            self._start(self._connect(context))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _receive(self, request: Any, client_address: Any) -> None:
+        data, sock = request
+        if self._endpoint is None:
+            self._endpoint = self.RequestHandlerClass(self)
+            self._endpoint.connection_made(DatagramTransport(self.serving_loop, sock, self._endpoint, self))
+        self._endpoint.datagram_received(data, client_address)
+        self.conclude_request(request)
+
+    async def _run_async(self, context: RequestContext) -> None:
+        request, client_address = context.request, context.client_address
+        serve = serve_datagram if isinstance(request, tuple) else serve_stream
+        try:
+            await serve(self.RequestHandlerClass, request, context)
+        except Exception as error:
+            self.take_error(request, client_address, error)
+        except asyncio.CancelledError as error:
+            self.fail_request(request, error)
+            raise
+        finally:
+            self.conclude_request(request)
+
+    async def _connect(self, context: RequestContext) -> None:
+        request, client_address = context.request, context.client_address
+        try:
+            protocol: Any = self.RequestHandlerClass(context)
+            watched = _watched(protocol, self, context)
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: watched, request)
+        except Exception as error:
+            self.take_error(request, client_address, error)
+            self.conclude_request(request)
+
+    def transport_failed(self, transport: Any, error: Exception) -> None:
+        """Do nothing: only connection_lost() of a datagram protocol, when nobody is served any more."""
+
+    def transport_lost(self, transport: Any) -> None:
+        """Do nothing: the socket is the server's."""
+
+    def server_close(self) -> None:
+        """Take no more requests, wait for the threads, close."""
+        self.stop_listening()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close(wait=getattr(self, "block_on_close", True))
+        super().server_close()
+
+
+async def _serve(servers: Sequence[Any], poll_interval: float) -> None:
+    asyncio.get_running_loop().set_exception_handler(_on_loop_exception)
+    loop = AsyncioLoop(poll_interval)
+    try:
+        for server in servers:
+            server._tasks = set()
+            loop.add(server, server.serving(loop.wake))
+        await loop.run()
+    finally:
+        loop.close()
+        await _end_requests(servers)
+
+
+async def _end_requests(servers: Sequence[Any]) -> None:
+    """End what is left on the loop when it stops: shutdown() does not wait for requests."""
+    tasks = [task for server in servers for task in server._tasks]
+    for server in servers:
+        if server.handler_style != "blocking":
+            server.abort_requests()
+            for context in tuple(server.active_requests.values()):
+                if context.transport is not None:
+                    context.transport.abort()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(0)  # connection_lost() comes in the turn after abort()
+
+
+def _on_loop_exception(loop: asyncio.AbstractEventLoop, info: dict[str, Any]) -> None:
+    if "transport" not in info and "protocol" not in info:
+        loop.default_exception_handler(info)
+    # else: connection_lost() brings the error, and the request's account has it
+
+
+def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
+    """Have *protocol* tell the server how it begins and ends, whatever class it is of."""
+    made, lost = protocol.connection_made, protocol.connection_lost
+    request, client_address = context.request, context.client_address
+
+    def connection_made(transport: Any) -> None:
+        context.transport = transport
+        try:
+            made(transport)
+        except Exception as error:
+            server.take_error(request, client_address, error)
+            transport.abort()
+
+    def connection_lost(error: Exception | None) -> None:
+        note_traffic(context, request)
+        try:
+            if error is not None:
+                server.take_error(request, client_address, error)
+            lost(error)
+        except Exception as failure:
+            server.take_error(request, client_address, failure)
+        finally:
+            server.conclude_request(request)
+
+    try:
+        protocol.connection_made, protocol.connection_lost = connection_made, connection_lost
+    except AttributeError:
+        # No place for attributes: the class has __slots__. A subclass of the same layout serves.
+        methods = {
+            "connection_made": lambda self, transport: connection_made(transport),
+            "connection_lost": lambda self, error: connection_lost(error),
+        }
+        protocol.__class__ = type(type(protocol).__name__, (type(protocol),), {"__slots__": (), **methods})
+    return protocol

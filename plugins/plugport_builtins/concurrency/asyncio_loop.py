@@ -1,0 +1,101 @@
+"""AsyncioLoop: an asyncio event loop in the place of plugport's own; see plugport.loop.Loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from plugport.loop import Listener
+from plugport.poller import READ, WRITE, Callback
+
+__all__ = ["AsyncioLoop"]
+
+
+class AsyncioLoop:
+    """Polls for servers on the running event loop until each has been shut down or has drained."""
+
+    can_wake = True
+
+    def __init__(self, poll_interval: float) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._poll_interval = poll_interval
+        self._listeners: list[Listener] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopped = self._loop.create_future()
+
+    def add(self, server: Any, session: AbstractContextManager[None]) -> None:
+        """Poll for *server* from now on; *session* is left when the server leaves."""
+        self._listeners.append(Listener(self, server, session))
+
+    async def run(self) -> None:
+        """Turn until no server is left."""
+        self._turn()
+        await self._stopped
+
+    def close(self) -> None:
+        """Take all servers out."""
+        for listener in tuple(self._listeners):
+            listener.leave()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def wake(self) -> None:
+        """Have a turn now. Safe from any thread and from a signal handler."""
+        try:
+            self._loop.call_soon_threadsafe(self._turn)
+        except RuntimeError:
+            pass  # the loop is closed: it has ended
+
+    def _turn(self) -> None:
+        """What plugport's loop does around each wait: periodic work, then decide what to wait for."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for listener in tuple(self._listeners):
+            listener.settle()
+        if not self._listeners:
+            if not self._stopped.done():
+                self._stopped.set_result(None)
+            return
+        timeout: float | None = self._poll_interval
+        for listener in self._listeners:
+            timeout = listener.prepare(timeout)
+        self._timer = self._loop.call_later(timeout or 0.0, self._turn)
+
+    def register(self, fd: int, events: int, callback: Callback) -> None:
+        """Call *callback*, and have a turn, when *fd* is ready."""
+
+        def ready(event: int) -> None:
+            callback(event)
+            self._turn()
+
+        if events & READ:
+            self._loop.add_reader(fd, ready, READ)
+        if events & WRITE:
+            self._loop.add_writer(fd, ready, WRITE)
+
+    def modify(self, fd: int, events: int) -> None:
+        """Not needed here: connections are the event loop's own."""
+        raise NotImplementedError
+
+    def unregister(self, fd: int) -> None:
+        """No longer watch *fd*."""
+        self._loop.remove_reader(fd)
+        self._loop.remove_writer(fd)
+
+    def call_soon(self, callback: Callable[[], None]) -> None:
+        """Call *callback* after what is being called now."""
+        self._loop.call_soon(callback)
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call *callback* in so many seconds, unless the timer is cancelled."""
+        return self._loop.call_later(seconds, callback)
+
+    def discard(self, listener: Listener) -> None:
+        """Stop polling for a server."""
+        self._listeners.remove(listener)
+
+    def abandon(self) -> None:
+        """Do nothing: a forked child leaves the event loop alone."""

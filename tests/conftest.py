@@ -1,0 +1,57 @@
+"""Fixtures for tests that run servers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from leaks import Holdings
+from patience import Call
+from recording import Recorder
+
+
+@pytest.fixture
+def no_leaks(tmp_path: Path) -> Iterator[None]:
+    """Fails a test that leaves a thread, descriptor, child or socket file behind."""
+    before = Holdings(tmp_path)
+    yield
+    before.assert_unchanged()
+
+
+@pytest.fixture
+def closing(no_leaks: None) -> Iterator[Callable[[Any], Any]]:
+    """closing(server) returns the server, which is closed after the test."""
+    servers: list[Any] = []
+
+    def close_later(server: Any) -> Any:
+        servers.append(server)
+        return server
+
+    yield close_later
+    for server in servers:
+        Call(server.server_close).result()
+
+
+@pytest.fixture
+def serve(closing: Callable[[Any], Any]) -> Iterator[Callable[..., Call]]:
+    """serve(server) runs serve_forever() in a thread; after the test the server is shut down and closed."""
+    running: list[tuple[Any, Call]] = []
+
+    def start(server: Any, poll_interval: float = 0.5) -> Call:
+        call = Call(closing(server).serve_forever, poll_interval)
+        running.append((server, call))
+        return call
+
+    yield start
+    for server, call in running:
+        if call.is_alive():
+            Call(server.shutdown).result()
+        call.result()
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """Hooks that note their calls: ``server.hooks = recorder.hooks``."""
+    return Recorder()

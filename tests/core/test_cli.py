@@ -1,0 +1,411 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pytest
+from fakes import Run, SitePackages
+
+HANDLERS = """
+import plugport
+from plugport import Help
+from typing import Annotated
+
+class Upper(plugport.StreamRequestHandler):
+    "Send lines back in capitals."
+    prefix: Annotated[str, Help("put before each line")] = ""
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(self.prefix.encode() + line.upper())
+
+class Tally(plugport.BaseRequestHandler):
+    shared_state = True
+"""
+
+PLUGIN = """
+@plugport.hookimpl
+def plugport_register_handlers():
+    yield plugport.Component("upper", "my_handlers:Upper", "Send lines back in capitals")
+    yield plugport.Component("echo", "my_handlers:Upper", "Not the echo")
+"""
+
+
+@pytest.fixture
+def my_dist(site: SitePackages) -> SitePackages:
+    site.add("my-dist", PLUGIN, version="2.0", entry_point="mine", files={"my_handlers.py": HANDLERS})
+    return site
+
+
+def only(text: str) -> str:
+    """The one line that an error is."""
+    assert text.startswith("plugport: "), text
+    assert text.count("\n") == 1, text
+    return text.removeprefix("plugport: ").rstrip()
+
+
+# list, show -----------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_list_json(run: Run) -> None:
+    result = run("list", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    found = {(each["kind"], each["qualified_name"]): each for each in json.loads(result.stdout)}
+    assert found["handler", "my-dist:upper"] == {
+        "kind": "handler",
+        "name": "upper",
+        "qualified_name": "my-dist:upper",
+        "summary": "Send lines back in capitals",
+        "distribution": "my-dist",
+        "version": "2.0",
+        "origin": "third-party",
+        "status": "available",
+        "reason": None,
+    }
+    assert found["handler", "my-dist:echo"]["status"] == "shadowed"
+    assert found["server", "plugport:tcp"]["origin"] == "built-in"
+    assert {kind for kind, _ in found} == {"server", "concurrency", "handler"}
+
+
+@pytest.mark.parametrize(
+    ("what", "kind"), [("servers", "server"), ("concurrency",) * 2, ("handlers", "handler")]
+)
+def test_list_of_one_kind(run: Run, what: str, kind: str) -> None:
+    assert {each["kind"] for each in json.loads(run("list", what, "--json").stdout)} == {kind}
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_list_plugins_json(run: Run, site: SitePackages) -> None:
+    site.add("broken", "raise OSError('out of order')")
+    result = run("--disable-plugin", "mine", "list", "plugins", "--json")
+    assert result.returncode == 0
+    found = {each["distribution"]: each for each in json.loads(result.stdout)}
+    assert found["my-dist"] == {
+        "name": "mine",
+        "distribution": "my-dist",
+        "version": "2.0",
+        "status": "disabled",
+        "error": None,
+        "hooks": [],
+    }
+    assert found["broken"]["status"] == "failed"
+    assert found["broken"]["error"] == "OSError: out of order (broken_plugin.py, line 2)"
+    assert found["plugport"]["status"] == "active"
+    assert "register_servers" in found["plugport"]["hooks"]
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_list_for_people(run: Run, site: SitePackages) -> None:
+    site.add("broken", "raise OSError('out of order')")
+    result = run("list")
+    assert result.returncode == 0
+    assert "Send lines back in capitals" in result.stdout
+    assert "shadowed: the name is a built-in's; use my-dist:echo" in result.stdout
+    assert result.stderr == (
+        "plugport: warning: plugin 'broken_plugin' of broken failed: OSError: out of order "
+        "(broken_plugin.py, line 2) (plugport list plugins)\n"
+    )
+    assert "failed: OSError: out of order" in run("list", "plugins").stdout
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["list", "plugins"]])
+def test_list_imports_neither_a_target_nor_what_it_does_not_print_with(
+    site: SitePackages, my_dist: SitePackages, arguments: list[str]
+) -> None:
+    code = f"""
+import sys
+from plugport.cli import main
+assert main({arguments!r}) == 0
+heavy = {{'rich.table', 'msgspec', 'asyncio', 'socket', 'logging', 'my_handlers'}}
+sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)
+"""
+    env = {**os.environ, "PYTHONPATH": str(site.path)}
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert result.stderr == ""
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_show(run: Run) -> None:
+    (shown,) = json.loads(run("show", "upper", "--json").stdout)
+    assert shown["qualified_name"] == "my-dist:upper"
+    assert shown["style"] == "blocking"
+    assert shown["transports"] == ["stream"]
+    assert {"name": "prefix", "type": "str", "default": "", "help": "put before each line"} in shown[
+        "options"
+    ]
+    text = run("show", "upper").stdout
+    assert "my-dist" in text
+    assert "put before each line" in text
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_show_every_component_of_the_name(run: Run) -> None:
+    assert [each["qualified_name"] for each in json.loads(run("show", "echo", "--json").stdout)] == [
+        "plugport:echo",
+        "my-dist:echo",
+    ]
+    (shown,) = json.loads(run("show", "my_handlers:Upper", "--json").stdout)
+    assert (shown["kind"], shown["distribution"]) == ("handler", None)
+    (shown,) = json.loads(run("show", "unix", "--json").stdout)
+    assert "socket_mode" in [option["name"] for option in shown["options"]]
+
+
+# check, matrix --------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_check(run: Run) -> None:
+    legal = run("check", "upper", "tcp", "threading")
+    assert (legal.returncode, legal.stdout, legal.stderr) == (0, "legal\n", "")
+    warned = run("check", "upper", "tcp", "sync")
+    assert warned.returncode == 0
+    assert warned.stdout.startswith("legal\nwarning: one slow client makes the service deaf to all others; ")
+    refused = run("check", "upper", "udp", "threading")
+    assert (refused.returncode, refused.stderr) == (1, "")
+    assert refused.stdout == "refused: a stream handler can't serve a datagram server; use a stream server\n"
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_matrix(run: Run) -> None:
+    result = run("matrix", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    rows = json.loads(result.stdout)
+    assert set(rows[0]) == {"handler", "server", "concurrency", "verdict", "bridge", "reason"}
+    found = {(row["handler"], row["server"], row["concurrency"]): row for row in rows}
+    assert found["upper", "tcp", "threading"]["verdict"] == "legal"
+    assert found["upper", "tcp", "threading"]["reason"] is None
+    assert found["upper", "udp", "threading"]["verdict"] == "refused"
+    assert ("my-dist:echo", "tcp", "sync") in found
+    assert "upper" in run("matrix").stdout
+
+
+# Errors ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Missing command"),
+        (["lst"], "no command named 'lst'; did you mean 'list'? (plugport --help)"),
+        (["list", "--bogus"], "No such option"),
+        (["list", "things"], "'things' is not one of"),
+        (["show"], "Missing argument 'NAME'"),
+        (["show", "ehco"], "no component named 'ehco'; did you mean 'echo'? (plugport list)"),
+        (
+            ["check", "ehco", "tcp", "sync"],
+            "no handler named 'ehco'; did you mean 'echo'? (plugport list handlers)",
+        ),
+        (["check", "echo", "tpc", "sync"], "no server named 'tpc'"),
+        (["--disable-plugin", "nope", "list"], "no plugin named 'nope' to disable"),
+        (["serve", "nope"], "no handler named 'nope'"),
+        (["serve", "no_such_file.py:X"], "no file"),
+        (["serve", "no_such_module:X"], "no module named 'no_such_module'"),
+        (["serve", "my_handlers:Uper"], "did you mean 'Upper'"),
+        (["serve", "upper", "127.0.0.1:9000"], "is not a URL"),
+        (["serve", "upper", "tcp://127.0.0.1"], "has no port"),
+        (["serve", "upper", "gopher://127.0.0.1:0"], "no server named 'gopher'"),
+        (
+            ["serve", "upper", "udp://127.0.0.1:0"],
+            "upper can't be served by udp under threading: a stream handler",
+        ),
+        (["serve", "upper", "tcp://127.0.0.1:0", "udp://127.0.0.1:0"], "a stream handler can't serve"),
+        (["serve", "my_handlers:Tally", "-c", "forking"], "keeps state in memory"),
+        (["serve", "upper", "-c", "thraeding"], "did you mean 'threading'"),
+        (["serve", "upper", "-o", "prefx=a"], "no option 'prefx'; did you mean 'prefix'"),
+        (["serve", "upper", "-o", "timeout=5"], "ambiguous; write server.timeout or handler.timeout"),
+        (["serve", "upper", "-o", "request_queue_size=many"], "expected int >= 0, got 'many'"),
+        (["serve", "upper", "-o", "nonsense"], "is not KEY=VALUE"),
+        (["serve", "upper", "--grace", "-1"], "-1"),
+        (
+            ["serve", "upper", "unix:///no/such/folder/at/all.sock"],
+            "can't listen on unix:///no/such/folder/at/all.sock",
+        ),
+    ],
+)
+@pytest.mark.usefixtures("my_dist")
+def test_an_error_is_one_line_and_exit_2(run: Run, arguments: list[str], message: str) -> None:
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert message in only(result.stderr)
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_debug_shows_the_traceback(run: Run) -> None:
+    result = run("--debug", "show", "ehco")
+    assert result.returncode == 2
+    assert result.stderr.startswith("Traceback")
+    assert "\nplugport: no component named 'ehco'" in result.stderr
+
+
+def test_strict_plugins(run: Run, site: SitePackages) -> None:
+    site.add("broken", "raise OSError('out of order')")
+    assert run("list").returncode == 0
+    result = run("--strict-plugins", "list")
+    assert result.returncode == 2
+    assert "plugin 'broken_plugin' of broken failed: OSError: out of order" in only(result.stderr)
+
+
+def test_disabled_by_environment(run: Run, my_dist: SitePackages) -> None:
+    result = run("serve", "upper", PLUGPORT_DISABLE="my-dist")
+    assert result.returncode == 2
+    assert "plugin 'mine' of my-dist is disabled" in only(result.stderr)
+
+
+def test_a_reader_that_goes_away_is_no_error(site: SitePackages) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    result = subprocess.run([sys.executable, "-m", "plugport", "list"], stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert result.stderr == b""
+    assert result.returncode == 141
+
+
+def test_an_output_that_is_full_is_an_error(site: SitePackages) -> None:
+    with open("/dev/full", "w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "plugport", "list"], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert result.returncode == 2
+    assert "No space left" in only(result.stderr)
+
+
+# The rest of the group ------------------------------------------------------------------------
+
+
+def test_version_and_help(run: Run) -> None:
+    assert run("--version").stdout.startswith("plugport ")
+    text = run("--help").stdout
+    for command in ("list", "show", "check", "matrix", "serve", "completion"):
+        assert f"\n  {command} " in text
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_script(run: Run, shell: str) -> None:
+    result = run("completion", shell)
+    assert result.returncode == 0
+    assert "_PLUGPORT_COMPLETE" in result.stdout
+
+
+@pytest.mark.usefixtures("my_dist")
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("plugport serve up", "plain,upper"),
+        ("plugport check upper u", "plain,udp\nplain,unix\nplain,unixgram"),
+        ("plugport serve upper -c threadi", "plain,threading"),
+        ("plugport show my-d", "plain,my-dist:echo"),
+        ("plugport --disable-plugin mi", "plain,mine"),
+        ("plugport comp", "plain,completion"),
+    ],
+)
+def test_completion_of_names(run: Run, line: str, expected: str) -> None:
+    words = line.split()
+    result = run(_PLUGPORT_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=str(len(words) - 1))
+    assert result.stderr == ""
+    assert result.stdout.strip() == expected
+
+
+def test_a_plugin_adds_commands(run: Run, site: SitePackages) -> None:
+    source = """
+    @plugport.hookimpl
+    def plugport_register_commands(group):
+        import click
+        @group.command({name!r})
+        def command():
+            "Say hello."
+            click.echo("hello")
+    """
+    site.add("one", source.format(name="hello"))
+    site.add("two", source.format(name="list"))
+    assert run("hello").stdout == "hello\n"
+    assert "Say hello." in run("--help").stdout
+    listed = json.loads(run("list", "plugins", "--json").stdout)
+    two = next(each for each in listed if each["distribution"] == "two")
+    assert (two["status"], two["error"]) == ("failed", "adds the command 'list', a name that is taken")
+    assert "adds the command 'list'" in only(run("helo").stderr)
+
+
+# serve ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def serving(
+    site: SitePackages, count: int, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
+    """Run ``plugport serve`` and yield the process and the *count* URLs that it listens on."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "plugport", "serve", *arguments],
+        env={**os.environ, "PYTHONPATH": str(site.path)},
+        cwd=site.path,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        yield process, [url_of(process.stderr) for _ in range(count)]
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def url_of(stream: IO[str]) -> str:
+    for line in stream:
+        if line.startswith("listening on "):
+            return line.removeprefix("listening on ").strip()
+        assert line.startswith("plugport: warning: "), line
+    raise AssertionError("it does not listen")
+
+
+def ask(address: tuple[str, int] | str, question: bytes) -> bytes:
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    with socket.socket(family) as client:
+        client.settimeout(30)
+        client.connect(address)
+        client.sendall(question)
+        client.shutdown(socket.SHUT_WR)
+        with client.makefile("rb") as answer:
+            return answer.read()
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_serve_several_urls_with_options(my_dist: SitePackages, tmp_path: Path, stop: signal.Signals) -> None:
+    path = str(tmp_path / "upper.sock")
+    arguments = ["upper", "tcp://127.0.0.1:0", f"unix://{path}", "-o", "prefix=> ", "-o", "socket_mode=0600"]
+    with serving(my_dist, 2, *arguments, "--access-log", "--log-level", "error") as (process, urls):
+        port = int(urls[0].rpartition(":")[2])
+        assert ask(("127.0.0.1", port), b"hello\n") == b"> HELLO\n"
+        assert ask(path, b"hello\n") == b"> HELLO\n"
+        assert os.stat(path).st_mode & 0o777 == 0o600
+        process.send_signal(stop)
+        assert process.wait(30) == 0
+        assert process.stderr is not None
+        lines = process.stderr.read().splitlines()
+    assert not os.path.exists(path)
+    assert len(lines) == 2
+    assert " INFO 1 tcp upper 127.0.0.1:" in lines[0]
+    assert " completed in " in lines[0]
+
+
+def test_serve_a_file_with_a_warning(my_dist: SitePackages) -> None:
+    with serving(my_dist, 1, "my_handlers.py:Upper", "tcp://127.0.0.1:0", "-c", "sync") as (_, urls):
+        assert ask(("127.0.0.1", int(urls[0].rpartition(":")[2])), b"x\n") == b"X\n"
+
+
+def test_a_port_in_use_leaves_nothing_behind(run: Run, my_dist: SitePackages, tmp_path: Path) -> None:
+    path = tmp_path / "first.sock"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        result = run("serve", "upper", f"unix://{path}", url)
+    assert result.returncode == 2
+    assert f"can't listen on {url}: the address is in use" in only(result.stderr)
+    assert not path.exists()

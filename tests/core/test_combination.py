@@ -1,0 +1,235 @@
+from __future__ import annotations
+
+import asyncio
+import functools
+import http.server
+import socketserver
+from typing import Any, ClassVar
+
+import pytest
+from fakes import SitePackages
+
+import plugport
+from plugport.combination import Verdict, check, compose, matrix, traits_of
+from plugport.errors import IncompatibleError, UnknownNameError
+from plugport.plugins import load_plugins
+from plugport.registry import Registry
+from plugport.serving import Serving
+from plugport.styles import style_of, transports_of
+from plugport_builtins.concurrency.forking import ForkingMixIn
+from plugport_builtins.concurrency.sync import SyncMixIn
+from plugport_builtins.concurrency.threading import ThreadingMixIn
+from plugport_builtins.servers.tcp import TCPServer
+from plugport_builtins.servers.udp import UDPServer
+
+
+class Any_(plugport.BaseRequestHandler):
+    pass
+
+
+class Stateful(plugport.BaseRequestHandler):
+    shared_state = True
+
+
+class Guarded(Stateful):
+    thread_safe = True
+
+
+class Protocol(asyncio.Protocol):
+    pass
+
+
+class MixInOfProtocols:
+    styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
+
+
+async def coroutine(reader: Any, writer: Any) -> None: ...
+
+
+def function(message: bytes) -> bytes | None:
+    return message
+
+
+# compose() ------------------------------------------------------------------------------------
+
+
+def test_compose_is_a_class_statement() -> None:
+    composed = compose("udp", "threading")
+    assert composed.__name__ == "ThreadingUDPServer"
+    assert composed.__bases__ == (ThreadingMixIn, UDPServer)
+    assert composed.__module__ == UDPServer.__module__
+    assert plugport.compose is compose
+
+
+def test_compose_takes_classes() -> None:
+    assert compose(TCPServer, ForkingMixIn).__mro__[:2][1] is ForkingMixIn
+
+
+def test_a_server_of_the_standard_library_is_adopted() -> None:
+    composed = compose(http.server.HTTPServer, "threading")
+    assert composed.__name__ == "ThreadingHTTPServer"
+    assert issubclass(composed, Serving)
+    assert issubclass(composed, http.server.HTTPServer)
+
+
+@pytest.mark.parametrize(
+    ("server", "plain"),
+    [
+        (http.server.ThreadingHTTPServer, "http.server:HTTPServer"),
+        (socketserver.ThreadingUDPServer, "socketserver:UDPServer"),
+        (type("Mine", (ThreadingMixIn, TCPServer), {}), "plugport_builtins.servers.tcp:TCPServer"),
+    ],
+)
+def test_a_server_that_has_a_strategy_is_refused(server: type, plain: str) -> None:
+    with pytest.raises(
+        IncompatibleError, match=f"has a concurrency strategy already, ThreadingMixIn; use {plain}"
+    ):
+        compose(server, "sync")
+    verdict = check(Any_, server, SyncMixIn)
+    assert not verdict.legal
+    assert plain in verdict.reason
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(UnknownNameError, match="no server named 'udq'; did you mean 'udp'"):
+        compose("udq", "threading")
+
+
+# Styles ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("handler", "style"),
+    [
+        (Any_, "blocking"),
+        (functools.partial(http.server.SimpleHTTPRequestHandler, directory="/"), "blocking"),
+        (socketserver.DatagramRequestHandler, "blocking"),
+        (Protocol, "protocol"),
+        (asyncio.DatagramProtocol, "protocol"),
+        (coroutine, "async"),
+        (type("A", (), {"style": "async"}), "async"),
+        (function, "message"),
+        (functools.partial(function), "message"),
+        (bytes.upper, "message"),
+    ],
+)
+def test_styles(handler: Any, style: str) -> None:
+    assert style_of(handler) == style
+
+
+@pytest.mark.parametrize(
+    ("handler", "transports"),
+    [
+        (Any_, {"stream", "datagram"}),
+        (plugport.StreamRequestHandler, {"stream"}),
+        (socketserver.StreamRequestHandler, {"stream"}),
+        (functools.partial(http.server.SimpleHTTPRequestHandler), {"stream"}),
+        (socketserver.DatagramRequestHandler, {"datagram"}),
+        (socketserver.BaseRequestHandler, {"stream", "datagram"}),
+        (Protocol, {"stream"}),
+        (asyncio.DatagramProtocol, {"datagram"}),
+        (function, {"stream", "datagram"}),
+    ],
+)
+def test_transports(handler: Any, transports: set[str]) -> None:
+    assert transports_of(handler) == transports
+
+
+def test_traits_of_the_standard_mix_ins() -> None:
+    assert traits_of(socketserver.ThreadingMixIn)["multithreaded"]
+    assert traits_of(socketserver.ForkingMixIn)["isolates_memory"]
+    assert traits_of(object) == {
+        "styles": ["blocking"], "isolates_memory": False, "multithreaded": False, "serial": False,
+    }  # fmt: skip
+
+
+# check() --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mixin", [ThreadingMixIn, ForkingMixIn])
+@pytest.mark.parametrize("server", [TCPServer, UDPServer])
+def test_what_asks_for_nothing_is_legal(server: type, mixin: type) -> None:
+    assert check(Any_, server, mixin) == Verdict("legal")
+
+
+@pytest.mark.parametrize(
+    ("handler", "server", "wanted"),
+    [
+        (plugport.StreamRequestHandler, UDPServer, "stream"),
+        (plugport.DatagramRequestHandler, TCPServer, "datagram"),
+        (http.server.SimpleHTTPRequestHandler, UDPServer, "stream"),
+        (socketserver.DatagramRequestHandler, http.server.HTTPServer, "datagram"),
+    ],
+)
+def test_the_transport_must_fit(handler: type, server: type, wanted: str) -> None:
+    verdict = check(handler, server, ThreadingMixIn)
+    assert verdict.verdict == "refused"
+    assert f"a {wanted} handler can't serve a" in verdict.reason
+
+
+def test_shared_state_in_isolated_memory_is_refused() -> None:
+    reason = check(Guarded, "tcp", "forking").reason
+    assert "keeps state in memory, and forking gives each request a copy" in reason
+    assert "sync or threading" in reason or "sync, threading" in reason
+    assert "forking would" not in reason
+
+
+def test_shared_state_under_threads_must_be_guarded() -> None:
+    assert check(Guarded, "tcp", "threading").legal
+    verdict = check(Stateful, "tcp", "threading")
+    assert not verdict.legal
+    assert "does not declare thread_safe" in verdict.reason
+    assert "sync" in verdict.reason.partition("; ")[2]
+
+
+def test_a_serial_strategy_is_deaf_on_streams_alone() -> None:
+    verdict = check(Any_, "tcp", "sync")
+    assert verdict.legal
+    (warning,) = verdict.warnings
+    assert "deaf" in warning
+    assert "threading" in warning
+    assert check(Any_, "udp", "sync").warnings == ()
+
+
+def test_a_style_without_a_bridge_is_refused() -> None:
+    verdict = check(coroutine, "tcp", MixInOfProtocols)
+    assert not verdict.legal
+    assert "an async handler needs an event loop" in verdict.reason
+
+
+def test_a_bridge_makes_it_legal() -> None:
+    assert check(function, "tcp", MixInOfProtocols).bridge == "message -> protocol"
+    assert check(Protocol, "tcp", MixInOfProtocols).bridge is None
+    assert check(function, "tcp", "threading").bridge == "message -> blocking"
+
+
+def test_the_unavailable_is_refused(site: SitePackages) -> None:
+    site.add(
+        "windy",
+        """
+    @plugport.hookimpl
+    def plugport_register_servers():
+        yield plugport.Component("windy", "a:b", unavailable="needs a sail")
+    """,
+    )
+    registry = Registry(load_plugins())
+    verdict = check(Any_, "windy", "sync", registry)
+    assert verdict == Verdict("refused", "server 'windy' is unavailable: needs a sail")
+
+
+def test_the_matrix_has_every_combination(site: SitePackages) -> None:
+    site.add(
+        "other",
+        """
+    @plugport.hookimpl
+    def plugport_register_handlers():
+        yield plugport.Component("echo", "no_such_module_here:Handler")
+    """,
+    )
+    registry = Registry(load_plugins())
+    rows = list(matrix(registry))
+    counts = [len(list(registry.entries(kind))) for kind in ("handler", "server", "concurrency")]
+    assert len(rows) == len({row[:3] for row in rows}) == counts[0] * counts[1] * counts[2]
+    broken = [row for row in rows if row.handler == "other:echo"]
+    assert len(broken) == counts[1] * counts[2]
+    assert all("no module named 'no_such_module_here'" in row.verdict.reason for row in broken)

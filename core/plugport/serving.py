@@ -55,6 +55,10 @@ class Serving(RequestAccounting):
     handler_style: Style | None = None
     RequestHandlerClass: Any
 
+    #: Whether server_close() waits for what a strategy still runs; a service that gives up on
+    #: requests at the end of its grace sets it to False. Strategies honour it.
+    block_on_close: bool = True
+
     #: The loop that polls for this server, while one does.
     serving_loop: Loop | None = None
     _watched: dict[int, Callback]

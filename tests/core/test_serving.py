@@ -68,32 +68,25 @@ class Raising:
 
 
 class Shared:
-    """Numbers that a handler can change from a child process, too."""
+    """A note that a child process can write to, too."""
 
-    def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
-        self._seen = b""
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.touch()
 
     def add(self, what: bytes) -> None:
-        os.write(self._writer, what)
+        with self._path.open("ab", buffering=0) as file:
+            file.write(what)
 
     @property
     def seen(self) -> bytes:
-        while select.select([self._reader], [], [], 0)[0]:
-            self._seen += os.read(self._reader, 1000)
-        return self._seen
-
-    def close(self) -> None:
-        os.close(self._reader)
-        os.close(self._writer)
+        return self._path.read_bytes()
 
 
 @pytest.fixture
-def shared(no_leaks: None) -> Iterator[Shared]:
+def shared(tmp_path: Path) -> Shared:
     """A note that children can write to: add(b"x"), and seen."""
-    shared = Shared()
-    yield shared
-    shared.close()
+    return Shared(tmp_path / "shared")
 
 
 @pytest.fixture
@@ -675,6 +668,24 @@ def test_a_child_that_exits_on_its_own(build: Build, serve: Serve, recorder: Rec
     assert finished(recorder) == ["aborted"]
     wait_until(lambda: recorder.of("child_exited"))
     assert recorder.of("child_exited")[0]["status"] == 5
+
+
+@pytest.mark.parametrize("report", [b"garbled\n", b"[", b"\xff", b"1\n"])
+def test_a_garbled_report_harms_that_request_alone(
+    build: Build, serve: Serve, recorder: Recorder, report: bytes
+) -> None:
+    def handler(request: Any, client_address: Any, server: Any) -> None:
+        if request.recv(1):
+            os.write(server._report_fd, report)
+            os._exit(1)
+
+    server = build(ForkingMixIn, handler)
+    call = serve(server)
+    assert ask(server, b"x") == b""
+    assert finished(recorder) == ["aborted"]
+    assert ask(server, b"") == b""
+    assert finished(recorder, 2) == ["aborted", "completed"]
+    assert call.is_alive()
 
 
 def test_a_grandchild_does_not_keep_a_request_open(

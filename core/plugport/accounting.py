@@ -40,6 +40,14 @@ class RequestAccounting:
         int, Help("requests served at once; when they are, the server stops accepting (0: no limit)", ge=0)
     ] = 0
 
+    request_timeout: Annotated[
+        float | None, Help("seconds that a request may take before it is cut (null: no limit)", gt=0)
+    ] = None
+    idle_timeout: Annotated[
+        float | None,
+        Help("seconds that a connection may pass without a byte either way (null: no limit)", gt=0),
+    ] = None
+
     #: The hooks of the service that runs this server; NO_HOOKS when it is on its own.
     hooks: ServerHooks = NO_HOOKS
     #: The handler's name, for logs and hooks.
@@ -61,6 +69,7 @@ class RequestAccounting:
         def shutdown_request(self, request: Any) -> None: ...
         def handle_error(self, request: Any, client_address: Any) -> None: ...
         def wake(self) -> None: ...
+        def abort_request(self, context: RequestContext, *, force: bool = False) -> None: ...
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         # Here and not in __init__: a subclass written for socketserver may never call ours.
@@ -84,6 +93,8 @@ class RequestAccounting:
         if refusal:
             self.reject_request(client_address, refusal)
             return None
+        if self.idle_timeout is not None and not isinstance(request, tuple):
+            request.settimeout(self.idle_timeout)
         context = RequestContext(self, request, client_address)
         self.active_requests[id(request)] = context
         started = self.hooks.request_started
@@ -124,6 +135,15 @@ class RequestAccounting:
             context.outcome = outcome_of(error)
         if self.hooks.request_failed is not None:
             self.hooks.request_failed(context=context, error=error)
+
+    def expire_request(self, context: RequestContext, reason: str) -> None:
+        """Cut a request that has run into a timeout. Its outcome is "timed-out"."""
+        error = TimeoutError(reason)
+        context.outcome = context.outcome or "timed-out"
+        self.fail_request(context.request, error)
+        if self.hooks is not NO_HOOKS:
+            logger.info("request %s from %s timed out: %s", context.id, context.client_address, reason)
+        self.abort_request(context)
 
     def end_request(self, request: Any) -> None:
         """Close the account of *request* while it is still open, and fire request_finished. Idempotent."""

@@ -34,9 +34,11 @@ class RequestContext:
 
     __slots__ = (
         "_started",
+        "active",
         "bytes_received",
         "bytes_sent",
         "client_address",
+        "cut_at",
         "duration",
         "error",
         "held",
@@ -61,6 +63,10 @@ class RequestContext:
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
         self.transport: Any = None
+        #: Whether bytes came or went since an idle timeout was last looked after.
+        self.active = True
+        #: When the request was cut for its timeout, by the monotonic clock.
+        self.cut_at: float | None = None
         #: The account is not closed with the connection: a forked child has the request.
         self.held = False
 
@@ -69,6 +75,12 @@ class RequestContext:
         """The name of the handler that the request went to."""
         name: str = self.server.handler_name
         return name
+
+    @property
+    def deadline(self) -> float | None:
+        """When ``request_timeout`` will have passed, by the monotonic clock; None if there is none."""
+        limit: float | None = self.server.request_timeout
+        return None if limit is None else self._started + limit
 
     @property
     def elapsed(self) -> float:

@@ -7,6 +7,7 @@ backs off when the process is out of descriptors, and takes a server through its
 from __future__ import annotations
 
 import heapq
+import math
 import socket
 import time
 from collections import deque
@@ -24,6 +25,8 @@ ABORT_GRACE = 1.0
 SERVICE_HOOK_INTERVAL = 1.0
 #: Seconds between two looks at a limit when nothing can wake the loop.
 _BLIND_WAIT = 0.05
+#: Seconds by which a request timeout may be late, so that not each one costs a look at all.
+_EXPIRY_GRAIN = 0.05
 
 
 class Loop(Protocol):
@@ -165,6 +168,8 @@ class ServerLoop:
         """Take all servers out, and release the descriptors."""
         for listener in tuple(self._listeners):
             listener.leave()
+        while self._soon:  # what their leaving has brought about
+            self._soon.popleft()()
         self._release()
 
     def abandon(self) -> None:
@@ -196,22 +201,47 @@ class Listener:
             self._prepare_accepting if session is None else self._prepare_serving
         )
         self._next_hook = 0.0
+        self._next_expiry = 0.0
         self._last_call = 0
         self._offered = False
         self._aborts = 0
         if session is not None:
             session.__enter__()
-        server._enter_loop(loop)
+        server.enter_loop(loop)
 
     def prepare(self, timeout: float | None) -> float | None:
         """Decide what to poll for in the next turn, and for how long at most."""
         if self._stopping():
             return 0.0  # settle() lets it go
         timeout = self._prepare(timeout)
-        longest = self.server.longest_wait
-        if longest is not None:
-            timeout = _sooner(timeout, longest)
+        server = self.server
+        if server.longest_wait is not None:
+            timeout = _sooner(timeout, server.longest_wait)
+        if server.request_timeout is not None:
+            timeout = self._expire_requests(timeout, server.request_timeout)
         return timeout
+
+    def _expire_requests(self, timeout: float | None, limit: float) -> float:
+        """Cut the requests that have taken too long; return how long the next look can wait."""
+        now = time.monotonic()
+        if now >= self._next_expiry:
+            # A request that begins from now on has at least the whole limit.
+            self._next_expiry = now + limit
+            for context in tuple(self.server.active_requests.values()):
+                deadline = context.deadline if context.cut_at is None else context.cut_at + ABORT_GRACE
+                if deadline > now:
+                    self._next_expiry = min(self._next_expiry, deadline)
+                    continue
+                if context.cut_at is None:
+                    context.cut_at = now
+                    self._next_expiry = min(self._next_expiry, now + ABORT_GRACE)
+                    self.server.expire_request(context, f"it took longer than request_timeout = {limit} s")
+                else:
+                    context.cut_at = math.inf
+                    self.server.abort_request(context, force=True)
+            # Many that end one after the other are looked at together.
+            self._next_expiry = max(self._next_expiry, now + min(limit / 10, _EXPIRY_GRAIN))
+        return _sooner(timeout, self._next_expiry - now)
 
     def ready(self, events: int) -> None:
         """The listening socket is readable."""
@@ -237,8 +267,8 @@ class Listener:
     def leave(self) -> None:
         """Take the server out of the loop."""
         self._poll(False)
-        self.server._leave_loop(self.loop)
         self.loop.discard(self)
+        self.server.leave_loop(self.loop)
         if self._session is not None:
             self._session.__exit__(None, None, None)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from plugport.accounting import RequestAccounting, RequestHandedOver
 from plugport.bridges import adapt
+from plugport.context import RequestContext
 from plugport.errors import DatagramTooLongError
 from plugport.loop import Loop, ServerLoop
 from plugport.poller import READ, Callback
@@ -173,12 +174,19 @@ class Serving(RequestAccounting):
                 wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)
                 loop.poll(wait)
                 if listener.handled:
+                    self.complete_requests(loop)
                     return
                 if deadline is not None and time.monotonic() >= deadline:
                     self.handle_timeout()
                     return
         finally:
             loop.close()
+
+    def complete_requests(self, loop: ServerLoop) -> None:
+        """Poll *loop* until the requests that live in it have ended, for the sake of handle_request().
+
+        Does nothing here: a strategy that keeps connections in the serving loop overrides it.
+        """
 
     def _handle_request_noblock(self) -> None:
         """Take one request that is known to wait, and process it."""
@@ -260,22 +268,34 @@ class Serving(RequestAccounting):
             self.socket.close()
 
     def abort_requests(self, *, force: bool = False) -> None:
-        """Cut the connections of all active requests; strategies end their children too.
-
-        *force*: the polite way was tried before.
-        """
+        """Abort all active requests. *force*: the polite way was tried before."""
         for context in tuple(self.active_requests.values()):
             context.outcome = context.outcome or "aborted"
-            if not isinstance(context.request, tuple):
-                try:
-                    context.request.shutdown(socket.SHUT_RDWR)
-                except (AttributeError, OSError):
-                    pass  # not a socket, or gone already
+            self.abort_request(context, force=force)
+
+    def abort_request(self, context: RequestContext, *, force: bool = False) -> None:
+        """Cut a request's connection, so that its handler comes to an end.
+
+        A strategy that can do more, end a child, say, does. *force*: this was tried before.
+        """
+        if context.transport is not None:
+            context.transport.abort()
+        elif not isinstance(context.request, tuple):
+            try:
+                context.request.shutdown(socket.SHUT_RDWR)
+            except (AttributeError, OSError):
+                pass  # not a socket, or gone already
 
     def finish_in_child(self, request: Any, client_address: Any) -> None:
         """Let the handler go on where it holds nobody up; see BaseRequestHandler.finish_in_child().
 
         Does nothing here: serial strategies, which need it, override it.
+        """
+
+    def transport_made(self, transport: Any, context: RequestContext) -> None:
+        """Hear of the transport that a bridge has made for a connection, in the thread it belongs to.
+
+        Does nothing here: a strategy that lives in that thread keeps it in ``context.transport``.
         """
 
     # What the loop and the strategies above it use ------------------------------------------------
@@ -311,14 +331,16 @@ class Serving(RequestAccounting):
             self.RequestHandlerClass, style, self.styles, stream=self.is_stream()
         )
 
-    def _enter_loop(self, loop: Loop) -> None:
+    def enter_loop(self, loop: Loop) -> None:
+        """Called when *loop* begins to poll for the server."""
         if self.handler_style is None:
             self.adapt_handler(evident_style_of(self.RequestHandlerClass))
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
 
-    def _leave_loop(self, loop: Loop) -> None:
+    def leave_loop(self, loop: Loop) -> None:
+        """Called when *loop* has ceased to poll for the server."""
         self.serving_loop = None
         for fd in self._watched:
             loop.unregister(fd)

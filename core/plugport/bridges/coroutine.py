@@ -69,9 +69,14 @@ class _StreamsProtocol(asyncio.StreamReaderProtocol):
         self._context = context
 
     def connection_made(self, transport: Any) -> None:
-        """Keep the transport."""
-        self._context.transport = transport
+        """Tell the server of the transport."""
+        self._context.server.transport_made(transport, self._context)
         super().connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Note that the connection is not idle."""
+        self._context.active = True
+        super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the traffic."""
@@ -95,7 +100,8 @@ async def _serve_protocol(make: Callable[[], Any], request: Any, context: Reques
             lost.set_exception(error) if error is not None else lost.set_result(None)
 
     protocol.connection_lost = note_loss
-    context.transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
+    context.server.transport_made(transport, context)
     await lost
 
 

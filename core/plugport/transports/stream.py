@@ -40,7 +40,6 @@ class StreamTransport(BaseTransport):
         "_paused",
         "_receive",
         "_writing_paused",
-        "active_at",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,8 +53,6 @@ class StreamTransport(BaseTransport):
         self._eof_received = False
         self._eof_written = False
         self._events = READ
-        #: When bytes last came or went, for whoever keeps an idle timeout: they set the clock.
-        self.active_at = 0.0
         self.set_protocol(self._protocol)
 
     def start(self) -> None:
@@ -87,6 +84,7 @@ class StreamTransport(BaseTransport):
             self._watch()
 
     def _ready(self, events: int) -> None:
+        self.context.active = True
         if events & WRITE and self._buffer:
             self._flush()
         if events & READ and not self._closed:
@@ -163,6 +161,7 @@ class StreamTransport(BaseTransport):
             raise RuntimeError("write() after write_eof()")
         if self._closing or not data:
             return
+        self.context.active = True
         if not self._buffer:
             try:
                 sent = self._sock.send(data)

@@ -12,6 +12,7 @@ from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
 from plugport.transports import DatagramTransport
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
+from plugport_builtins.concurrency.idle import IdleSweep
 from plugport_builtins.concurrency.workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -36,7 +37,9 @@ class AsyncioMixIn(_Server):
     _factory: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
     _pool: WorkerPool | None = None
     _endpoint: Any = None
-    _tasks: set[asyncio.Task[None]]
+    _idle_sweep: IdleSweep | None = None
+    #: What runs on the loop, by the id() of the request's context.
+    _tasks: dict[int, asyncio.Task[None]]
 
     @classmethod
     def check_options(cls) -> None:
@@ -61,22 +64,25 @@ class AsyncioMixIn(_Server):
         """Start the request: on the loop, or in a thread."""
         context = self.active_requests[id(request)]
         style = self.handler_style
+        if self.idle_timeout is not None and self._idle_sweep is None:
+            self._idle_sweep = IdleSweep(self)
         if style == "blocking":
             if self._pool is None:
                 self._pool = WorkerPool(self.max_workers, 0, self.notify_room)
             self._pool.submit(self.run_request, request, client_address)
         elif style == "async":
-            self._start(self._run_async(context))
+            self._start(context, self._run_async(context))
         elif isinstance(request, tuple):
             self._receive(request, client_address)
         else:
             request.setblocking(False)
-            self._start(self._connect(context))
+            self._start(context, self._connect(context))
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, context: RequestContext, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        key = id(context)
+        self._tasks[key] = task
+        task.add_done_callback(lambda done: self._tasks.pop(key, None))
 
     def _receive(self, request: Any, client_address: Any) -> None:
         data, sock = request
@@ -110,6 +116,21 @@ class AsyncioMixIn(_Server):
             self.take_error(request, client_address, error)
             self.conclude_request(request)
 
+    def transport_made(self, transport: Any, context: RequestContext) -> None:
+        """Keep the transport of a connection."""
+        context.transport = transport
+
+    def abort_request(self, context: RequestContext, *, force: bool = False) -> None:
+        """Abort the connection's transport; with *force*, cancel the coroutine that does not mind."""
+        task = self._tasks.get(id(context))
+        if force and task is not None:
+            task.cancel()
+        super().abort_request(context, force=force)
+
+    def handle_request(self) -> None:
+        """Not to be had: requests live on an event loop, which serve_forever() runs."""
+        raise RuntimeError("the asyncio strategy has no handle_request(); use serve_forever()")
+
     def transport_failed(self, transport: Any, error: Exception) -> None:
         """Do nothing: only connection_lost() of a datagram protocol, when nobody is served any more."""
 
@@ -130,7 +151,7 @@ async def _serve(servers: Sequence[Any], poll_interval: float) -> None:
     loop = AsyncioLoop(poll_interval)
     try:
         for server in servers:
-            server._tasks = set()
+            server._tasks = {}
             loop.add(server, server.serving(loop.wake))
         await loop.run()
     finally:
@@ -139,18 +160,19 @@ async def _serve(servers: Sequence[Any], poll_interval: float) -> None:
 
 
 async def _end_requests(servers: Sequence[Any]) -> None:
-    """End what is left on the loop when it stops: shutdown() does not wait for requests."""
-    tasks = [task for server in servers for task in server._tasks]
+    """End what shutdown() left on the loop: nobody would go on with it."""
+    tasks = [task for server in servers for task in server._tasks.values()]
     for server in servers:
+        server._idle_sweep = None
+        endpoint, server._endpoint = server._endpoint, None
+        if endpoint is not None:
+            endpoint.connection_lost(None)
         if server.handler_style != "blocking":
-            server.abort_requests()
-            for context in tuple(server.active_requests.values()):
-                if context.transport is not None:
-                    context.transport.abort()
-    for task in tasks:
-        task.cancel()
+            server.abort_requests(force=True)
     await asyncio.gather(*tasks, return_exceptions=True)
-    await asyncio.sleep(0)  # connection_lost() comes in the turn after abort()
+    # connection_lost() comes a turn after abort(), or two.
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 def _on_loop_exception(loop: asyncio.AbstractEventLoop, info: dict[str, Any]) -> None:
@@ -183,13 +205,26 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
         finally:
             server.conclude_request(request)
 
+    hooks: dict[str, Callable[..., Any]] = {
+        "connection_made": connection_made,
+        "connection_lost": connection_lost,
+    }
+    if server.idle_timeout is not None:
+        for name in ("data_received", "buffer_updated"):
+            if hasattr(protocol, name):
+                hooks[name] = _noting(getattr(protocol, name), context)
     try:
-        protocol.connection_made, protocol.connection_lost = connection_made, connection_lost
-    except AttributeError:
+        vars(protocol).update(hooks)
+    except TypeError:
         # No place for attributes: the class has __slots__. A subclass of the same layout serves.
-        methods = {
-            "connection_made": lambda self, transport: connection_made(transport),
-            "connection_lost": lambda self, error: connection_lost(error),
-        }
+        methods = {name: staticmethod(hook) for name, hook in hooks.items()}
         protocol.__class__ = type(type(protocol).__name__, (type(protocol),), {"__slots__": (), **methods})
     return protocol
+
+
+def _noting(receive: Callable[[Any], None], context: RequestContext) -> Callable[[Any], None]:
+    def note(data: Any) -> None:
+        context.active = True
+        receive(data)
+
+    return note

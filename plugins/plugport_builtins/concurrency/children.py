@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from plugport import Help, RequestContext
 from plugport.accounting import RequestHandedOver
+from plugport.context import Outcome
 from plugport.errors import ChildError
 from plugport.hooks import NO_HOOKS
 
@@ -162,14 +163,14 @@ class ChildrenMixIn(_Server):
             return
         context.held = False
         request = context.request
-        if child.report:
-            outcome, error, context.bytes_received, context.bytes_sent = json.loads(child.report)
-            if error is not None:
-                context.outcome = context.outcome or outcome
-                self.fail_request(request, ChildError(error))
-            context.outcome = context.outcome or outcome
-        else:
+        report = _parse(child.report)
+        if report is None:
             context.outcome = "aborted"
+        else:
+            outcome, message, context.bytes_received, context.bytes_sent = report
+            context.outcome = context.outcome or outcome
+            if message is not None:
+                self.fail_request(request, ChildError(message))
         self.end_request(request)
 
     def _reap(self, child: Child, *, block: bool = False) -> None:
@@ -234,14 +235,17 @@ class ChildrenMixIn(_Server):
         self.collect_children()
         super().handle_timeout()
 
-    def abort_requests(self, *, force: bool = False) -> None:
-        """Cut the connections, and end the children: by SIGTERM, then with *force* by SIGKILL."""
-        for pid in tuple(self.active_children or ()):
-            try:
-                os.kill(pid, signal.SIGKILL if force else signal.SIGTERM)
-            except ProcessLookupError:
-                pass
-        super().abort_requests(force=force)
+    def abort_request(self, context: RequestContext, *, force: bool = False) -> None:
+        """Cut the connection, or end the child that has it: by SIGTERM, then with *force* by SIGKILL."""
+        if not context.held:
+            super().abort_request(context, force=force)
+            return
+        for child in self._children.values():
+            if child.context is context:
+                try:
+                    os.kill(child.pid, signal.SIGKILL if force else signal.SIGTERM)
+                except ProcessLookupError:
+                    pass  # it has just exited
 
     def server_close(self) -> None:
         """Take no more requests, wait for the children, close."""
@@ -295,6 +299,15 @@ class ChildrenMixIn(_Server):
         message = None if error is None else f"{type(error).__name__}: {error}"[:_MAX_MESSAGE]
         report = [context.outcome, message, context.bytes_received, context.bytes_sent]
         os.write(self._report_fd, json.dumps(report).encode() + b"\n")
+
+
+def _parse(report: bytes) -> tuple[Outcome, str | None, int | None, int | None] | None:
+    """Return (outcome, message, bytes received, bytes sent); None if the child did not get to a report."""
+    try:
+        outcome, message, received, sent = json.loads(report)
+    except (TypeError, ValueError):
+        return None
+    return outcome, message, received, sent
 
 
 def _flush_output() -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plugport import RequestContext
+from plugport.loop import Loop, ServerLoop
 from plugport.transports import DatagramTransport, StreamTransport
+from plugport_builtins.concurrency.idle import IdleSweep
 
 if TYPE_CHECKING:
     from plugport import BaseServer as _Server
@@ -23,23 +24,27 @@ __all__ = ["SelectMixIn"]
 class SelectMixIn(_Server):
     """Drives protocols in the serving loop: asyncio's Protocol, BufferedProtocol and DatagramProtocol.
 
-    RequestHandlerClass makes a protocol from a RequestContext (of a datagram server, from the
-    server), as plugport.bridges arranges.
+    Blocking handlers come over the bridge of greenlets, and block nobody where they wait for
+    their connection; where they wait for anything else they block all.
     """
 
     styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
 
     _endpoint: Any = None
+    _idle_sweep: IdleSweep | None = None
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Take a connection into the table; hand a datagram to the protocol."""
-        context = self.active_requests[id(request)]
         if isinstance(request, tuple):
             self._receive(request, client_address)
             return
+        context = self.active_requests[id(request)]
         request.setblocking(False)
-        protocol: Any = self.RequestHandlerClass(context)
-        StreamTransport(self.serving_loop, request, protocol, self, context).start()
+        protocol = self.RequestHandlerClass(context)
+        context.transport = StreamTransport(self.serving_loop, request, protocol, self, context)
+        if self.idle_timeout is not None and self._idle_sweep is None:
+            self._idle_sweep = IdleSweep(self)
+        context.transport.start()
 
     def _receive(self, request: Any, client_address: Any) -> None:
         data, sock = request
@@ -47,12 +52,11 @@ class SelectMixIn(_Server):
             self._endpoint = self.RequestHandlerClass(self)
             self._endpoint.connection_made(DatagramTransport(self.serving_loop, sock, self._endpoint, self))
         self._endpoint.datagram_received(data, client_address)
-        self.end_request(request)
-        self.shutdown_request(request)
+        self.conclude_request(request)
 
     def transport_failed(self, transport: Any, error: Exception) -> None:
         """Take note of what a protocol raised, or what broke its connection."""
-        context: RequestContext | None = transport.context
+        context = transport.context
         if context is not None:
             self.take_error(context.request, context.client_address, error)
 
@@ -60,3 +64,17 @@ class SelectMixIn(_Server):
         """Strike the connection from the table, and close it."""
         if transport.context is not None:
             self.conclude_request(transport.context.request)
+
+    def complete_requests(self, loop: ServerLoop) -> None:
+        """Poll until the table is empty."""
+        while self.active_requests:
+            loop.poll(None)
+
+    def leave_loop(self, loop: Loop) -> None:
+        """Cut the connections that shutdown() left in the table: nobody would go on with them."""
+        self.abort_requests()
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            endpoint.connection_lost(None)
+        self._idle_sweep = None
+        super().leave_loop(loop)

@@ -114,11 +114,16 @@ class Service:
     def close(self) -> None:
         """Close all servers, and fire server_stopped for each."""
         for server in self.servers:
-            left = len(server.active_requests)
+            left = tuple(server.active_requests.values())
             if left:
                 self.abandoned = True
                 server.block_on_close = False
-                logger.error("%s: %d requests would not end and are abandoned", server.listening_url(), left)
+                ids = ", ".join(str(context.id) for context in left)
+                logger.error("%s: would not end, and are abandoned: requests %s", server.listening_url(), ids)
+            for context in left:
+                context.outcome = context.outcome or "aborted"
+                context.held = False
+                server.end_request(context.request)
             server.server_close()
             if server.hooks.server_stopped is not None:
                 server.hooks.server_stopped(server=server)
@@ -166,7 +171,11 @@ class Service:
         if self._aborts > 2:
             raise _Abandoned
         for server in self.servers:
-            server.abort_requests(force=self._aborts == 2)
+            for context in tuple(server.active_requests.values()):
+                # Transports belong to the loop, which may be in the middle of one.
+                if context.transport is None:
+                    context.outcome = context.outcome or "aborted"
+                    server.abort_request(context, force=self._aborts == 2)
         _set_alarm(ABORT_GRACE)
 
 

@@ -140,6 +140,8 @@ def _refusal(handler: Any, server: type, mixin: type, name: str = "") -> tuple[s
             True,
         )
     inner = unwrapped(handler)
+    if "blocking" not in driven and getattr(inner, "needs_thread", False):
+        return f"the handler waits for more than its connection, and would hold up the loop of {name}", True
     if getattr(inner, "shared_state", False):
         if _trait(mixin, "isolates_memory"):
             return f"the handler keeps state in memory, and {name} gives each request a copy of its own", True

@@ -32,11 +32,14 @@ class BaseRequestHandler:
     ``transports``     what it can serve: "stream", "datagram", or both
     ``shared_state``   it keeps state in memory that all requests must see
     ``thread_safe``    that state is guarded (by ``self.server.lock``, say)
+    ``needs_thread``   it waits for more than its connection, for a program, say: it can't live in
+                       the one thread of a loop
     """
 
     transports: ClassVar[frozenset[Transport]] = frozenset({"stream", "datagram"})
     shared_state: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = False
+    needs_thread: ClassVar[bool] = False
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = request

@@ -189,6 +189,25 @@ def test_shutdown_leaves_what_is_in_the_backlog(serve: Serve) -> None:
         assert second.recv(100) == b"served"
 
 
+def test_shutdown_comes_before_a_request_that_waits(serve: Serve) -> None:
+    turns = []
+
+    class Server(socketserver.TCPServer):
+        def service_actions(self) -> None:
+            turns.append("turn")
+
+    server = Server(LOCALHOST, Line)
+    call = serve(server, poll_interval=60)
+    assert ask(server, b"first\n") == b"FIRST\n"
+    wait_until(lambda: turns)
+    server._BaseServer__shutdown_request = True
+    with connect(server) as client:  # the loop wakes up, and sees both
+        call.result()
+        client.sendall(b"later\n")
+        serve(server)
+        assert read_all(client) == b"LATER\n"
+
+
 def test_shutdown_before_serve_forever_makes_that_return(closing: Closing) -> None:
     server = closing(socketserver.TCPServer(LOCALHOST, Line))
     server.shutdown()
@@ -450,6 +469,27 @@ def test_oserror_in_get_request_is_swallowed(
         assert is_closed(client)
     assert ask(server, b"hello\n") == b"HELLO\n"
     assert capsys.readouterr().err == ""
+
+
+def test_want_of_descriptors_is_warned_of_once_an_episode(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    codes = [errno.EMFILE, errno.ENFILE, 0, errno.ENOMEM, errno.ENOBUFS, 0]
+
+    class Server(socketserver.TCPServer):
+        def get_request(self) -> tuple[Any, Any]:
+            if code := codes.pop(0):
+                raise OSError(code, "not now")
+            return super().get_request()
+
+    server = Server(LOCALHOST, Line)
+    serve(server, poll_interval=60)
+    for _ in range(2):
+        assert ask(server, b"hello\n") == b"HELLO\n"
+    assert [message.rpartition("can't accept")[2] for message in caplog.messages] == [
+        ", will try again: [Errno 24] not now",
+        ", will try again: [Errno 12] not now",
+    ]
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
@@ -872,8 +912,8 @@ class Held(socketserver.StreamRequestHandler):
     """Says that it is there, and stays until the client says that it goes."""
 
     def handle(self) -> None:
-        self.wfile.write(b"%d\n" % os.getpid())
         self.server.threads = [*getattr(self.server, "threads", ()), threading.current_thread()]
+        self.wfile.write(b"%d\n" % os.getpid())
         self.rfile.readline()
 
 
@@ -979,6 +1019,33 @@ def test_exit_status_of_a_child(
     assert ("ValueError: broken" in capfd.readouterr().err) is isinstance(error, ValueError)
     server.collect_children()
     assert not server.active_children
+
+
+def test_output_is_written_once_though_processes_fork() -> None:
+    script = """
+import socket
+from plugport_builtins import socketserver
+
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        print("child")
+
+with socketserver.ForkingTCPServer(("127.0.0.1", 0), Handler) as server:
+    print("parent")
+    with socket.create_connection(server.server_address, timeout=10):
+        server.handle_request()
+"""
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)
+    assert (sorted(run.stdout.split()), run.stderr) == (["child", "parent"], "")
+
+
+def test_fork_from_among_threads_is_warned_of_once(serve: Serve, caplog: pytest.LogCaptureFixture) -> None:
+    server = socketserver.ForkingTCPServer(LOCALHOST, Line)
+    serve(server)
+    for _ in range(2):
+        assert ask(server, b"hello\n") == b"HELLO\n"
+    [message] = caplog.messages
+    assert message.startswith("forking while 1 other thread of this process runs")
 
 
 @pytest.mark.parametrize("kind", ["TCP", "UDP", "UnixStream", "UnixDatagram"])

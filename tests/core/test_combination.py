@@ -203,6 +203,17 @@ def test_a_bridge_makes_it_legal() -> None:
     assert check(function, "tcp", "threading").bridge == "message -> blocking"
 
 
+def test_a_handler_that_needs_a_thread_can_t_live_in_a_loop() -> None:
+    class Waits(Any_):
+        needs_thread = True
+
+    verdict = check(Waits, "tcp", "select")
+    assert not verdict.legal
+    assert "hold up the loop of select" in verdict.reason
+    assert "threading" in verdict.reason
+    assert check(Waits, "tcp", "asyncio").legal
+
+
 def test_the_unavailable_is_refused(site: SitePackages) -> None:
     site.add(
         "windy",

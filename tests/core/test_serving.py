@@ -517,6 +517,21 @@ def test_drain_lets_datagrams_be_answered(
     assert recorder.outcomes == ["completed"]
 
 
+def test_datagrams_are_served_again_after_a_drain(build: Build, serve: Serve, tmp_path: Path) -> None:
+    def handler(request: Any, client_address: Any, server: Any) -> None:
+        request[1].sendto(request[0].upper(), client_address)
+
+    server = build(SyncMixIn, handler, on=UDPServer)
+    for _ in range(2):
+        call = serve(server)
+        with datagram_client(server, tmp_path) as client:
+            client.send(b"hello")
+            assert client.recv(100) == b"HELLO"
+        server.drain(60)
+        call.result()
+        assert not server.is_draining()
+
+
 def test_drain_by_a_handler(build: Build, serve: Serve, recorder: Recorder) -> None:
     def handler(request: Any, client_address: Any, server: Any) -> None:
         server.drain(60)

@@ -52,6 +52,12 @@ def ask(server: Any, question: bytes, timeout: float = PATIENCE) -> bytes:
         return read_all(client)
 
 
+def hear(server: Any, timeout: float = PATIENCE) -> bytes:
+    """Connect, and read to the end, of a server that waits for nothing from its clients."""
+    with connect(server, timeout) as client:
+        return read_all(client)
+
+
 def datagram_client(
     server: Any, tmp_path: Path, name: str = "client"
 ) -> contextlib.AbstractContextManager[socket.socket]:

@@ -23,6 +23,11 @@ def census(pid: int) -> Census:
     return Census(len(descriptors(pid)), len(os.listdir(f"/proc/{pid}/task")), len(children(pid)))
 
 
+def is_idle(pid: int) -> bool:
+    """Whether a process has no children and one thread, which waits."""
+    return not children(pid) and len(os.listdir(f"/proc/{pid}/task")) == 1 and _stat(pid)[0] == "S"
+
+
 def descriptors(pid: int) -> set[int]:
     """The numbers of a process's open descriptors."""
     return {int(name) for name in os.listdir(f"/proc/{pid}/fd")}

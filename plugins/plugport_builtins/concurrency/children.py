@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from plugport import Help, RequestContext
@@ -32,6 +33,8 @@ logger = logging.getLogger("plugport.children")
 
 #: Seconds between two looks at a child that is about to exit.
 _EXIT_POLL = 0.01
+#: Seconds between two looks at all children.
+_LOOK_INTERVAL = 1.0
 #: Characters of an error's message that a report carries.
 _MAX_MESSAGE = 1000
 
@@ -82,6 +85,7 @@ class ChildrenMixIn(_Server):
     _children: dict[int, Child]
     #: Those that are about to exit: they have reported, or closed their pipe.
     _exiting: tuple[Child, ...] = ()
+    _next_look = 0.0
     #: In a child: the end of the pipe that its report goes to.
     _report_fd: int | None = None
     _warned_of_threads = False
@@ -219,9 +223,15 @@ class ChildrenMixIn(_Server):
                 self._reap(child, block=blocking)
 
     def service_actions(self) -> None:
-        """Reap the children that are about to exit, each turn of the serving loop."""
+        """Reap the children that are about to exit each turn of the serving loop, any now and then."""
         for child in self._exiting:
             self._reap(child)
+        if self.active_children:
+            now = time.monotonic()
+            if now >= self._next_look:
+                # One may have exited without a report, and left its pipe to what it forked.
+                self._next_look = now + _LOOK_INTERVAL
+                self.collect_children()
         super().service_actions()
 
     def handle_request(self) -> None:

@@ -24,7 +24,7 @@ class SocketFile:
         self._inode = _inode(self._path)
 
     def remove(self) -> None:
-        """Remove the file, unless another has taken its place or this process is a forked child."""
+        """Remove the file while the socket is still open, unless another has taken its place or this process is a forked child."""
         if os.getpid() == self._owner and self._inode is not None and _inode(self._path) == self._inode:
             self._inode = None
             os.unlink(self._path)
@@ -104,14 +104,14 @@ class UnixStreamServer(TCPServer):
         self.server_address = self.socket.getsockname()
 
     def stop_listening(self) -> None:
-        """Close the listening socket and remove its file."""
-        super().stop_listening()
+        """Remove the file and close the listening socket."""
         self._remove_file()
+        super().stop_listening()
 
     def server_close(self) -> None:
-        """Close the socket and remove its file."""
-        super().server_close()
+        """Remove the file and close the socket."""
         self._remove_file()
+        super().server_close()
 
     def _remove_file(self) -> None:
         if self._file is not None:
@@ -139,7 +139,7 @@ class UnixDatagramServer(UDPServer):
         self.server_address = self.socket.getsockname()
 
     def server_close(self) -> None:
-        """Close the socket and remove its file."""
-        super().server_close()
+        """Remove the file and close the socket."""
         if self._file is not None:
             self._file.remove()
+        super().server_close()

@@ -13,6 +13,7 @@ _PRINTABLE = bytes(range(32, 127))
 _LINES = [(_PRINTABLE + _PRINTABLE)[start : start + 72] + b"\r\n" for start in range(len(_PRINTABLE))]
 #: The pattern until it repeats.
 _PATTERN = b"".join(_LINES)
+_STREAM_CHUNK = _PATTERN * 9  # somewhat below 64 KiB
 _MAX_DATAGRAM = 512
 
 
@@ -25,7 +26,7 @@ class ChargenHandler(InetHandler):
     def converse(self, connection: Any) -> None:
         """Send until the client no longer takes it."""
         while True:
-            connection.sendall(_PATTERN)
+            connection.sendall(_STREAM_CHUNK)
 
     def reply(self, data: bytes) -> bytes:
         """Return the beginning of the pattern, of random length."""

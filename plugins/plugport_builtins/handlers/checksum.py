@@ -25,9 +25,11 @@ class ChecksumHandler(InetHandler):
         digest = hashlib.sha256()
         size = 0
         moved = False
-        while data := connection.recv(65536):
-            digest.update(data)
-            size += len(data)
+        buffer = bytearray(65536)
+        view = memoryview(buffer)
+        while count := connection.recv_into(buffer):
+            digest.update(view[:count])
+            size += count
             if size > self.small and not moved:
                 moved = True
                 self.finish_in_child()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from typing import Annotated, ClassVar
 
@@ -10,6 +11,8 @@ from plugport.errors import OptionError
 from plugport_builtins.handlers.inet import InetHandler
 
 __all__ = ["QotdHandler"]
+
+logger = logging.getLogger("plugport.handlers.qotd")
 
 #: RFC 865 wants fewer than 512 characters.
 _MAX_SIZE = 511
@@ -37,7 +40,7 @@ class QotdHandler(InetHandler):
 
     @classmethod
     def check_options(cls) -> None:
-        """Read the file. Raises OptionError if that fails, or if a quotation is too long."""
+        """Read the file. Raises OptionError if that fails, or if no quotation in it will do."""
         if cls.quotes_file is not None:
             cls._quotes = _read(cls.quotes_file)
 
@@ -61,11 +64,11 @@ def _read(path: str) -> tuple[bytes, ...]:
             quotes[-1].append(line)
     texts = ["\r\n".join(quote).strip() for quote in quotes]
     found = tuple(f"{text}\r\n".encode() for text in texts if text)
-    if not found:
-        raise OptionError(f"quotes_file: {path!r} holds no quotation")
-    longest = max(found, key=len)
-    if len(longest) > _MAX_SIZE:
-        raise OptionError(
-            f"quotes_file: a quotation in {path!r} has {len(longest)} bytes; RFC 865 allows {_MAX_SIZE}"
-        )
-    return found
+    short = tuple(quote for quote in found if len(quote) <= _MAX_SIZE)
+    if not short:
+        lacks = f"none of at most {_MAX_SIZE} bytes (RFC 865)" if found else "none"
+        raise OptionError(f"quotes_file: no quotation to be had from {path!r}: it holds {lacks}")
+    if len(short) < len(found):
+        # Usual in fortune's files; fortune(6) itself has a switch to leave them out.
+        logger.info("%s: left out %d quotations that are too long", path, len(found) - len(short))
+    return short

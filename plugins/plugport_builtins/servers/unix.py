@@ -24,7 +24,10 @@ class SocketFile:
         self._inode = _inode(self._path)
 
     def remove(self) -> None:
-        """Remove the file while the socket is still open, unless another has taken its place or this process is a forked child."""
+        """Remove the file, unless another has taken its place or this process is a forked child.
+
+        To be called while the socket is open: until then nobody else's file has the same inode.
+        """
         if os.getpid() == self._owner and self._inode is not None and _inode(self._path) == self._inode:
             self._inode = None
             os.unlink(self._path)

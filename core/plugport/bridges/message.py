@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,9 @@ from plugport.framing import Framing
 from plugport.messages import Respond, responder
 
 __all__ = ["answered_datagrams", "framed_protocol", "message_datagram_protocol"]
+
+#: Bytes of replies that are sent together.
+_BATCH = 65536
 
 
 class FramedProtocol:
@@ -20,6 +24,9 @@ class FramedProtocol:
     def __init__(self, respond: Respond, framing: Framing) -> None:
         self._respond = respond
         self._framing = framing
+        self._messages: deque[bytes] = deque()
+        self._paused = False
+        self._ended = False  # the client has ended its side, and messages of it still wait
 
     def connection_made(self, transport: Any) -> None:
         """Keep the transport."""
@@ -29,35 +36,48 @@ class FramedProtocol:
         """Answer the messages that are complete."""
         messages = self._framing.feed(data)
         if messages:
-            self._answer(messages)
+            self._messages.extend(messages)
+            self._answer()
 
-    def _answer(self, messages: list[bytes]) -> None:
+    def _answer(self) -> None:
+        """Answer what has come, until the client is behind with taking its replies."""
+        messages = self._messages
         respond = self._respond
         frame = self._framing.frame
-        replies = []
-        try:
-            for message in messages:
-                reply = respond(message)
-                if reply is not None:
-                    replies.append(frame(reply))
-        finally:
-            # Those before one that failed are owed to the client.
-            if replies:
-                self._transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
+        while messages and not self._paused:
+            replies = []
+            size = 0
+            try:
+                while messages and size < _BATCH:
+                    reply = respond(messages.popleft())
+                    if reply is not None:
+                        replies.append(frame(reply))
+                        size += len(reply)
+            finally:
+                # Those before one that failed are owed to the client.
+                if replies:
+                    self._transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
 
-    def eof_received(self) -> None:
-        """Answer what is left, and let the transport close."""
-        messages = self._framing.finish()
-        if messages:
-            self._answer(messages)
+    def eof_received(self) -> bool:
+        """Answer what is left; let the transport close, unless the client must take replies first."""
+        self._messages.extend(self._framing.finish())
+        self._answer()
+        self._ended = bool(self._messages)
+        return self._ended
 
     def pause_writing(self) -> None:
         """Read no more: the client does not take its replies."""
+        self._paused = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Read on."""
-        self._transport.resume_reading()
+        """Go on."""
+        self._paused = False
+        self._answer()
+        if self._ended and not self._messages:
+            self._transport.close()
+        elif not self._paused:
+            self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
         """Do nothing."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from plugport.context import RequestContext, outcome_of, traffic
 from plugport.hooks import NO_HOOKS, ServerHooks
 from plugport.members import Help
+from plugport.url import format_client
 
 __all__ = ["RequestAccounting", "RequestHandedOver"]
 
@@ -121,7 +122,7 @@ class RequestAccounting:
         """Say that what came from *client_address* is turned away: log it, fire request_rejected."""
         hooks = self.hooks
         if hooks is not NO_HOOKS:
-            logger.info("rejected %s: %s", client_address, reason)
+            logger.info("rejected %s: %s", format_client(client_address), reason)
         if hooks.request_rejected is not None:
             hooks.request_rejected(server=self, client_address=client_address, reason=reason)
 
@@ -142,7 +143,9 @@ class RequestAccounting:
         context.outcome = context.outcome or "timed-out"
         self.fail_request(context.request, error)
         if self.hooks is not NO_HOOKS:
-            logger.info("request %s from %s timed out: %s", context.id, context.client_address, reason)
+            logger.info(
+                "request %s from %s timed out: %s", context.id, format_client(context.client_address), reason
+            )
         self.abort_request(context)
 
     def end_request(self, request: Any) -> None:
@@ -220,12 +223,13 @@ class RequestAccounting:
             _print_error(client_address)
             return
         context = self.active_requests.get(id(request))
+        client = format_client(client_address)
         if context is None:
-            logger.error("a request from %s failed before it began: %s", client_address, error)
+            logger.error("a request from %s failed before it began: %s", client, error)
         elif context.outcome == "failed":
-            logger.error("request %s from %s failed", context.id, client_address, exc_info=error)
+            logger.error("request %s from %s failed", context.id, client, exc_info=error)
         else:
-            logger.info("request %s from %s %s: %r", context.id, client_address, context.outcome, error)
+            logger.info("request %s from %s %s: %r", context.id, client, context.outcome, error)
 
 
 def _print_error(client_address: Any) -> None:

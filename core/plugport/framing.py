@@ -110,6 +110,10 @@ class LinesFraming(DelimiterFraming):
         """Return the last line, which nothing ended, if there is one."""
         return [self._strip(line) for line in super().finish()]
 
+    def _check(self, size: int) -> None:
+        if size > self._max_line + 1:
+            raise FramingError(f"a line is longer than {self._max_line} bytes")
+
     def _strip(self, line: bytes) -> bytes:
         if line.endswith(b"\r"):
             return line[:-1]

@@ -187,7 +187,8 @@ class ServerLoop:
 class Listener:
     """One server's place in a loop: serving, or on its way out.
 
-    The way out of a drain: take what already waits in the backlog (*last call*); stop listening
+    The way out of a drain: accept what already waits in the backlog, without serving it yet, so
+    that who comes meanwhile does not put off the end (*last call*); stop listening, serve those,
     and let the active requests end (*finishing*); at the deadline cut them, force them, give up.
     """
 
@@ -195,6 +196,9 @@ class Listener:
         self.loop = loop
         self.server = server
         self.handled = 0
+        #: Whether the loop has looked at the socket since the last prepare(); one that has turns
+        #: without a look in between says so.
+        self.polled = True
         self._session = session
         self._polled_fd: int | None = None
         self._prepare: Callable[[float | None], float | None] = (
@@ -248,7 +252,10 @@ class Listener:
         if self._stopping():
             return  # bpo-35017: shutdown() during the wait comes first
         self.handled += 1
-        self.server._handle_request_noblock()
+        if self._prepare == self._prepare_last_call:
+            self.server.accept_for_later()
+        else:
+            self.server._handle_request_noblock()
 
     def settle(self) -> None:
         """End the turn: periodic work, and shutdown()."""
@@ -267,6 +274,7 @@ class Listener:
     def leave(self) -> None:
         """Take the server out of the loop."""
         self._poll(False)
+        self.server.turn_away_accepted()  # shutdown(), or a handler that was broken off, came first
         self.loop.discard(self)
         self.server.leave_loop(self.loop)
         if self._session is not None:
@@ -316,7 +324,7 @@ class Listener:
         return timeout
 
     def _prepare_last_call(self, timeout: float | None) -> float | None:
-        emptied = self._offered and not self.handled
+        emptied = self._offered and self.polled and not self.handled
         self._last_call -= self.handled
         self.handled = 0
         left = self.server._drain_deadline - time.monotonic()
@@ -326,19 +334,27 @@ class Listener:
             self.server._waiting = True
             self._prepare = self._prepare_finishing
             return self._prepare(timeout)
-        timeout = self._prepare_accepting(_sooner(timeout, left))
-        self._offered = self._polled_fd is not None
-        return 0.0 if self._offered else timeout
+        pause = self.server._accept_resumes - time.monotonic()
+        self._offered = pause <= 0
+        if self._offered:
+            self._poll(True)
+            return 0.0
+        self._poll(False)  # there are no descriptors: those that are taken already may set some free
+        self.server._waiting = True
+        return _sooner(_sooner(timeout, left), 0.0 if self.server.serve_accepted() else pause)
 
     def _prepare_finishing(self, timeout: float | None) -> float | None:
         server = self.server
-        if not server.active_requests:
+        if server.serve_accepted():
+            return 0.0
+        if not server.active_requests and not server.accepted:
             server._BaseServer__shutdown_request = True
             return 0.0
         left = server._drain_deadline - time.monotonic()
         if left > 0:
             return _sooner(timeout, left)
         self._aborts += 1
+        server.turn_away_accepted()
         if self._aborts > 2:
             server._BaseServer__shutdown_request = True
             return 0.0

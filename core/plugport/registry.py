@@ -167,7 +167,7 @@ class Registry:
     def _unknown(self, kind: Kind | None, text: str) -> RegistryError:
         """Return the error that says why nothing has this name: a plugin that failed, or a slip."""
         distribution, _, name = text.rpartition(":")
-        what = "concurrency strategy" if kind == "concurrency" else kind or "component"
+        what = _what(kind) if kind else "component"
         for lost in self.plugins.lost:
             record = lost.plugin
             if (
@@ -180,7 +180,7 @@ class Registry:
         others = [other for other in KINDS if other != kind and (other, name) in self._by_name]
         message = f"no {what} named {text!r}{nearest(text, known)}"
         if others and not distribution:
-            message += f"; there is a {one_of(others)} of that name"
+            message += f"; there is a {one_of(map(_what, others))} of that name"
         elif text.endswith(".py"):
             message += f"; of a file name the attribute too, {text}:NAME"
         message += f" ({listing_of(kind)})"
@@ -192,6 +192,10 @@ class Registry:
         if distribution and any(record.status == "failed" for record in absent):
             return PluginError(message)
         return UnknownNameError(message)
+
+
+def _what(kind: Kind) -> str:
+    return "concurrency strategy" if kind == "concurrency" else kind
 
 
 def listing_of(kind: Kind | None) -> str:

@@ -65,6 +65,11 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+def _announce(server: Any) -> None:
+    if sys.stderr is not None:
+        print(f"listening on {server.listening_url()}", file=sys.stderr, flush=True)
+
+
 class _Abandoned(BaseException):
     """Breaks off a handler that holds the serving thread after the last deadline."""
 
@@ -94,10 +99,11 @@ class Service:
         try:
             with self._signals():
                 for server in self.servers:
-                    print(f"listening on {server.listening_url()}", file=sys.stderr, flush=True)
+                    server.announce = _announce
                 self._serve()
         except _Abandoned:
             self.abandoned = True
+            logger.error("a handler that held the serving thread would not end and was broken off")
         finally:
             self.close()
         return 1 if self.abandoned else 0

@@ -10,6 +10,7 @@ import logging
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -60,9 +61,14 @@ class Serving(RequestAccounting):
     #: requests at the end of its grace sets it to False. Strategies honour it.
     block_on_close: bool = True
 
+    #: Called with the server when it begins to serve, after the hook server_started.
+    announce: Callable[[Any], None] | None = None
+
     #: The loop that polls for this server, while one does.
     serving_loop: Loop | None = None
     _watched: dict[int, Callback]
+    #: What was accepted before a drain stopped listening, and has not begun.
+    accepted: deque[tuple[Any, Any]]
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
     _drain_deadline: float | None = None
@@ -81,12 +87,14 @@ class Serving(RequestAccounting):
         def process_request(self, request: Any, client_address: Any) -> None: ...
         def service_actions(self) -> None: ...
         def handle_timeout(self) -> None: ...
+        def close_request(self, request: Any) -> None: ...
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         self = super().__new__(cls, *args, **kwargs)
         self._BaseServer__shutdown_request = False
         self._BaseServer__is_shut_down = threading.Event()
         self._watched = {}
+        self.accepted = deque()
         return self
 
     # Where it listens ---------------------------------------------------------------------------
@@ -148,6 +156,8 @@ class Serving(RequestAccounting):
         try:
             if self.hooks.server_started is not None:
                 self.hooks.server_started(server=self)
+            if self.announce is not None:
+                self.announce(self)
             yield
         finally:
             self._wake = None
@@ -190,17 +200,46 @@ class Serving(RequestAccounting):
 
     def _handle_request_noblock(self) -> None:
         """Take one request that is known to wait, and process it."""
+        taken = self._accept()
+        if taken is not None:
+            self._begin_and_process(*taken)
+
+    def _accept(self) -> tuple[Any, Any] | None:
+        """Take one request that is known to wait; None if there is none to be had."""
         try:
-            request, client_address = self.get_request()
+            taken = self.get_request()
         except DatagramTooLongError as error:
             self.take_error(None, error.client_address, error)
             self.reject_request(error.client_address, str(error.strerror))
-            return
+            return None
         except OSError as error:
             self._accept_failed(error)
-            return
+            return None
         if self._accept_delay:
             self._accept_delay = 0.0
+        return taken
+
+    def accept_for_later(self) -> None:
+        """Take one request that is known to wait, for serve_accepted()."""
+        taken = self._accept()
+        if taken is not None:
+            self.accepted.append(taken)
+
+    def serve_accepted(self) -> bool:
+        """Process one of the requests that were accepted for later; False if there is none, or no room."""
+        if not self.accepted or not self.has_room():
+            return False
+        self._begin_and_process(*self.accepted.popleft())
+        return True
+
+    def turn_away_accepted(self) -> None:
+        """Close the requests that were accepted for later, and have not begun."""
+        while self.accepted:
+            request, client_address = self.accepted.popleft()
+            self.reject_request(client_address, "the service has ended")
+            self.shutdown_request(request)
+
+    def _begin_and_process(self, request: Any, client_address: Any) -> None:
         if self.begin_request(request, client_address) is None:
             self.shutdown_request(request)
             return
@@ -315,6 +354,8 @@ class Serving(RequestAccounting):
     def after_fork_in_child(self) -> None:
         """Let go, in a forked child, of the serving loop and of what it watches: they are the parent's."""
         self._watched.clear()
+        while self.accepted:
+            self.close_request(self.accepted.popleft()[0])
         self._wake = None
         if self.serving_loop is not None:
             self.serving_loop.abandon()

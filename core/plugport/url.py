@@ -10,7 +10,7 @@ from typing import Any
 
 from plugport.errors import AddressError
 
-__all__ = ["Url", "format_url", "parse_url", "resolve_url"]
+__all__ = ["Url", "format_client", "format_url", "parse_url", "resolve_url"]
 
 #: Bytes that sun_path takes, the closing NUL not counted (unix(7): 108 on Linux, 104 on the BSDs).
 _MAX_UNIX_PATH = 107 if sys.platform == "linux" else 103
@@ -106,3 +106,11 @@ def format_url(scheme: str, address: Any) -> str:
     else:
         rest = str(address)
     return f"{scheme}://{rest}"
+
+
+def format_client(address: Any) -> str:
+    """Write the address of a client for a log: ``127.0.0.1:9000``, a path, ``-`` for one without a name."""
+    if isinstance(address, tuple) and len(address) >= 2:
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
+    return str(address) if address else "-"

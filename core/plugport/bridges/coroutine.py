@@ -47,17 +47,22 @@ async def _serve_streams(handle: Callable[..., Any], request: Any, context: Requ
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
-    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
+    writer = _Writer(transport, protocol, reader, loop)
     try:
         await handle(reader, writer)
     except BaseException:
-        writer.close()
+        transport.close()
         raise
-    writer.close()
-    try:
-        await writer.wait_closed()
-    except ConnectionError:
-        pass  # the client left first
+    # A task that the handler has left behind may go on with them, as under asyncio.start_server.
+    del reader, writer
+    await protocol.lost
+
+
+class _Writer(asyncio.StreamWriter):
+    """Closes its connection when nobody holds it any more."""
+
+    def __del__(self, *unused: object) -> None:
+        self.transport.close()
 
 
 class _StreamsProtocol(asyncio.StreamReaderProtocol):
@@ -67,6 +72,7 @@ class _StreamsProtocol(asyncio.StreamReaderProtocol):
         super().__init__(reader)
         self._request = request
         self._context = context
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
         """Tell the server of the transport."""
@@ -79,9 +85,11 @@ class _StreamsProtocol(asyncio.StreamReaderProtocol):
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note the traffic."""
+        """Note the traffic, and that it is over."""
         note_traffic(self._context, self._request)
         super().connection_lost(exc)
+        if not self.lost.done():
+            self.lost.set_result(None)
 
 
 async def _serve_protocol(make: Callable[[], Any], request: Any, context: RequestContext) -> None:

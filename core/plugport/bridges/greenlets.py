@@ -46,10 +46,9 @@ class SwitchedSocket:
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return up to *bufsize* bytes, b"" at the end. Honours MSG_PEEK and MSG_WAITALL."""
-        if self._closed:
-            raise OSError(errno.EBADF, "Bad file descriptor")
+        self._check_open()
         link = self._link
-        link.wait_for_data(bufsize if flags & socket.MSG_WAITALL else 1, self._timeout)
+        link.wait_for_data(bufsize if flags & socket.MSG_WAITALL else min(bufsize, 1), self._timeout)
         return link.take(bufsize, keep=bool(flags & socket.MSG_PEEK))
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -67,8 +66,7 @@ class SwitchedSocket:
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of *data*."""
-        if self._closed:
-            raise OSError(errno.EBADF, "Bad file descriptor")
+        self._check_open()
         self._link.write(data, self._timeout)
 
     def send(self, data: Any, flags: int = 0) -> int:
@@ -140,6 +138,10 @@ class SwitchedSocket:
         if self._io_refs <= 0:
             self._link.transport.close()
 
+    def _check_open(self) -> None:
+        if self._closed and self._io_refs <= 0:  # files on it keep it open
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
     def _decref_socketios(self) -> None:
         if self._io_refs > 0:
             self._io_refs -= 1
@@ -148,12 +150,12 @@ class SwitchedSocket:
 
     def detach(self) -> int:
         """Return the descriptor, which is the caller's to use and to close from now on."""
-        self._closed = True
+        self._closed, self._io_refs = True, 0
         return self._link.detach()
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once the connection is closed."""
-        return -1 if self._closed else self._real().fileno()
+        return -1 if self._closed and self._io_refs <= 0 else self._real().fileno()
 
     def gettimeout(self) -> float | None:
         """Return the seconds that calls may wait; None for ever, 0.0 not at all."""
@@ -228,6 +230,7 @@ class SwitchedProtocol:
         "_paused",
         "_reading_paused",
         "_waiting",
+        "_wanted",
         "eof",
         "transport",
         "unread",
@@ -240,6 +243,7 @@ class SwitchedProtocol:
         self._greenlet: greenlet.greenlet | None = None
         self._waiting = False  # the greenlet is switched out
         self._paused = False  # too much is unsent
+        self._wanted = 0  # bytes that the handler has waited for last
         self._burst = 0  # bytes written since the loop had its turn
         self._reading_paused = False
         self._lost: Exception | None = None
@@ -260,7 +264,7 @@ class SwitchedProtocol:
         self._chunks.append(data)
         self.unread += len(data)
         self._resume()
-        if self.unread > _HIGH_WATER and not self._reading_paused:
+        if self.unread > max(_HIGH_WATER, self._wanted) and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
 
@@ -307,6 +311,7 @@ class SwitchedProtocol:
 
         Raises ConnectionResetError if the connection broke and nothing is left to read.
         """
+        self._wanted = count
         while self.unread < count and not self.eof:
             if self._reading_paused:
                 self._reading_paused = False
@@ -350,6 +355,7 @@ class SwitchedProtocol:
 
     def write_eof(self) -> None:
         """End what is sent."""
+        self._lost = self._lost or BrokenPipeError(errno.EPIPE, "Broken pipe")
         self.transport.write_eof()
 
     def detach(self) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 from plugport.context import RequestContext
 from plugport.hookspecs import hookimpl
 from plugport.plugins import PluginRecord, Plugins
+from plugport.url import format_client
 
 __all__ = ["add_access_log"]
 
@@ -25,7 +26,7 @@ class AccessLog:
             context.id,
             context.server.scheme,
             context.handler,
-            _address(context.client_address),
+            format_client(context.client_address),
             context.outcome,
             context.duration,
             _bytes(context.bytes_received),
@@ -36,7 +37,11 @@ class AccessLog:
     def plugport_request_rejected(self, server: Any, client_address: Any, reason: str) -> None:
         """Log one that was turned away."""
         logger.info(
-            "- %s %s %s rejected: %s", server.scheme, server.handler_name, _address(client_address), reason
+            "- %s %s %s rejected: %s",
+            server.scheme,
+            server.handler_name,
+            format_client(client_address),
+            reason,
         )
 
 
@@ -44,13 +49,6 @@ def add_access_log(plugins: Plugins) -> None:
     """Log each request, whatever the level of the rest."""
     logger.setLevel(logging.INFO)
     plugins.add(AccessLog(), PluginRecord("access-log", "plugport", ""))
-
-
-def _address(client_address: Any) -> str:
-    if isinstance(client_address, tuple):
-        host, port = client_address[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return str(client_address) if client_address else "-"
 
 
 def _bytes(count: int | None) -> str:

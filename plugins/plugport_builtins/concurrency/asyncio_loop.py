@@ -23,6 +23,7 @@ class AsyncioLoop:
         self._poll_interval = poll_interval
         self._listeners: list[Listener] = []
         self._timer: asyncio.TimerHandle | None = None
+        self._timed = False  # the last turn was the timer's
         self._stopped = self._loop.create_future()
 
     def add(self, server: Any, session: AbstractContextManager[None]) -> None:
@@ -48,8 +49,11 @@ class AsyncioLoop:
         except RuntimeError:
             pass  # the loop is closed: it has ended
 
-    def _turn(self) -> None:
+    def _turn(self, timed: bool = False) -> None:
         """What plugport's loop does around each wait: periodic work, then decide what to wait for."""
+        # Who has turns between waits, as wake() and ready() do, knows not whether there was one;
+        # between two turns of the timer's there was.
+        polled, self._timed = timed and self._timed, timed
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -61,8 +65,9 @@ class AsyncioLoop:
             return
         timeout: float | None = self._poll_interval
         for listener in self._listeners:
+            listener.polled = polled
             timeout = listener.prepare(timeout)
-        self._timer = self._loop.call_later(timeout or 0.0, self._turn)
+        self._timer = self._loop.call_later(timeout or 0.0, self._turn, True)
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
         """Call *callback*, and have a turn, when *fd* is ready."""

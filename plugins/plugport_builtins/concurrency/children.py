@@ -88,6 +88,8 @@ class ChildrenMixIn(_Server):
     _next_look = 0.0
     #: In a child: the end of the pipe that its report goes to.
     _report_fd: int | None = None
+    #: The pipe for the report of the next child, (reader, writer), if it is open already.
+    _next_report: tuple[int, int] | None = None
     _warned_of_threads = False
 
     # In the parent ------------------------------------------------------------------------------
@@ -104,13 +106,9 @@ class ChildrenMixIn(_Server):
         """
         self._warn_of_threads()
         _flush_output()
-        reader, writer = os.pipe()
-        try:
-            pid = os.fork()
-        except BaseException:
-            os.close(reader)
-            os.close(writer)
-            raise
+        reader, writer = self.open_report()
+        pid = os.fork()  # if that fails, the pipe is there for the next
+        self._next_report = None
         if pid == 0:
             self._enter_child(reader, writer)
             return True
@@ -126,6 +124,12 @@ class ChildrenMixIn(_Server):
         self.watch(reader, lambda events: self._hear(child))
         self.close_request(request)
         return False
+
+    def open_report(self) -> tuple[int, int]:
+        """Have the pipe for the report of the next child, (reader, writer). Raises OSError."""
+        if self._next_report is None:
+            self._next_report = os.pipe()
+        return self._next_report
 
     def hand_over(self, request: Any) -> None:
         """Fork in the middle of a handler: return in the child, unwind the handler in the parent."""
@@ -169,7 +173,7 @@ class ChildrenMixIn(_Server):
         request = context.request
         report = _parse(child.report)
         if report is None:
-            context.outcome = "aborted"
+            context.outcome = context.outcome or "aborted"
         else:
             outcome, message, context.bytes_received, context.bytes_sent = report
             context.outcome = context.outcome or outcome
@@ -261,6 +265,10 @@ class ChildrenMixIn(_Server):
         """Take no more requests, wait for the children, close."""
         self.stop_listening()
         self.collect_children(blocking=self.block_on_close)
+        if self._next_report is not None:
+            for end in self._next_report:
+                os.close(end)
+            self._next_report = None
         super().server_close()
 
     # In the child -------------------------------------------------------------------------------

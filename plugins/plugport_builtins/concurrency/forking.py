@@ -19,6 +19,14 @@ class ForkingMixIn(ChildrenMixIn):
 
     timeout = 300
 
+    def get_request(self) -> tuple[Any, Any]:
+        """Take a request, but only when there are descriptors for its child's report, too.
+
+        For want of them nothing is accepted, and the client waits in the backlog instead of being lost.
+        """
+        self.open_report()
+        return super().get_request()
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork: the parent goes on to the next request, the child runs this one and exits."""
         if not self.fork_request(request):

@@ -18,7 +18,7 @@ from clients import Client, dial, read_all
 from environments import Process
 from leaks import socket_files
 from patience import PATIENCE
-from procfs import marked
+from procfs import listening_ports, marked
 
 __all__ = ["Address", "Service", "address_of", "error_of", "plugport", "serving"]
 
@@ -117,7 +117,8 @@ class Service(Process):
     def ask(self, question: bytes) -> bytes:
         """Connect, send, say that there is no more, and read to the end."""
         with self.connect() as client:
-            client.sendall(question)
+            if question:  # else the server may have spoken, and closed, before a word could be sent
+                client.sendall(question)
             client.shutdown(socket.SHUT_WR)
             return read_all(client)
 
@@ -132,6 +133,11 @@ class Service(Process):
     def is_running(self) -> bool:
         """Whether it has not ended yet."""
         return self._process.poll() is None
+
+    def is_listening(self) -> bool:
+        """Whether it takes connections where it listens first; told without making one."""
+        address = self.address.address
+        return os.path.exists(address) if isinstance(address, str) else address[1] in listening_ports()
 
     def outcomes(self) -> list[str]:
         """What became of each request that has finished, by ``--access-log``."""

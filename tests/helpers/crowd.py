@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -26,6 +26,8 @@ __all__ = ["Drip", "Dripping", "crowd", "raise_limit", "room_for"]
 
 #: Descriptors that a process needs for everything else.
 _OTHERS = 200
+#: Connections that are made at once; fewer than the backlog of a service has room for.
+_PARTY = 100
 #: The line that slow senders send again and again, a byte a second.
 LINE = b"drip drop\n"
 
@@ -44,12 +46,21 @@ def room_for(count: int) -> int:
 
 
 @contextmanager
-def crowd(address: Any, count: int) -> Iterator[list[Client]]:
-    """So many connections; *address* is what dial() takes. The limit of descriptors is raised meanwhile."""
+def crowd(address: Any, count: int, converse: Callable[[Client], object]) -> Iterator[list[Client]]:
+    """So many connections; *address* is what dial() takes. The limit of descriptors is raised meanwhile.
+
+    Now and then *converse* has a round trip over one, so that they don't overrun the backlog: what
+    does may be refused without its client's hearing of it.
+    """
     soft = raise_limit()
     try:
         with ExitStack() as stack:
-            yield [stack.enter_context(dial(*address)) for _ in range(count)]
+            clients = []
+            for number in range(count):
+                clients.append(stack.enter_context(dial(*address)))
+                if number % _PARTY == 0:
+                    converse(clients[-1])
+            yield clients
     finally:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
@@ -101,7 +112,7 @@ class Dripping:
 def _drip(host: str, port: int, count: int) -> Drip:
     stopped = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.read(), stopped.set()), daemon=True).start()
-    with crowd((socket.AF_INET, socket.SOCK_STREAM, (host, port)), count) as clients:
+    with crowd((socket.AF_INET, socket.SOCK_STREAM, (host, port)), count, _converse) as clients:
         print("ready", flush=True)
         begin = time.monotonic()
         sent, latest = 0, 0.0
@@ -121,6 +132,11 @@ def _drip(host: str, port: int, count: int) -> Drip:
             for number, client in enumerate(clients)
         )
     return Drip(count, seconds, sent, latest, wrong)
+
+
+def _converse(client: Client) -> None:
+    client.sendall(LINE)
+    assert client.recv(len(LINE), socket.MSG_WAITALL) == LINE.upper()
 
 
 def _ends_wrong(client: Client, sent: int) -> bool:

@@ -1,4 +1,4 @@
-"""Handlers that do not end by themselves, served by path: ``hangs.py:Sleeping``."""
+"""Handlers that take their time, or all time; served by path: ``hangs.py:Sleeping``."""
 
 from __future__ import annotations
 
@@ -6,6 +6,15 @@ import signal
 import time
 
 from plugport import StreamRequestHandler
+
+
+class Dozing(StreamRequestHandler):
+    """Sends back a message, after a while."""
+
+    def handle(self) -> None:
+        message = self.rfile.read()
+        time.sleep(0.02)
+        self.wfile.write(message)
 
 
 class Sleeping(StreamRequestHandler):

@@ -43,6 +43,12 @@ def children(pid: int) -> set[int]:
     return found
 
 
+def listening_ports() -> set[int]:
+    """The TCP ports on which anything listens over IPv4."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return {int(fields[1].rpartition(":")[2], 16) for fields in lines if fields[3] == "0A"}
+
+
 def cpu_seconds(pid: int) -> float:
     """The processor time that a process has taken, in itself and in the kernel."""
     fields = _stat(pid)

@@ -153,7 +153,8 @@ class RequestAccounting:
         context = self.active_requests.get(id(request))
         if context is None or context.held:
             return
-        del self.active_requests[id(request)]
+        if self.active_requests.pop(id(request), None) is None:
+            return  # another thread was quicker
         context.duration = context.elapsed
         if context.outcome is None:
             context.outcome = "completed"

@@ -60,4 +60,4 @@ class _Adopted(Serving):
     def close_request(self, request: Any) -> None:
         # A strategy of the standard library's that forks calls no more than this in the parent.
         self.end_request(request)
-        super().close_request(request)  # type: ignore[misc]
+        super().close_request(request)

@@ -195,9 +195,8 @@ def _label(concurrency: Any) -> str:
 
 def traits_of(mixin: type) -> dict[str, Any]:
     """Return what a strategy declares: styles (sorted), isolates_memory, multithreaded, serial."""
-    return {"styles": sorted(_trait(mixin, "styles"))} | {
-        name: _trait(mixin, name) for name in _TRAITS if name != "styles"
-    }
+    traits = {name: _trait(mixin, name) for name in _TRAITS}
+    return {name: sorted(trait) if isinstance(trait, frozenset) else trait for name, trait in traits.items()}
 
 
 def _trait(mixin: type, name: str) -> Any:

@@ -15,7 +15,7 @@ from typing import Any
 
 from plugport.errors import AddressError, ListenError
 from plugport.hooks import ServerHooks
-from plugport.loop import ABORT_GRACE
+from plugport.listener import ABORT_GRACE
 from plugport.options import configure
 from plugport.serving import Serving
 from plugport.styles import style_of
@@ -54,6 +54,8 @@ def build_server(
 
 
 def _reason(error: OSError) -> str:
+    if error.errno is not None and error.strerror != os.strerror(error.errno):
+        return str(error.strerror)  # the server knows better
     if error.errno == errno.EADDRINUSE:
         return "the address is in use; stop what listens there, or choose another"
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -130,7 +132,10 @@ class Service:
                 context.outcome = context.outcome or "aborted"
                 context.held = False
                 server.end_request(context.request)
-            server.server_close()
+            try:
+                server.server_close()
+            except Exception:
+                logger.exception("%s could not be closed", server.listening_url())
             if server.hooks.server_stopped is not None:
                 server.hooks.server_stopped(server=server)
 

@@ -19,7 +19,8 @@ from plugport.accounting import RequestAccounting, RequestHandedOver
 from plugport.bridges import adapt
 from plugport.context import RequestContext
 from plugport.errors import DatagramTooLongError
-from plugport.loop import Loop, ServerLoop
+from plugport.listener import Loop
+from plugport.loop import ServerLoop
 from plugport.poller import READ, Callback
 from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url

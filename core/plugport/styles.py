@@ -82,12 +82,19 @@ def evident_style_of(handler: Any) -> Style:
 def transports_of(handler: Any) -> frozenset[Transport]:
     """Return what *handler* can serve: "stream", "datagram" or both.
 
-    Its own ``transports``, else what follows from the base class of the standard library.
+    Its own ``transports``, else what follows from the base class of the standard library, or from
+    the names of a coroutine function's arguments: (reader, writer) or (message, reply).
     """
     inner = unwrapped(handler)
     declared = getattr(inner, "transports", None)
     if declared is not None:
         return frozenset(declared)
+    if inspect.iscoroutinefunction(inner):
+        names = list(inspect.signature(inner).parameters)[-2:]
+        if names == ["reader", "writer"]:
+            return _STREAM
+        if names[-1] == "reply":
+            return _DATAGRAM
     for module, name, transports in (
         ("socketserver", "StreamRequestHandler", _STREAM),
         ("socketserver", "DatagramRequestHandler", _DATAGRAM),

@@ -11,23 +11,53 @@ from typing import Any
 
 from plugport.context import RequestContext, traffic
 from plugport.styles import unwrapped
+from plugport.transports import send_datagram
 
 __all__ = ["looped_datagrams", "looped_stream", "note_traffic", "serve_datagram", "serve_stream"]
 
+#: How often a connection is looked at in the time of one idle_timeout.
+_LOOKS = 4
 
-async def serve_stream(handler: Any, request: Any, context: RequestContext) -> None:
+
+async def serve_stream(
+    handler: Any, request: Any, context: RequestContext, idle_timeout: float | None = None
+) -> None:
     """Run an async handler on a connection; when it returns, send what is unsent, and close.
 
-    Raises what the handler raises.
+    *idle_timeout*: cut it after so many seconds without a byte either way, for a strategy that
+    does not see to that itself. Raises what the handler raises.
     """
     request.setblocking(False)
+    serving = _serve(handler, request, context)
+    if idle_timeout is None:
+        await serving
+        return
+    watch = asyncio.create_task(_watch_idle(context, idle_timeout))
+    try:
+        await serving
+    finally:
+        watch.cancel()
+
+
+async def _serve(handler: Any, request: Any, context: RequestContext) -> None:
     inner = unwrapped(handler)
     if not isinstance(inner, type):
         await _serve_streams(handler, request, context)
     elif issubclass(inner, asyncio.BaseProtocol):
         await _serve_protocol(handler, request, context)
     else:
-        await _serve_streams(handler(context.client_address, context.server).handle, request, context)
+        await _serve_streams(
+            handler(context.client_address, context.server).handle, request, context, close=True
+        )
+
+
+async def _watch_idle(context: RequestContext, limit: float) -> None:
+    silent = 0
+    while silent < _LOOKS:
+        await asyncio.sleep(limit / _LOOKS)
+        silent = 0 if context.active else silent + 1
+        context.active = False
+    context.server.expire_request(context, f"it was idle for idle_timeout = {limit} s")
 
 
 async def serve_datagram(handler: Any, request: Any, context: RequestContext) -> None:
@@ -35,31 +65,53 @@ async def serve_datagram(handler: Any, request: Any, context: RequestContext) ->
     data, sock = request
 
     def reply(message: bytes) -> None:
-        sock.sendto(message, context.client_address)
+        send_datagram(sock, message, context.client_address)
 
     if isinstance(unwrapped(handler), type):
         handler = handler(context.client_address, context.server).handle
     await handler(data, reply)
 
 
-async def _serve_streams(handle: Callable[..., Any], request: Any, context: RequestContext) -> None:
+async def _serve_streams(
+    handle: Callable[..., Any], request: Any, context: RequestContext, *, close: bool = False
+) -> None:
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
     writer = _Writer(transport, protocol, reader, loop)
+    writer._context = context
     try:
         await handle(reader, writer)
-    except BaseException:
-        transport.close()
+    except asyncio.CancelledError:
+        transport.abort()
         raise
-    # A task that the handler has left behind may go on with them, as under asyncio.start_server.
+    except Exception:
+        # The socket is closed after the transport, which has it in the loop's table.
+        transport.close()
+        await protocol.lost
+        raise
+    if close:
+        transport.close()
+    # A task that a callback has left behind may go on with them, as under asyncio.start_server.
     del reader, writer
     await protocol.lost
 
 
 class _Writer(asyncio.StreamWriter):
-    """Closes its connection when nobody holds it any more."""
+    """Closes its connection when nobody holds it any more; notes that it is not idle."""
+
+    _context: RequestContext
+
+    def write(self, data: Any) -> None:
+        """Write, and note it."""
+        self._context.active = True
+        super().write(data)
+
+    async def drain(self) -> None:
+        """Drain, and note that the client has taken what there was."""
+        await super().drain()
+        self._context.active = True
 
     def __del__(self, *unused: object) -> None:
         self.transport.close()
@@ -108,6 +160,13 @@ async def _serve_protocol(make: Callable[[], Any], request: Any, context: Reques
             lost.set_exception(error) if error is not None else lost.set_result(None)
 
     protocol.connection_lost = note_loss
+    receive = protocol.data_received
+
+    def note_data(data: bytes) -> None:
+        context.active = True
+        receive(data)
+
+    protocol.data_received = note_data
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
     context.server.transport_made(transport, context)
     await lost
@@ -121,7 +180,11 @@ def note_traffic(context: RequestContext, request: Any) -> None:
 
 def looped_stream(handler: Any) -> Callable[[Any, Any, Any], None]:
     """Return a blocking handler of connections, from an async one."""
-    return _looped(serve_stream, handler)
+
+    def serve(handler: Any, request: Any, context: RequestContext) -> Any:
+        return serve_stream(handler, request, context, context.server.idle_timeout)
+
+    return _looped(serve, handler)
 
 
 def looped_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
@@ -133,6 +196,9 @@ def _looped(serve: Callable[..., Any], handler: Any) -> Callable[[Any, Any, Any]
     def handle(request: Any, client_address: Any, server: Any) -> None:
         context = server.active_requests.get(id(request)) or RequestContext(server, request, client_address)
         with asyncio.Runner() as runner:
-            runner.run(serve(handler, request, context))
+            try:
+                runner.run(serve(handler, request, context))
+            except asyncio.CancelledError as error:
+                raise ConnectionAbortedError("the handler was cancelled") from error
 
     return handle

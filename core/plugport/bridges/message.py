@@ -9,6 +9,7 @@ from typing import Any
 from plugport.context import RequestContext
 from plugport.framing import Framing
 from plugport.messages import Respond, responder
+from plugport.transports import send_datagram
 
 __all__ = ["answered_datagrams", "framed_protocol", "message_datagram_protocol"]
 
@@ -51,6 +52,8 @@ class FramedProtocol:
                 while messages and size < _BATCH:
                     reply = respond(messages.popleft())
                     if reply is not None:
+                        if not isinstance(reply, bytes):
+                            raise TypeError(f"respond returned {type(reply).__name__}, not bytes or None")
                         replies.append(frame(reply))
                         size += len(reply)
             finally:
@@ -133,6 +136,6 @@ def answered_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
         data, sock = request
         reply = make_respond(client_address, server)(data)
         if reply is not None and client_address:
-            sock.sendto(reply, client_address)
+            send_datagram(sock, reply, client_address)
 
     return handle

@@ -43,13 +43,15 @@ class Pump:
         """Run *protocol* on *sock* to its end. Raises what it raised, or what broke the connection."""
         sock_timeout = sock.gettimeout()
         sock.setblocking(False)
-        StreamTransport(self, sock, protocol, self, context).start()
+        transport = StreamTransport(self, sock, protocol, self, context)
+        transport.start()
         soon = self._soon
         try:
             while not self._lost:
                 ready = self._poller.poll(0.0 if soon else sock_timeout)
                 if not (ready or soon):
-                    raise TimeoutError(f"nothing came or went for {sock_timeout} seconds")
+                    self._error = TimeoutError(f"nothing came or went for {sock_timeout} seconds")
+                    transport.abort()
                 for callback, events in ready:
                     callback(events)
                 while soon:

@@ -73,7 +73,7 @@ def serve(
     log_level: str,
     access_log: bool,
 ) -> None:
-    """Serve HANDLER on each URL until SIGINT or SIGTERM.
+    """Serve HANDLER on each URL until SIGINT or SIGTERM; a second one cuts what is still active.
 
     A URL is SERVER://ADDRESS: tcp://127.0.0.1:9000, tcp://[::]:9000, udp://:0,
     unix:///run/x.sock, unix://@abstract. Without one it is tcp://127.0.0.1:9000.

@@ -5,7 +5,7 @@ strategy in its table, the pump on a loop that serves a single connection.
 """
 
 from plugport.transports.base import BaseTransport, Owner
-from plugport.transports.datagrams import DatagramTransport
+from plugport.transports.datagrams import DatagramTransport, send_datagram
 from plugport.transports.stream import StreamTransport
 
-__all__ = ["BaseTransport", "DatagramTransport", "Owner", "StreamTransport"]
+__all__ = ["BaseTransport", "DatagramTransport", "Owner", "StreamTransport", "send_datagram"]

@@ -7,9 +7,17 @@ from typing import Any
 
 from plugport.transports.base import BaseTransport, Bytes
 
-__all__ = ["DatagramTransport"]
+__all__ = ["DatagramTransport", "send_datagram"]
 
 _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+def send_datagram(sock: Any, data: Bytes, address: Any) -> None:
+    """Send a datagram at once, or drop it when there is no room for it: it may be lost anywhere."""
+    try:
+        sock.sendto(data, _DONT_WAIT, address)
+    except (BlockingIOError, InterruptedError):
+        pass
 
 
 class DatagramTransport(BaseTransport):
@@ -31,9 +39,7 @@ class DatagramTransport(BaseTransport):
         if self._closing:
             return
         try:
-            self._sock.sendto(data, _DONT_WAIT, addr)
-        except (BlockingIOError, InterruptedError):
-            pass
+            send_datagram(self._sock, data, addr)
         except OSError as error:
             self._protocol.error_received(error)
 

@@ -52,7 +52,7 @@ class StreamTransport(BaseTransport):
         self._writing_paused = False
         self._eof_received = False
         self._eof_written = False
-        self._events = READ
+        self._events: int | None = READ
         self.set_protocol(self._protocol)
 
     def start(self) -> None:
@@ -145,8 +145,10 @@ class StreamTransport(BaseTransport):
         elif self._closing:
             self._lose(None)
         else:
-            # Both directions are shut: nothing will come or go.
-            self._fail(ConnectionResetError("the connection was shut down"))
+            # Readable when the loop looked, and paused since; or both directions are shut, which
+            # the poller would tell for ever. No more of it until reading goes on.
+            self._loop.unregister(self._fd)
+            self._events = None
 
     # Writing ------------------------------------------------------------------------------------
 
@@ -318,5 +320,8 @@ class StreamTransport(BaseTransport):
         if self._buffer:
             events |= WRITE
         if events != self._events:
+            if self._events is None:
+                self._loop.register(self._fd, events, self._ready)
+            else:
+                self._loop.modify(self._fd, events)
             self._events = events
-            self._loop.modify(self._fd, events)

@@ -36,7 +36,8 @@ class AsyncioMixIn(_Server):
 
     _factory: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
     _pool: WorkerPool | None = None
-    _endpoint: Any = None
+    #: The transport of a datagram server's socket.
+    _endpoint: DatagramTransport | None = None
     _idle_sweep: IdleSweep | None = None
     #: What runs on the loop, by the id() of the request's context.
     _tasks: dict[int, asyncio.Task[None]]
@@ -87,9 +88,10 @@ class AsyncioMixIn(_Server):
     def _receive(self, request: Any, client_address: Any) -> None:
         data, sock = request
         if self._endpoint is None:
-            self._endpoint = self.RequestHandlerClass(self)
-            self._endpoint.connection_made(DatagramTransport(self.serving_loop, sock, self._endpoint, self))
-        self._endpoint.datagram_received(data, client_address)
+            protocol = self.RequestHandlerClass(self)
+            self._endpoint = DatagramTransport(self.serving_loop, sock, protocol, self)
+            protocol.connection_made(self._endpoint)
+        self._endpoint.get_protocol().datagram_received(data, client_address)
         self.conclude_request(request)
 
     async def _run_async(self, context: RequestContext) -> None:
@@ -156,7 +158,10 @@ async def _serve(servers: Sequence[Any], poll_interval: float) -> None:
         await loop.run()
     finally:
         loop.close()
-        await _end_requests(servers)
+        try:
+            await _end_requests(servers)
+        finally:
+            loop.end_sessions()
 
 
 async def _end_requests(servers: Sequence[Any]) -> None:
@@ -166,7 +171,7 @@ async def _end_requests(servers: Sequence[Any]) -> None:
         server._idle_sweep = None
         endpoint, server._endpoint = server._endpoint, None
         if endpoint is not None:
-            endpoint.connection_lost(None)
+            endpoint.close()
         if server.handler_style != "blocking":
             server.abort_requests(force=True)
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -188,6 +193,7 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
 
     def connection_made(transport: Any) -> None:
         context.transport = transport
+        transport = _watching_protocols(transport, server, context)
         try:
             made(transport)
         except Exception as error:
@@ -205,8 +211,21 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
         finally:
             server.conclude_request(request)
 
+    def guarded(method: Callable[[], None]) -> Callable[[], None]:
+        # What these raise would be a message of the event loop's, and the connection would hang.
+        def call() -> None:
+            try:
+                method()
+            except Exception as error:
+                server.take_error(request, client_address, error)
+                context.transport.abort()
+
+        return call
+
     hooks: dict[str, Callable[..., Any]] = {
         "connection_made": connection_made,
+        "pause_writing": guarded(protocol.pause_writing),
+        "resume_writing": guarded(protocol.resume_writing),
         "connection_lost": connection_lost,
     }
     if server.idle_timeout is not None:
@@ -220,6 +239,31 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
         methods = {name: staticmethod(hook) for name, hook in hooks.items()}
         protocol.__class__ = type(type(protocol).__name__, (type(protocol),), {"__slots__": (), **methods})
     return protocol
+
+
+def _watching_protocols(transport: Any, server: Any, context: RequestContext) -> Any:
+    """Have *transport* watch the protocol that it may be switched to."""
+    set_protocol = transport.set_protocol
+
+    def set_watched(protocol: Any) -> None:
+        set_protocol(_watched(protocol, server, context))
+
+    try:
+        transport.set_protocol = set_watched
+    except AttributeError:  # uvloop's transports take no attributes
+        return _TransportProxy(transport, set_watched)
+    return transport
+
+
+class _TransportProxy:
+    """A transport with another set_protocol()."""
+
+    def __init__(self, transport: Any, set_protocol: Callable[[Any], None]) -> None:
+        self._transport = transport
+        self.set_protocol = set_protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 def _noting(receive: Callable[[Any], None], context: RequestContext) -> Callable[[Any], None]:

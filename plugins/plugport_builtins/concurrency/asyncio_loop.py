@@ -1,4 +1,4 @@
-"""AsyncioLoop: an asyncio event loop in the place of plugport's own; see plugport.loop.Loop."""
+"""AsyncioLoop: an asyncio event loop in the place of plugport's own; see plugport.listener.Loop."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from plugport.loop import Listener
+from plugport.listener import Listener
 from plugport.poller import READ, WRITE, Callback
 
 __all__ = ["AsyncioLoop"]
@@ -22,6 +22,7 @@ class AsyncioLoop:
         self._loop = asyncio.get_running_loop()
         self._poll_interval = poll_interval
         self._listeners: list[Listener] = []
+        self._sessions: list[Callable[[], object]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timed = False  # the last turn was the timer's
         self._stopped = self._loop.create_future()
@@ -90,7 +91,7 @@ class AsyncioLoop:
         self._loop.remove_reader(fd)
         self._loop.remove_writer(fd)
 
-    def call_soon(self, callback: Callable[[], None]) -> None:
+    def call_soon(self, callback: Callable[[], object]) -> None:
         """Call *callback* after what is being called now."""
         self._loop.call_soon(callback)
 
@@ -101,6 +102,15 @@ class AsyncioLoop:
     def discard(self, listener: Listener) -> None:
         """Stop polling for a server."""
         self._listeners.remove(listener)
+
+    def end_session(self, end: Callable[[], object]) -> None:
+        """Call *end* when end_sessions() is called."""
+        self._sessions.append(end)
+
+    def end_sessions(self) -> None:
+        """Let go on who waits in shutdown(): the requests have ended."""
+        while self._sessions:
+            self._sessions.pop()()
 
     def abandon(self) -> None:
         """Do nothing: a forked child leaves the event loop alone."""

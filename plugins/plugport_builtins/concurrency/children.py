@@ -31,6 +31,8 @@ __all__ = ["ChildrenMixIn", "fork_counter"]
 
 logger = logging.getLogger("plugport.children")
 
+#: What a service handles by unwinding, in a child.
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: Seconds between two looks at a child that is about to exit.
 _EXIT_POLL = 0.01
 #: Seconds between two looks at all children.
@@ -96,6 +98,9 @@ class ChildrenMixIn(_Server):
 
     def has_room(self) -> bool:
         """Whether one more request may begin: there must be room for its child, too."""
+        if len(self.active_children or ()) >= self.max_children:
+            for child in self._exiting:  # handle_request() has no service_actions()
+                self._reap(child)
         return len(self.active_children or ()) < self.max_children and super().has_room()
 
     def fork_request(self, request: Any) -> bool:
@@ -107,11 +112,17 @@ class ChildrenMixIn(_Server):
         self._warn_of_threads()
         _flush_output()
         reader, writer = self.open_report()
-        pid = os.fork()  # if that fails, the pipe is there for the next
-        self._next_report = None
-        if pid == 0:
-            self._enter_child(reader, writer)
-            return True
+        # A signal's handler must not run in the child before it knows that it is one.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+        pid = -1
+        try:
+            pid = os.fork()  # if that fails, the pipe is there for the next
+            self._next_report = None
+            if pid == 0:
+                self._enter_child(reader, writer)
+                return True
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         os.close(writer)
         if self.active_children is None:
             self.active_children = set()
@@ -292,6 +303,8 @@ class ChildrenMixIn(_Server):
         """End the request in the child, as *error* has it, and exit: with status 0 if there is none."""
         status = 1
         try:
+            # It ends now: a signal has nothing to add.
+            signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
             if self._report_fd is None and self.hooks is not NO_HOOKS:
                 self.hooks = self.hooks.in_child(self._report)  # a handler's own fork: nobody listens
             if error is not None:
@@ -303,12 +316,10 @@ class ChildrenMixIn(_Server):
             else:
                 status = 0
             self.end_request(request)
+            self.shutdown_request(request)
+            _flush_output()
         finally:
-            try:
-                self.shutdown_request(request)
-            finally:
-                _flush_output()
-                os._exit(status)
+            os._exit(status)
 
     def _report(self, context: RequestContext) -> None:
         if self._report_fd is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from plugport_builtins.concurrency.children import ChildrenMixIn
+from plugport_builtins.concurrency.children import ChildrenMixIn, fork_counter
 
 __all__ = ["ForkingMixIn"]
 
@@ -29,10 +29,13 @@ class ForkingMixIn(ChildrenMixIn):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork: the parent goes on to the next request, the child runs this one and exits."""
-        if not self.fork_request(request):
-            return
+        generation = fork_counter.generation
         try:
+            if not self.fork_request(request):
+                return
             self.finish_request(request, client_address)
         except BaseException as error:
+            if fork_counter.generation == generation:
+                raise  # the parent: it could not fork
             self.exit_child(request, client_address, error)
         self.exit_child(request, client_address)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plugport.loop import Loop, ServerLoop
+from plugport.listener import Loop
+from plugport.loop import ServerLoop
 from plugport.transports import DatagramTransport, StreamTransport
 from plugport_builtins.concurrency.idle import IdleSweep
 
@@ -30,7 +31,8 @@ class SelectMixIn(_Server):
 
     styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
 
-    _endpoint: Any = None
+    #: The transport of a datagram server's socket.
+    _endpoint: DatagramTransport | None = None
     _idle_sweep: IdleSweep | None = None
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -49,9 +51,10 @@ class SelectMixIn(_Server):
     def _receive(self, request: Any, client_address: Any) -> None:
         data, sock = request
         if self._endpoint is None:
-            self._endpoint = self.RequestHandlerClass(self)
-            self._endpoint.connection_made(DatagramTransport(self.serving_loop, sock, self._endpoint, self))
-        self._endpoint.datagram_received(data, client_address)
+            protocol = self.RequestHandlerClass(self)
+            self._endpoint = DatagramTransport(self.serving_loop, sock, protocol, self)
+            protocol.connection_made(self._endpoint)
+        self._endpoint.get_protocol().datagram_received(data, client_address)
         self.conclude_request(request)
 
     def transport_failed(self, transport: Any, error: Exception) -> None:
@@ -75,6 +78,6 @@ class SelectMixIn(_Server):
         self.abort_requests()
         endpoint, self._endpoint = self._endpoint, None
         if endpoint is not None:
-            endpoint.connection_lost(None)
+            endpoint.close()
         self._idle_sweep = None
         super().leave_loop(loop)

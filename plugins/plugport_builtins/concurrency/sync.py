@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any, ClassVar
 
 from plugport.accounting import RequestHandedOver
@@ -20,9 +21,28 @@ class SyncMixIn(ChildrenMixIn):
 
     serial: ClassVar[bool] = True
 
+    _timer: threading.Timer | None = None
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Run the request now."""
-        self.run_request(request, client_address)
+        limit = self.request_timeout
+        if limit is not None:
+            # The loop, which keeps the timeouts of others, is not there while a handler runs.
+            context = self.active_requests[id(request)]
+            reason = f"it took longer than request_timeout = {limit} s"
+            self._timer = threading.Timer(limit, self.expire_request, (context, reason))
+            self._timer.daemon = True
+            self._timer.start()
+        try:
+            self.run_request(request, client_address)
+        finally:
+            self._stop_timer()
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+            timer.join()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the handler, and see whether it forked."""
@@ -45,4 +65,5 @@ class SyncMixIn(ChildrenMixIn):
 
     def finish_in_child(self, request: Any, client_address: Any) -> None:
         """Return in a forked child; in the parent, take the request from the handler."""
+        self._stop_timer()  # its thread must not run when the process forks; the loop goes on with it
         self.hand_over(request)

@@ -31,8 +31,8 @@ class ThreadingMixIn(_Server):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for the request."""
-        if self.block_on_close:
-            vars(self).setdefault("_threads", Threads())
+        if self.block_on_close and "_threads" not in vars(self):
+            self._threads = Threads()
         thread = threading.Thread(
             target=self.process_request_thread, args=(request, client_address), daemon=self.daemon_threads
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -67,6 +68,8 @@ class WorkerPool:
                 work(*args)
             except SystemExit:
                 pass  # would end a thread of its own in silence, and so ends this work
+            except BaseException:
+                threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
             finally:
                 del item, work, args  # hold on to nothing while waiting
                 self._finish()

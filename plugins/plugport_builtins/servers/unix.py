@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import socket
 import stat
+import struct
 from typing import Annotated, Any
 
 from plugport import Help
@@ -13,6 +15,12 @@ from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
 
 __all__ = ["UnixDatagramServer", "UnixStreamServer"]
+
+
+logger = logging.getLogger("plugport.server")
+
+#: Seconds that a reply may wait for a client that does not take its datagrams.
+_SEND_TIMEOUT = 1
 
 
 class SocketFile:
@@ -30,7 +38,10 @@ class SocketFile:
         """
         if os.getpid() == self._owner and self._inode is not None and _inode(self._path) == self._inode:
             self._inode = None
-            os.unlink(self._path)
+            try:
+                os.unlink(self._path)
+            except OSError as error:  # privileges were dropped, say
+                logger.warning("can't remove the socket file %s: %s", self._path, error)
 
 
 def _inode(path: str) -> tuple[int, int] | None:
@@ -60,7 +71,11 @@ def bind(sock: socket.socket, address: Any, mode: int | None) -> SocketFile | No
     try:
         sock.bind(address)
     except OSError as error:
-        if error.errno != errno.EADDRINUSE or not _remove_stale(path, sock.type):
+        if error.errno != errno.EADDRINUSE:
+            raise
+        if _inode(path) is None and os.path.lexists(path):
+            raise OSError(error.errno, f"{error.strerror}: a file that is no socket is there") from None
+        if not _remove_stale(path, sock.type):
             raise
         sock.bind(address)
     file = SocketFile(path)
@@ -138,6 +153,9 @@ class UnixDatagramServer(UDPServer):
 
     def server_bind(self) -> None:
         """Bind, replacing a stale socket file."""
+        # A full queue makes sendto() wait; one client that does not read must not make the server
+        # deaf to all others. What can't be sent in time is an error of that request.
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT, 0))
         self._file = bind(self.socket, self.server_address, self.socket_mode)
         self.server_address = self.socket.getsockname()
 

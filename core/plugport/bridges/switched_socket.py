@@ -1,0 +1,207 @@
+"""SwitchedSocket: a connection as a blocking handler in a greenlet sees it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import socket
+from typing import Any, Self
+
+__all__ = ["SwitchedSocket"]
+
+_CHUNK = 65536
+_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class SwitchedSocket:
+    """A connection as a blocking handler sees it: the part of socket.socket that handlers use.
+
+    Calls that would block switch to the loop until they can go on, or raise TimeoutError after
+    gettimeout() seconds. Data written is the transport's to send; writers wait while too much of
+    it is unsent.
+    """
+
+    __slots__ = ("_closed", "_io_refs", "_link", "_timeout")
+
+    def __init__(self, link: Any) -> None:
+        self._link = link
+        self._timeout: float | None = None
+        self._io_refs = 0
+        self._closed = False
+
+    # Reading ------------------------------------------------------------------------------------
+
+    def recv(self, bufsize: int, flags: int = 0) -> bytes:
+        """Return up to *bufsize* bytes, b"" at the end. Honours MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT."""
+        self._check_open()
+        link = self._link
+        count = bufsize if flags & socket.MSG_WAITALL else min(bufsize, 1)
+        link.wait_for_data(count, 0.0 if flags & _DONT_WAIT else self._timeout)
+        data: bytes = link.take(bufsize, keep=bool(flags & socket.MSG_PEEK))
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """Read into *buffer*; return the number of bytes."""
+        with memoryview(buffer).cast("B") as view:
+            data = self.recv(nbytes or len(view), flags)
+            view[: len(data)] = data
+            return len(data)
+
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
+        """Return what recv() does, and None: a connection's data has no sender's address."""
+        return self.recv(bufsize, flags), None
+
+    # Writing ------------------------------------------------------------------------------------
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        """Send all of *data*."""
+        self._check_open()
+        self._link.write(data, self._timeout)
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send *data*; return its length in bytes."""
+        self.sendall(data, flags)
+        with memoryview(data) as view:
+            return view.nbytes
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """Send *file* from *offset* on, to its end or *count* bytes of it; return the number of bytes."""
+        if offset:
+            file.seek(offset)
+        total = 0
+        while count is None or total < count:
+            data = file.read(_CHUNK if count is None else min(_CHUNK, count - total))
+            if not data:
+                break
+            self.sendall(data)
+            total += len(data)
+        return total
+
+    # The rest of a socket -----------------------------------------------------------------------
+
+    def makefile(
+        self,
+        mode: str = "r",
+        buffering: int | None = None,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+    ) -> Any:
+        """Return a file on the connection, as socket.makefile() does."""
+        if not set(mode) <= {"r", "w", "b"}:
+            raise ValueError(f"invalid mode {mode!r} (only r, w, b allowed)")
+        writing = "w" in mode
+        reading = "r" in mode or not writing
+        raw: Any = socket.SocketIO(self, ("r" if reading else "") + ("w" if writing else ""))  # type: ignore[arg-type]
+        self._io_refs += 1
+        if buffering is None or buffering < 0:
+            buffering = io.DEFAULT_BUFFER_SIZE
+        if buffering == 0:
+            if "b" not in mode:
+                raise ValueError("unbuffered streams must be binary")
+            return raw
+        buffered: Any
+        if reading and writing:
+            buffered = io.BufferedRWPair(raw, raw, buffering)
+        elif reading:
+            buffered = io.BufferedReader(raw, buffering)
+        else:
+            buffered = io.BufferedWriter(raw, buffering)
+        if "b" in mode:
+            return buffered
+        text = io.TextIOWrapper(buffered, io.text_encoding(encoding), errors, newline)
+        text.mode = mode  # type: ignore[misc]
+        return text
+
+    def shutdown(self, how: int) -> None:
+        """Shut down reading, writing or both."""
+        if how in (socket.SHUT_RD, socket.SHUT_RDWR):
+            self._link.eof = True
+        if how in (socket.SHUT_WR, socket.SHUT_RDWR):
+            self._link.write_eof()
+
+    def close(self) -> None:
+        """Close the connection, once the files on it are closed."""
+        self._closed = True
+        if self._io_refs <= 0:
+            self._link.transport.close()
+
+    def _check_open(self) -> None:
+        if self._closed and self._io_refs <= 0:  # files on it keep it open
+            raise OSError(errno.EBADF, "Bad file descriptor")
+
+    def _decref_socketios(self) -> None:
+        if self._io_refs > 0:
+            self._io_refs -= 1
+        if self._closed:
+            self.close()
+
+    def detach(self) -> int:
+        """Return the descriptor, which is the caller's to use and to close from now on."""
+        self._closed, self._io_refs = True, 0
+        fd: int = self._link.detach()
+        return fd
+
+    def fileno(self) -> int:
+        """Return the descriptor, -1 once the connection is closed."""
+        return -1 if self._closed and self._io_refs <= 0 else self._real().fileno()
+
+    def gettimeout(self) -> float | None:
+        """Return the seconds that calls may wait; None for ever, 0.0 not at all."""
+        return self._timeout
+
+    def settimeout(self, value: float | None) -> None:
+        """Set the seconds that calls may wait."""
+        if value is not None and value < 0:
+            raise ValueError("Timeout value out of range")
+        self._timeout = value
+
+    def setblocking(self, flag: bool) -> None:
+        """Wait for ever, or not at all."""
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        """Return whether calls may wait."""
+        return self._timeout != 0.0
+
+    def getpeername(self) -> Any:
+        """Return the client's address."""
+        return self._real().getpeername()
+
+    def getsockname(self) -> Any:
+        """Return the server's address."""
+        return self._real().getsockname()
+
+    def setsockopt(self, *args: Any) -> None:
+        """Set an option of the real socket."""
+        self._real().setsockopt(*args)
+
+    def getsockopt(self, *args: Any) -> Any:
+        """Return an option of the real socket."""
+        return self._real().getsockopt(*args)
+
+    @property
+    def family(self) -> Any:
+        """The address family."""
+        return self._real().family
+
+    @property
+    def type(self) -> Any:
+        """The socket type: SOCK_STREAM."""
+        return self._real().type
+
+    @property
+    def proto(self) -> int:
+        """The protocol number."""
+        proto: int = self._real().proto
+        return proto
+
+    def _real(self) -> Any:
+        return self._link.transport.get_extra_info("socket")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()

@@ -1,0 +1,264 @@
+"""Listener: one server's place in a loop, and what it needs of that loop.
+
+It decides when the server may accept, backs off when the process is out of descriptors, keeps the
+request timeout, and takes the server through its drain. The loop itself is in :mod:`plugport.loop`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from plugport.poller import READ, Callback
+
+__all__ = ["ABORT_GRACE", "Listener", "Loop", "sooner"]
+
+logger = logging.getLogger("plugport.service")
+
+#: Seconds that aborted requests have to end, once after they are cut and once after they are forced.
+ABORT_GRACE = 1.0
+#: Seconds between two firings of the service_actions hook.
+SERVICE_HOOK_INTERVAL = 1.0
+#: Seconds between two looks at a limit when nothing can wake the loop.
+_BLIND_WAIT = 0.05
+#: Seconds by which a request timeout may be late, so that not each one costs a look at all.
+_EXPIRY_GRAIN = 0.05
+
+
+class Loop(Protocol):
+    """What a server and its Listener need of the loop that they are in."""
+
+    #: Whether wake() reaches the loop.
+    can_wake: bool
+
+    def wake(self) -> None:
+        """End the current wait. Safe from any thread and from a signal handler."""
+
+    def register(self, fd: int, events: int, callback: Callback) -> None:
+        """Call *callback* with what has happened when *fd* is ready for *events* (READ, WRITE)."""
+
+    def modify(self, fd: int, events: int) -> None:
+        """Watch *fd* for other *events*."""
+
+    def unregister(self, fd: int) -> None:
+        """No longer watch *fd*; to be called before it is closed."""
+
+    def call_soon(self, callback: Callable[[], object]) -> None:
+        """Call *callback* in this thread, after what is being called now."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
+        """Call *callback* in this thread in so many seconds; return a timer with cancel()."""
+
+    def discard(self, listener: Listener) -> None:
+        """Stop polling for a server."""
+
+    def end_session(self, end: Callable[[], object]) -> None:
+        """Call *end* once the requests that a server cut when it left have ended."""
+
+    def abandon(self) -> None:
+        """Release, in a forked child, the loop's descriptors and the listening sockets of its servers."""
+
+
+class Listener:
+    """One server's place in a loop: serving, or on its way out.
+
+    The way out of a drain: accept what already waits in the backlog, without serving it yet, so
+    that who comes meanwhile does not put off the end (*last call*); stop listening, serve those,
+    and let the active requests end (*finishing*); at the deadline cut them, force them, give up.
+    """
+
+    def __init__(self, loop: Loop, server: Any, session: AbstractContextManager[None] | None) -> None:
+        self.loop = loop
+        self.server = server
+        self.handled = 0
+        #: Whether the loop has looked at the socket since the last prepare(); one that has turns
+        #: without a look in between says so.
+        self.polled = True
+        self._session = session
+        self._polled_fd: int | None = None
+        self._prepare: Callable[[float | None], float | None] = (
+            self._prepare_accepting if session is None else self._prepare_serving
+        )
+        self._next_hook = 0.0
+        self._next_expiry = 0.0
+        self._last_call = 0
+        self._offered = False
+        self._aborts = 0
+        if session is not None:
+            session.__enter__()
+        try:
+            server.enter_loop(loop)
+        except BaseException:
+            if session is not None:
+                session.__exit__(None, None, None)
+            raise
+
+    def prepare(self, timeout: float | None) -> float | None:
+        """Decide what to poll for in the next turn, and for how long at most."""
+        if self._stopping():
+            return 0.0  # settle() lets it go
+        timeout = self._prepare(timeout)
+        server = self.server
+        if server.longest_wait is not None:
+            timeout = sooner(timeout, server.longest_wait)
+        if server.request_timeout is not None:
+            timeout = self._expire_requests(timeout, server.request_timeout)
+        return timeout
+
+    def _expire_requests(self, timeout: float | None, limit: float) -> float:
+        """Cut the requests that have taken too long; return how long the next look can wait."""
+        now = time.monotonic()
+        if now >= self._next_expiry:
+            # A request that begins from now on has at least the whole limit.
+            self._next_expiry = now + limit
+            for context in tuple(self.server.active_requests.values()):
+                deadline = context.deadline if context.cut_at is None else context.cut_at + ABORT_GRACE
+                if deadline > now:
+                    self._next_expiry = min(self._next_expiry, deadline)
+                    continue
+                if context.cut_at is None:
+                    context.cut_at = now
+                    self._next_expiry = min(self._next_expiry, now + ABORT_GRACE)
+                    self.server.expire_request(context, f"it took longer than request_timeout = {limit} s")
+                else:
+                    context.cut_at = math.inf
+                    self.server.abort_request(context, force=True)
+            # Many that end one after the other are looked at together.
+            self._next_expiry = max(self._next_expiry, now + min(limit / 10, _EXPIRY_GRAIN))
+        return sooner(timeout, self._next_expiry - now)
+
+    def ready(self, events: int) -> None:
+        """The listening socket is readable."""
+        if self._stopping():
+            return  # bpo-35017: shutdown() during the wait comes first
+        self.handled += 1
+        if self._prepare == self._prepare_last_call:
+            self.server.accept_for_later()
+        else:
+            self.server._handle_request_noblock()
+
+    def settle(self) -> None:
+        """End the turn: periodic work, and shutdown()."""
+        server = self.server
+        if self._stopping() or (self._polled_fd is not None and server.fileno() < 0):
+            self.leave()
+            return
+        server.service_actions()
+        hook = server.hooks.service_actions
+        if hook is not None:
+            now = time.monotonic()
+            if now >= self._next_hook:
+                self._next_hook = now + SERVICE_HOOK_INTERVAL
+                hook(server=server)
+
+    def leave(self) -> None:
+        """Take the server out of the loop."""
+        self._poll(False)
+        self.server.turn_away_accepted()  # shutdown(), or a handler that was broken off, came first
+        self.loop.discard(self)
+        try:
+            self.server.leave_loop(self.loop)
+        finally:
+            session = self._session
+            if session is not None:
+                self.loop.end_session(lambda: session.__exit__(None, None, None))
+
+    def _stopping(self) -> bool:
+        return self._session is not None and self.server._BaseServer__shutdown_request
+
+    def _poll(self, wanted: bool) -> None:
+        if wanted and self._polled_fd is None:
+            fd = self.server.fileno()
+            self.loop.register(fd, READ, self.ready)
+            self._polled_fd = fd
+        elif not wanted and self._polled_fd is not None:
+            self.loop.unregister(self._polled_fd)
+            self._polled_fd = None
+
+    def _prepare_serving(self, timeout: float | None) -> float | None:
+        server = self.server
+        if server._drain_deadline is not None:
+            self._prepare = self._prepare_last_call
+            self.handled = 0
+            self._last_call = max(getattr(server, "request_queue_size", 0), 1)
+            if server.active_requests:
+                left = server._drain_deadline - time.monotonic()
+                logger.info(
+                    "%s is stopping: active requests, %d, have %.0f s; a second signal cuts them",
+                    server.listening_url(),
+                    len(server.active_requests),
+                    max(left, 0.0),
+                )
+            if server.hooks.server_draining is not None:
+                server.hooks.server_draining(server=server)
+            return self._prepare(timeout)
+        return self._prepare_accepting(timeout)
+
+    def _prepare_accepting(self, timeout: float | None) -> float | None:
+        """Poll the listening socket if there is room for a request and accepting works."""
+        server = self.server
+        wanted = server.has_room()
+        if not wanted:
+            server._waiting = True  # whoever ends a request wakes us; look again, one may just have
+            wanted = server.has_room()
+            if not (wanted or self.loop.can_wake):
+                timeout = sooner(timeout, _BLIND_WAIT)
+        elif server._waiting:
+            server._waiting = False
+        if server._accept_delay:
+            pause = server._accept_resumes - time.monotonic()
+            if pause > 0:
+                wanted = False
+                timeout = sooner(timeout, pause)
+        if wanted is not (self._polled_fd is not None):
+            self._poll(wanted)
+        return timeout
+
+    def _prepare_last_call(self, timeout: float | None) -> float | None:
+        emptied = self._offered and self.polled and not self.handled
+        self._last_call -= self.handled
+        self.handled = 0
+        left = self.server._drain_deadline - time.monotonic()
+        if emptied or left <= 0 or self._last_call <= 0:
+            self._poll(False)
+            self.server.stop_listening()
+            self.server._waiting = True
+            self._prepare = self._prepare_finishing
+            return self._prepare(timeout)
+        pause = self.server._accept_resumes - time.monotonic()
+        self._offered = pause <= 0
+        if self._offered:
+            self._poll(True)
+            return 0.0
+        self._poll(False)  # there are no descriptors: those that are taken already may set some free
+        self.server._waiting = True
+        return sooner(sooner(timeout, left), 0.0 if self.server.serve_accepted() else pause)
+
+    def _prepare_finishing(self, timeout: float | None) -> float | None:
+        server = self.server
+        if server.serve_accepted():
+            return 0.0
+        if not server.active_requests and not server.accepted:
+            server._BaseServer__shutdown_request = True
+            return 0.0
+        left = server._drain_deadline - time.monotonic()
+        if left > 0:
+            return sooner(timeout, left)
+        self._aborts += 1
+        server.turn_away_accepted()
+        if self._aborts > 2:
+            server._BaseServer__shutdown_request = True
+            return 0.0
+        server.abort_requests(force=self._aborts == 2)
+        server._drain_deadline = time.monotonic() + ABORT_GRACE
+        return sooner(timeout, ABORT_GRACE)
+
+
+def sooner(timeout: float | None, other: float) -> float:
+    """Return the shorter of two waits in seconds, of which the first may be for ever."""
+    other = max(other, 0.0)
+    return other if timeout is None or other < timeout else timeout

@@ -1,0 +1,243 @@
+"""Cases of a request's life and a server's: hooks, limits, timeouts, drain, shutdown, many clients."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from plugport.testing.conformance.base import Conformance, case
+from plugport.testing.conformance.clients import Client
+
+__all__ = ["LifeCases"]
+
+
+class LifeCases(Conformance):
+    """Requests begin and end, are limited and are told of in the same way under every strategy."""
+
+    #: Connections that the strategy holds open at the same time, unless it is serial.
+    at_once: ClassVar[int] = 30
+    #: Clients that come in one rush.
+    crowd: ClassVar[int] = 1000
+
+    # Hooks --------------------------------------------------------------------------------------
+
+    def test_hooks(self, style: str) -> None:
+        """The same story is told by the same hooks, in the same order."""
+        with self.serving(style) as trial:
+            with self.client(trial) as client:
+                assert client.ask(b"hello") == b"hello"
+            assert trial.outcomes() == ["completed"]
+            with self.client(trial) as client:
+                client.send(b"!raise\n")
+                assert client.has_ended()
+            assert trial.outcomes(2) == ["completed", "failed"]
+            trial.verdict = False
+            with self.client(trial) as client:
+                assert client.has_ended()
+            trial.drain(self.patience)
+            trial.join()
+            assert [name for name in trial.names() if not name.startswith("child_")] == [
+                "server_bound",
+                "server_started",
+                *("verify_request", "request_started", "request_finished"),
+                *("verify_request", "request_started", "request_failed", "request_finished"),
+                *("verify_request", "request_rejected"),
+                "server_draining",
+            ]
+            good, bad = trial.contexts("request_finished")
+            assert trial.contexts("request_started") == [good, bad]
+            assert (good.handler, good.server, good.error) == ("conformance", trial.server, None)
+            assert "by order" in str(bad.error)
+
+    def test_bytes_are_counted(self, style: str) -> None:
+        """A request's context has the bytes that came and went, where the platform tells."""
+        with self.serving(style) as trial:
+            with self.client(trial) as client:
+                client.send(b"hello\n!send 100000\n")
+                client.end()
+                assert len(client.read_all()) == 100007
+            trial.outcomes()
+            [context] = trial.contexts("request_finished")
+            counts = (context.bytes_received, context.bytes_sent)
+            told = sys.platform == "linux" and trial.server.scheme == "tcp"
+            assert counts == (19, 100007) if told else counts in [(19, 100007), (None, None)]
+
+    # Limits -------------------------------------------------------------------------------------
+
+    @case(concurrent=True)
+    def test_max_active_requests(self, style: str) -> None:
+        """When so many requests are active the next one waits, and is not turned away."""
+        with self.serving(style, max_active_requests=2) as trial:
+            with self.client(trial) as first, self.client(trial) as second, self.client(trial) as third:
+                assert first.ask(b"hello") == b"hello"
+                assert second.ask(b"hello") == b"hello"
+                third.send(b"hello\n")
+                third.sock.settimeout(0.03)
+                with contextlib.suppress(TimeoutError):
+                    raise AssertionError(f"a third one is not made to wait: {third.read_line()!r}")
+                third.sock.settimeout(self.patience)
+                assert len(trial.contexts("request_started")) == 2
+                first.close()
+                assert third.read_line() == b"hello"
+            assert trial.outcomes(3) == ["completed"] * 3
+            assert "request_rejected" not in trial.names()
+
+    def test_request_timeout(self, style: str) -> None:
+        """A request that takes longer than ``request_timeout`` is cut, however busy it is."""
+        with self.serving(style, request_timeout=0.1) as trial:
+            with self.client(trial) as client:
+                assert _ask_until_cut(client, self.patience), "the request goes on"
+            assert trial.outcomes() == ["timed-out"]
+            [context] = trial.contexts("request_finished")
+            assert 0.09 < (context.duration or 0) < self.patience / 2
+            if not self.is_serial:
+                with self.client(trial) as client:
+                    assert client.ask(b"hello") == b"hello"
+
+    def test_idle_timeout(self, style: str) -> None:
+        """A connection on which nothing comes or goes for ``idle_timeout`` is cut; a busy one is not."""
+        timeout = 0.12
+        while not self._idle_timeout_holds(style, timeout):
+            timeout *= 3  # this machine is too slow to tell
+            assert timeout < self.patience, "a client that is busy was cut"
+
+    def _idle_timeout_holds(self, style: str, timeout: float) -> bool:
+        with self.serving(style, idle_timeout=timeout) as trial:
+            with self.client(trial) as client:
+                pause = last = 0.0
+                begin = time.monotonic()
+                while time.monotonic() < begin + 1.5 * timeout:
+                    with contextlib.suppress(ConnectionError):
+                        if client.ask(b"hello") != b"hello":
+                            break
+                    pause = max(pause, time.monotonic() - (last or begin))
+                    last = time.monotonic()
+                    time.sleep(timeout / 6)
+                else:
+                    assert client.has_ended()
+                    assert trial.outcomes() == ["timed-out"]
+                    return True
+            assert pause > timeout / 2, f"cut after {timeout:g} s, although it was never so long idle"
+            return False
+
+    # The end ------------------------------------------------------------------------------------
+
+    def test_drain_finishes_what_is_active(self, style: str) -> None:
+        """While a server drains, the requests that it has go on to their end; it listens no more."""
+        with self.serving(style) as trial:
+            with self.client(trial) as client:
+                assert client.ask(b"hello") == b"hello"
+                trial.drain(self.patience)
+                if not self.is_serial:
+                    self.wait_until(lambda: trial.server.fileno() < 0, "the end of listening")
+                assert client.ask(b"still there?") == b"still there?"
+                assert trial.is_serving()
+            trial.join()
+            assert trial.outcomes() == ["completed"]
+
+    def test_drain_takes_the_backlog(self, style: str) -> None:
+        """Who has connected before a server drains is served."""
+        with self.serving(style, max_active_requests=1) as trial, contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(self.client(trial)) for _ in range(5)]
+            assert clients[0].ask(b"hello") == b"hello"
+            trial.drain(self.patience)
+            for client in clients:
+                assert client.ask(b"hello") == b"hello"
+                client.close()
+            trial.join()
+            assert trial.outcomes() == ["completed"] * 5
+
+    @case(concurrent=True)
+    def test_drain_cuts_at_the_deadline(self, style: str) -> None:
+        """What has not ended by the deadline of a drain is cut, and told of as aborted."""
+        with self.serving(style) as trial:
+            with self.client(trial) as idle, self.client(trial) as busy:
+                assert idle.ask(b"hello") == b"hello"
+                busy.send(b"!send 100000000\n")
+                self.wait_until(lambda: trial.progress.made, "an answer")
+                trial.drain(0.05)
+                assert idle.has_ended()
+                trial.join()
+            assert trial.outcomes(2) == ["aborted"] * 2
+
+    def test_shutdown(self, style: str) -> None:
+        """After shutdown() and server_close() no request is left, whatever it was at."""
+        with self.serving(style) as trial:
+            with self.client(trial) as client:
+                assert client.ask(b"hello") == b"hello"
+                if not self.is_serial:
+                    self.within("shutdown()", trial.server.shutdown)
+                    trial.join()
+            self.within("shutdown()", trial.server.shutdown)
+            trial.join()
+            self.within("server_close()", trial.server.server_close)
+            assert trial.server.active_requests == {}
+
+    # Numbers ------------------------------------------------------------------------------------
+
+    @case(concurrent=True)
+    def test_clients_at_once(self, style: str) -> None:
+        """So many connections are open at once, and all are served."""
+        with self.serving(style) as trial, contextlib.ExitStack() as stack, _room_for(2 * self.at_once):
+            clients = [stack.enter_context(self.client(trial)) for _ in range(self.at_once)]
+            for client in clients:
+                assert client.ask(b"hello") == b"hello"
+            assert len(trial.server.active_requests) == self.at_once
+            for client in clients[::-1]:
+                assert client.ask(b"again") == b"again"
+
+    def test_crowd(self, style: str) -> None:
+        """Many clients in one rush are served, at once or one after the other."""
+        with self.serving(style) as trial, _room_for(2 * self.crowd), contextlib.ExitStack() as stack:
+            clients = []
+            for _ in range(self.crowd):
+                client = stack.enter_context(self.client(trial))
+                client.send(b"hello\n")
+                client.end()
+                clients.append(client)
+            for client in clients:
+                assert client.read_all() == b"hello\n"
+                client.close()
+            assert trial.outcomes(self.crowd) == ["completed"] * self.crowd
+
+    def test_listeners(self, style: str) -> None:
+        """Several servers are served together, and stop together."""
+        with self.serving(style, listeners=3) as trial:
+            for index in (2, 0, 1, 0):
+                with self.client(trial, index) as client:
+                    assert client.ask(b"hello") == b"hello"
+            assert trial.outcomes(4) == ["completed"] * 4
+            trial.drain(self.patience)
+            trial.join()
+
+
+def _ask_until_cut(client: Client, timeout: float) -> bool:
+    deadline = time.monotonic() + timeout
+    with contextlib.suppress(ConnectionError):
+        while client.ask(b"hello") == b"hello":
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.005)
+    return True
+
+
+@contextlib.contextmanager
+def _room_for(descriptors: int) -> Iterator[None]:
+    """Raise the soft limit of descriptors meanwhile, as far as the hard one lets it."""
+    try:
+        import resource
+    except ImportError:  # another platform has another limit
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, descriptors + 200)
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

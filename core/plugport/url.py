@@ -63,6 +63,8 @@ def resolve_url(url: Url, family: int, stream: bool) -> tuple[Any, dict[str, Any
 
 def _host_and_port(url: Url) -> tuple[str, int]:
     example = f"{url.scheme}://127.0.0.1:9000"
+    if set(url.rest) & set("/?#"):
+        raise AddressError(f"{url}: there is no path or query in it; write {example}, and options with -o")
     host, colon, port = url.rest.rpartition(":")
     if not colon or "]" in port:
         raise AddressError(f"{url} has no port; write {example}, with port 0 for any free one")

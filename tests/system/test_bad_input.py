@@ -129,9 +129,14 @@ def test_a_socket_file_in_use_and_other_files_are_left_alone(tmp_path: Path, sch
         taken.bind(str(live))
         if kind == socket.SOCK_STREAM:
             taken.listen()
-        for path in (live, regular, tmp_path):
+        for path, reason in (
+            (live, "the address is in use"),
+            (regular, "a file that is no socket is there"),
+            (tmp_path, "a file that is no socket is there"),
+        ):
             message = refused_to_serve(tmp_path, "echo", f"{scheme}://{path}")
-            assert message.startswith(f"can't listen on {scheme}://{path}: the address is in use")
+            assert message.startswith(f"can't listen on {scheme}://{path}: ")
+            assert reason in message
     assert regular.read_text() == "mine"
 
 

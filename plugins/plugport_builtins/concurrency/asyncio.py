@@ -10,8 +10,8 @@ from plugport import Help, RequestContext
 from plugport.bridges.coroutine import note_traffic, serve_datagram, serve_stream
 from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
-from plugport.transports import DatagramTransport
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
+from plugport_builtins.concurrency.endpoint import DatagramEndpoint
 from plugport_builtins.concurrency.idle import IdleSweep
 from plugport_builtins.concurrency.workers import WorkerPool
 
@@ -36,8 +36,7 @@ class AsyncioMixIn(_Server):
 
     _factory: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
     _pool: WorkerPool | None = None
-    #: The transport of a datagram server's socket.
-    _endpoint: DatagramTransport | None = None
+    _endpoint: DatagramEndpoint | None = None
     _idle_sweep: IdleSweep | None = None
     #: What runs on the loop, by the id() of the request's context.
     _tasks: dict[int, asyncio.Task[None]]
@@ -88,10 +87,8 @@ class AsyncioMixIn(_Server):
     def _receive(self, request: Any, client_address: Any) -> None:
         data, sock = request
         if self._endpoint is None:
-            protocol = self.RequestHandlerClass(self)
-            self._endpoint = DatagramTransport(self.serving_loop, sock, protocol, self)
-            protocol.connection_made(self._endpoint)
-        self._endpoint.get_protocol().datagram_received(data, client_address)
+            self._endpoint = DatagramEndpoint(self, sock)
+        self._endpoint.receive(data, client_address)
         self.conclude_request(request)
 
     async def _run_async(self, context: RequestContext) -> None:
@@ -132,12 +129,6 @@ class AsyncioMixIn(_Server):
     def handle_request(self) -> None:
         """Not to be had: requests live on an event loop, which serve_forever() runs."""
         raise RuntimeError("the asyncio strategy has no handle_request(); use serve_forever()")
-
-    def transport_failed(self, transport: Any, error: Exception) -> None:
-        """Do nothing: only connection_lost() of a datagram protocol, when nobody is served any more."""
-
-    def transport_lost(self, transport: Any) -> None:
-        """Do nothing: the socket is the server's."""
 
     def server_close(self) -> None:
         """Take no more requests, wait for the threads, close."""

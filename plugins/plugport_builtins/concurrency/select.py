@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from plugport.listener import Loop
 from plugport.loop import ServerLoop
-from plugport.transports import DatagramTransport, StreamTransport
+from plugport.transports import StreamTransport
+from plugport_builtins.concurrency.endpoint import DatagramEndpoint
 from plugport_builtins.concurrency.idle import IdleSweep
 
 if TYPE_CHECKING:
@@ -31,8 +32,7 @@ class SelectMixIn(_Server):
 
     styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
 
-    #: The transport of a datagram server's socket.
-    _endpoint: DatagramTransport | None = None
+    _endpoint: DatagramEndpoint | None = None
     _idle_sweep: IdleSweep | None = None
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -51,22 +51,18 @@ class SelectMixIn(_Server):
     def _receive(self, request: Any, client_address: Any) -> None:
         data, sock = request
         if self._endpoint is None:
-            protocol = self.RequestHandlerClass(self)
-            self._endpoint = DatagramTransport(self.serving_loop, sock, protocol, self)
-            protocol.connection_made(self._endpoint)
-        self._endpoint.get_protocol().datagram_received(data, client_address)
+            self._endpoint = DatagramEndpoint(self, sock)
+        self._endpoint.receive(data, client_address)
         self.conclude_request(request)
 
     def transport_failed(self, transport: Any, error: Exception) -> None:
         """Take note of what a protocol raised, or what broke its connection."""
         context = transport.context
-        if context is not None:
-            self.take_error(context.request, context.client_address, error)
+        self.take_error(context.request, context.client_address, error)
 
     def transport_lost(self, transport: Any) -> None:
         """Strike the connection from the table, and close it."""
-        if transport.context is not None:
-            self.conclude_request(transport.context.request)
+        self.conclude_request(transport.context.request)
 
     def complete_requests(self, loop: ServerLoop) -> None:
         """Poll until the table is empty."""

@@ -41,7 +41,7 @@ class Loop(Protocol):
     def register(self, fd: int, events: int, callback: Callback) -> None:
         """Call *callback* with what has happened when *fd* is ready for *events* (READ, WRITE)."""
 
-    def modify(self, fd: int, events: int) -> None:
+    def modify(self, fd: int, events: int, callback: Callback) -> None:
         """Watch *fd* for other *events*."""
 
     def unregister(self, fd: int) -> None:
@@ -52,6 +52,9 @@ class Loop(Protocol):
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Call *callback* in this thread in so many seconds; return a timer with cancel()."""
+
+    def reconsider(self) -> None:
+        """Have the listeners look again at what to poll for before the next wait."""
 
     def discard(self, listener: Listener) -> None:
         """Stop polling for a server."""
@@ -78,6 +81,8 @@ class Listener:
         #: Whether the loop has looked at the socket since the last prepare(); one that has turns
         #: without a look in between says so.
         self.polled = True
+        #: Whether what prepare() has decided stands until its wait is over or reconsider() is called.
+        self.steady = False
         self._session = session
         self._polled_fd: int | None = None
         self._prepare: Callable[[float | None], float | None] = (
@@ -97,12 +102,13 @@ class Listener:
                 session.__exit__(None, None, None)
             raise
 
-    def prepare(self, timeout: float | None) -> float | None:
-        """Decide what to poll for in the next turn, and for how long at most."""
+    def prepare(self, timeout: float | None) -> Any:
+        """Decide what to poll for in the next turn, and for how many seconds at most (None: for ever)."""
         if self._stopping():
             return 0.0  # settle() lets it go
-        timeout = self._prepare(timeout)
         server = self.server
+        self.steady = not (server.acts_each_turn or server.is_draining())
+        timeout = self._prepare(timeout)
         if server.longest_wait is not None:
             timeout = sooner(timeout, server.longest_wait)
         if server.request_timeout is not None:
@@ -136,10 +142,13 @@ class Listener:
         if self._stopping():
             return  # bpo-35017: shutdown() during the wait comes first
         self.handled += 1
-        if self._prepare == self._prepare_last_call:
-            self.server.accept_for_later()
-        else:
-            self.server._handle_request_noblock()
+        server = self.server
+        if self._last_call:
+            server.accept_for_later()
+            return
+        server._handle_request_noblock()
+        if server._accept_delay or not server.has_room():
+            self.loop.reconsider()
 
     def settle(self) -> None:
         """End the turn: periodic work, and shutdown()."""
@@ -220,10 +229,11 @@ class Listener:
 
     def _prepare_last_call(self, timeout: float | None) -> float | None:
         emptied = self._offered and self.polled and not self.handled
-        self._last_call -= self.handled
+        self._last_call = max(self._last_call - self.handled, 0)
         self.handled = 0
         left = self.server._drain_deadline - time.monotonic()
-        if emptied or left <= 0 or self._last_call <= 0:
+        if emptied or left <= 0 or not self._last_call:
+            self._last_call = 0
             self._poll(False)
             self.server.stop_listening()
             self.server._waiting = True

@@ -78,6 +78,8 @@ class Serving(RequestAccounting):
     #: The longest in seconds that the serving loop may wait before its next turn, for the sake of
     #: service_actions(); None for as long as it likes.
     longest_wait: float | None = None
+    #: Whether service_actions() was overridden, so that each turn of the loop counts.
+    acts_each_turn: bool = True
 
     if TYPE_CHECKING:  # what this needs of the server class besides
         timeout: float | None
@@ -377,6 +379,9 @@ class Serving(RequestAccounting):
         """Called when *loop* begins to poll for the server."""
         if self.handler_style is None:
             self.adapt_handler(evident_style_of(self.RequestHandlerClass))
+        # The base class's does nothing, be that class plugport's or the standard library's.
+        actions = getattr(self.service_actions, "__qualname__", None)
+        self.acts_each_turn = actions != "BaseServer.service_actions"
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)

@@ -9,7 +9,7 @@ from plugport.transports.base import BaseTransport, Bytes
 
 __all__ = ["DatagramTransport", "send_datagram"]
 
-_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 def send_datagram(sock: Any, data: Bytes, address: Any) -> None:

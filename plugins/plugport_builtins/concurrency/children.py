@@ -140,6 +140,7 @@ class ChildrenMixIn(_Server):
         """Have the pipe for the report of the next child, (reader, writer). Raises OSError."""
         if self._next_report is None:
             self._next_report = os.pipe()
+            os.set_blocking(self._next_report[0], False)  # the loop may call when there is nothing
         return self._next_report
 
     def hand_over(self, request: Any) -> None:
@@ -163,7 +164,10 @@ class ChildrenMixIn(_Server):
         """Read what a child reports; at the end of its pipe, reap it."""
         if child.fd < 0:
             return
-        data = os.read(child.fd, 65536)
+        try:
+            data = os.read(child.fd, 65536)
+        except BlockingIOError:
+            return
         if data:
             child.report += data
             if child.report.endswith(b"\n"):
@@ -223,7 +227,6 @@ class ChildrenMixIn(_Server):
         # It has exited, so its report is in the pipe whole; a process that it forked may hold
         # the other end open still, so don't wait for the pipe's end.
         self.unwatch(child.fd)
-        os.set_blocking(child.fd, False)
         try:
             child.report += os.read(child.fd, 65536)
         except BlockingIOError:

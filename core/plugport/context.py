@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import socket
 import sys
-import time
+from time import monotonic, time
 from typing import Any, Literal
 
 __all__ = ["Outcome", "RequestContext", "outcome_of", "traffic"]
@@ -33,7 +33,6 @@ class RequestContext:
     """
 
     __slots__ = (
-        "_started",
         "active",
         "bytes_received",
         "bytes_sent",
@@ -46,6 +45,7 @@ class RequestContext:
         "outcome",
         "request",
         "server",
+        "started",
         "started_at",
         "transport",
     )
@@ -55,8 +55,9 @@ class RequestContext:
         self.server = server
         self.request = request
         self.client_address = client_address
-        self.started_at = time.time()
-        self._started = time.monotonic()
+        self.started_at = time()
+        #: The same by the monotonic clock.
+        self.started = monotonic()
         self.duration: float | None = None
         self.bytes_received: int | None = None
         self.bytes_sent: int | None = None
@@ -80,12 +81,12 @@ class RequestContext:
     def deadline(self) -> float | None:
         """When ``request_timeout`` will have passed, by the monotonic clock; None if there is none."""
         limit: float | None = self.server.request_timeout
-        return None if limit is None else self._started + limit
+        return None if limit is None else self.started + limit
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request started, by the monotonic clock."""
-        return time.monotonic() - self._started
+        return monotonic() - self.started
 
     def __repr__(self) -> str:
         return f"<RequestContext {self.id} {self.handler} {self.client_address!r} {self.outcome or 'active'}>"

@@ -25,6 +25,9 @@ ABORT_GRACE = 1.0
 SERVICE_HOOK_INTERVAL = 1.0
 #: Seconds between two looks at a limit when nothing can wake the loop.
 _BLIND_WAIT = 0.05
+#: Looks that must all have brought as many requests as were asked for, before more are: asking in vain
+#: costs a system call.
+_FULL_BURSTS = 4
 #: Seconds by which a request timeout may be late, so that not each one costs a look at all.
 _EXPIRY_GRAIN = 0.05
 
@@ -90,6 +93,8 @@ class Listener:
         )
         self._next_hook = 0.0
         self._next_expiry = 0.0
+        self._burst = 1
+        self._full_bursts = 0
         self._last_call = 0
         self._offered = False
         self._aborts = 0
@@ -139,16 +144,24 @@ class Listener:
 
     def ready(self, events: int) -> None:
         """The listening socket is readable."""
-        if self._stopping():
+        server = self.server
+        if server._BaseServer__shutdown_request and self._session is not None:
             return  # bpo-35017: shutdown() during the wait comes first
         self.handled += 1
-        server = self.server
         if self._last_call:
             server.accept_for_later()
             return
-        server._handle_request_noblock()
+        taken = server.take_requests(self._burst)
         if server._accept_delay or not server.has_room():
             self.loop.reconsider()
+        if taken < self._burst:
+            self._burst = max(taken, 1)
+            self._full_bursts = 0
+        elif self._burst < server.burst:
+            self._full_bursts += 1
+            if self._full_bursts > _FULL_BURSTS and self._session is not None:
+                self._burst = min(self._burst * 2, server.burst)
+                self._full_bursts = 0
 
     def settle(self) -> None:
         """End the turn: periodic work, and shutdown()."""

@@ -114,8 +114,6 @@ class Listener:
         server = self.server
         self.steady = not (server.acts_each_turn or server.is_draining())
         timeout = self._prepare(timeout)
-        if server.longest_wait is not None:
-            timeout = sooner(timeout, server.longest_wait)
         if server.request_timeout is not None:
             timeout = self._expire_requests(timeout, server.request_timeout)
         return timeout

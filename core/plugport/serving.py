@@ -22,7 +22,7 @@ from plugport.poller import READ, Callback
 from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url
 
-__all__ = ["Serving"]
+__all__ = ["Serving", "acts"]
 
 logger = logging.getLogger("plugport.server")
 
@@ -62,9 +62,6 @@ class Serving(Accepting):
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
     _drain_deadline: float | None = None
-    #: The longest in seconds that the serving loop may wait before its next turn, for the sake of
-    #: service_actions(); None for as long as it likes.
-    longest_wait: float | None = None
     #: Whether service_actions() was overridden, so that each turn of the loop counts.
     acts_each_turn: bool = True
 
@@ -297,9 +294,7 @@ class Serving(Accepting):
         """Called when *loop* begins to poll for the server."""
         if self.handler_style is None:
             self.adapt_handler(evident_style_of(self.RequestHandlerClass))
-        # The base class's does nothing, be that class plugport's or the standard library's.
-        actions = getattr(self.service_actions, "__qualname__", None)
-        self.acts_each_turn = actions != "BaseServer.service_actions"
+        self.acts_each_turn = acts(self.service_actions)
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
@@ -309,3 +304,9 @@ class Serving(Accepting):
         self.serving_loop = None
         for fd in self._watched:
             loop.unregister(fd)
+
+
+def acts(service_actions: Callable[[], None]) -> bool:
+    """Whether *service_actions*, a bound method, was overridden, and so does something."""
+    # The base class's does nothing, be that class plugport's or the standard library's.
+    return getattr(service_actions, "__qualname__", "") != "BaseServer.service_actions"

@@ -58,7 +58,7 @@ class StreamTransport(BaseTransport):
         self._clear = True
         #: What the loop watches the socket for; None while it does not.
         self._events: int | None = None
-        self._receive = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
+        self._receive: Any = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
 
     def start(self) -> None:
         """Call connection_made() and begin to read."""
@@ -140,10 +140,12 @@ class StreamTransport(BaseTransport):
 
     def _receive_eof(self) -> None:
         self._eof_received = True
-        keep_open = self._call(self._protocol.eof_received)
-        if self._closing:
+        try:
+            keep_open = self._protocol.eof_received()
+        except Exception as error:
+            self._fail(error)
             return
-        if keep_open:
+        if keep_open and not self._closing:
             self._watch()
         else:
             self.close()
@@ -336,6 +338,8 @@ class StreamTransport(BaseTransport):
             self._owner.transport_failed(self, failure)
         finally:
             self._owner.transport_lost(self)
+            # What is in no circle is freed now, and not whenever the garbage collector comes by.
+            self._receive = self._protocol = None
 
     def _watch(self) -> None:
         if self._closed:

@@ -49,7 +49,9 @@ class SelectMixIn(EndpointMixIn):
 
     def transport_lost(self, transport: Any) -> None:
         """Strike the connection from the table, and close it."""
-        self.conclude_request(transport.context.request)
+        context = transport.context
+        self.conclude_request(context.request)
+        context.transport = None
 
     def complete_requests(self, loop: ServerLoop) -> None:
         """Poll until the table is empty."""

@@ -107,7 +107,7 @@ class TCPServer(BaseServer):
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the handler on the connection, after its TLS handshake if it is still to be done."""
-        if _is_tls(request):
+        if type(request) is not socket.socket and _is_tls(request):
             self._shake_hands(request)
         super().finish_request(request, client_address)
 
@@ -124,7 +124,8 @@ class TCPServer(BaseServer):
 
     def shutdown_request(self, request: Any) -> None:
         """End the account of a connection, send the end of the stream, and close."""
-        self.end_request(request)
+        if id(request) in self.active_requests:
+            self.end_request(request)
         try:
             # close() alone would wait for whoever else holds the connection, a forked child say.
             request.shutdown(socket.SHUT_WR)
@@ -134,7 +135,8 @@ class TCPServer(BaseServer):
 
     def close_request(self, request: Any) -> None:
         """Close the connection in this process."""
-        self.end_request(request)
+        if id(request) in self.active_requests:
+            self.end_request(request)
         request.close()
 
 

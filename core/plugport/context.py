@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
+import struct
 import sys
 from time import monotonic, time
 from typing import Any, Literal
@@ -105,11 +106,14 @@ def outcome_of(error: BaseException) -> Outcome:
     return "failed"
 
 
-# struct tcp_info (linux/tcp.h): the byte counters stand behind 8 single bytes and 24 u32.
-_TCP_INFO_SIZE = 232
+# struct tcp_info (linux/tcp.h): tcpi_state, tcpi_notsent_bytes, tcpi_bytes_received, tcpi_bytes_sent and
+# tcpi_bytes_retrans. The last two are there since Linux 4.19.
+_TCP_INFO = struct.Struct("=B127xQ8xI52xQQ16x")
 #: The states of a connection whose client has ended its side: TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
 #: (linux/tcp_states.h). After a reset there is no telling whether it had.
 _AFTER_FIN = frozenset({6, 8, 9, 11})
+_LINUX = sys.platform == "linux"
+_TCP = (int(socket.IPPROTO_TCP), int(getattr(socket, "TCP_INFO", 0)), _TCP_INFO.size)
 
 
 def traffic(request: Any) -> tuple[int | None, int | None]:
@@ -120,21 +124,12 @@ def traffic(request: Any) -> tuple[int | None, int | None]:
     """
     if isinstance(request, tuple):
         return len(request[0]), None
-    if sys.platform != "linux":
+    if not _LINUX:
         return None, None
     try:
-        info = request.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-    except (AttributeError, OSError):
+        state, received, unsent, sent, repeated = _TCP_INFO.unpack(request.getsockopt(*_TCP))
+    except (AttributeError, OSError, struct.error):  # no TCP, or an older Linux
         return None, None
-    if len(info) < 216:  # older than Linux 4.19: bytes_sent is not there
-        return None, None
-    received = _u64(info, 128)  # tcpi_bytes_received, which counts the client's FIN, too
-    if info[0] in _AFTER_FIN:
-        received -= 1
-    # What the application wrote: first sendings (all less repeats) and what waits in the buffer.
-    sent = _u64(info, 200) - _u64(info, 208) + int.from_bytes(info[144:148], sys.byteorder)
-    return received, sent
-
-
-def _u64(info: bytes, offset: int) -> int:
-    return int.from_bytes(info[offset : offset + 8], sys.byteorder)
+    # The client's FIN is counted, too. What the application wrote: first sendings (all less repeats),
+    # and what waits in the buffer.
+    return received - (state in _AFTER_FIN), sent - repeated + unsent

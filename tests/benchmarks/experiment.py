@@ -1,0 +1,76 @@
+"""One round of one server under one load: what it took."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accounts import Processors, memory, settled
+from errors import BenchmarkError
+from loads import Load, LoadRun
+from servers import Running, Server
+
+#: What a server has done before its memory is looked at, so that it is not its first.
+FIRST = Load(connections=100, requests=1000)
+#: The share of datagrams that may be lost; on loopback none should be.
+_MOST_LOST = 0.001
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one round took.
+
+    *cpu_us* is processor time of the server for a request, in microseconds; so are *p50* and *p99*,
+    the times that clients waited. Memory is in bytes, start-up in milliseconds.
+    """
+
+    cpu_us: float
+    per_second: float
+    p50: float
+    p99: float
+    utilisation: float
+    rss: int
+    pss: int
+    start_ms: float
+    bytes_silent: float
+    bytes_used: float
+    lost: int
+
+
+def measure(server: Server, load: Load, host: str, where: Processors) -> Figures:
+    """Start the server, load it, and end it. Raises BenchmarkError for whatever goes wrong."""
+    try:
+        with Running(server, host, where.server) as running:
+            if load.mode == "stream":
+                with LoadRun(FIRST, running.address, where.load) as first:
+                    first.connect()
+                    first.warm_up()
+            settled(running.pid)
+            resting = memory(running.pid)
+            with LoadRun(load, running.address, where.load) as run:
+                run.connect()
+                settled(running.pid)
+                connected = memory(running.pid)
+                run.warm_up()
+                before = settled(running.pid)
+                warm = memory(running.pid)
+                answers = run.measure()
+                spent = settled(running.pid) - before
+                loaded = memory(running.pid)
+    except BenchmarkError as error:
+        raise BenchmarkError(f"{server.name}: {error}") from None
+    if not answers.requests or answers.lost > _MOST_LOST * answers.requests:
+        raise BenchmarkError(f"{server.name}: {answers.requests} answers, {answers.lost} datagrams lost")
+    held = load.connections + load.idle + load.drip
+    return Figures(
+        cpu_us=1e6 * spent / answers.requests,
+        per_second=answers.requests / answers.seconds,
+        p50=answers.p50,
+        p99=answers.p99,
+        utilisation=spent / answers.seconds,
+        rss=loaded.rss,
+        pss=loaded.pss,
+        start_ms=1000 * running.started_in,
+        bytes_silent=(connected.rss - resting.rss) / held,
+        bytes_used=(warm.rss - resting.rss) / held,
+        lost=answers.lost,
+    )

@@ -1,0 +1,112 @@
+"""What is started to be measured: plugport as users start it, its peers, and the floor in C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from accounts import pinned
+from compiler import program
+from errors import BenchmarkError
+
+HERE = Path(__file__).parent
+#: Seconds that a server may take to start, and to end.
+_PATIENCE = 20.0
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server by its name in tables; *command* makes its command line of the address to listen on."""
+
+    name: str
+    command: Callable[[str], list[str]]
+
+
+def plugport(strategy: str, handler: str, *options: str, scheme: str = "tcp", note: str = "") -> Server:
+    """``plugport serve``, with a handler of handlers.py."""
+    target = f"{HERE / 'handlers.py'}:{handler}"
+    name = f"plugport {strategy}{note and ', '}{note}"
+
+    def command(host: str) -> list[str]:
+        url = f"{scheme}://{host}:0"
+        return [sys.executable, "-m", "plugport", "serve", target, url, "-c", strategy, *options]
+
+    return Server(name, command)
+
+
+def peer(name: str, title: str) -> Server:
+    """A peer of peers.py."""
+    return Server(title, lambda host: [sys.executable, str(HERE / "peers.py"), name, host])
+
+
+def floor(mode: str) -> Server:
+    """native/echo.c."""
+    return Server("C epoll", lambda host: [str(program("echo")), mode, host])
+
+
+class Running:
+    """A server at work, until the end of the block."""
+
+    def __init__(self, server: Server, host: str, processor: int) -> None:
+        self._server = server
+        self._log = tempfile.TemporaryFile("w+b")  # not a pipe: nobody would read it in time
+        began = time.monotonic()
+        self._process = subprocess.Popen(
+            server.command(host),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=pinned(processor),
+        )
+        self.pid = self._process.pid
+        try:
+            found = self._wait_for_url()
+        except BaseException:
+            self._end()
+            raise
+        #: Seconds from its exec until it listens.
+        self.started_in = time.monotonic() - began
+        self.address = (found[1], int(found[2]))
+
+    def _wait_for_url(self) -> re.Match[str]:
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            ended = self._process.poll() is not None
+            if found := re.search(r"listening on \w+://([\d.]+):(\d+)\n", self.output()):
+                return found
+            if ended or time.monotonic() > deadline:
+                raise BenchmarkError(f"{self._server.name} does not start:\n{self.output()}")
+            time.sleep(0.0005)
+
+    def output(self) -> str:
+        """What it has written."""
+        # pread(), because the server shares the file's position.
+        return os.pread(self._log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        status = self._process.poll()
+        output = self.output()
+        self._end()
+        if status is not None and error[0] is None:
+            raise BenchmarkError(f"{self._server.name} ended with status {status}:\n{output}")
+
+    def _end(self) -> None:
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(_PATIENCE)
+        finally:
+            self._process.kill()
+            self._process.wait()
+            self._log.close()

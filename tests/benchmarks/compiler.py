@@ -23,8 +23,10 @@ def program(name: str) -> Path:
     Raises BenchmarkError if there is no compiler, or it does not like the source.
     """
     source = NATIVE / f"{name}.c"
-    state = hashlib.sha256(source.read_bytes() + " ".join(FLAGS).encode()).hexdigest()[:16]
-    path = _folder() / f"{name}-{state}"
+    state = hashlib.sha256(" ".join(FLAGS).encode())
+    for part in [source, *sorted(NATIVE.glob("*.h"))]:
+        state.update(part.read_bytes())
+    path = _folder() / f"{name}-{state.hexdigest()[:16]}"
     if path.exists():
         return path
     compiler = shutil.which("cc")

@@ -75,3 +75,11 @@ class ProtocolDatagrams(asyncio.DatagramProtocol):
 def line(message: bytes) -> bytes:
     """A line, which comes without its LF, and goes back with one."""
     return message
+
+
+async def stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Lines on a connection that stays, as asyncio's documentation has it."""
+    while message := await reader.readline():
+        writer.write(message)
+        await writer.drain()
+    writer.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -26,6 +27,7 @@ class Load:
     seconds: float = 0
     requests: int = 0
     warm_up: float = 0.2
+    patience: float = 10
 
     def arguments(self) -> list[str]:
         """The command line."""
@@ -35,6 +37,13 @@ class Load:
     def lasting(self, seconds: float) -> Load:
         """The same for so many seconds, unless it has a number of requests."""
         return self if self.requests else replace(self, seconds=seconds)
+
+    def tiny(self) -> Load:
+        """The same, too small to measure anything, but big enough to find what does not work."""
+        few = {name: min(getattr(self, name), 1000) for name in ("connections", "idle", "drip")}
+        if self.rate:
+            return replace(self, **few, rate=500, seconds=0.1)
+        return replace(self, **few, requests=max(200, few["connections"]))
 
 
 class Answers(NamedTuple):
@@ -55,7 +64,7 @@ class LoadRun:
 
     def __init__(self, load: Load, address: tuple[str, int], processor: int) -> None:
         host, port = address
-        self._process = subprocess.Popen(
+        self._process: Any = subprocess.Popen(
             [program("load"), f"--address={host}", f"--port={port}", *load.arguments()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -70,7 +79,10 @@ class LoadRun:
     def __exit__(self, *error: Any) -> None:
         if error[0] is not None:
             self._process.kill()
-        self._process.communicate()
+        self._process.stdin.close()  # which ends it
+        self._process.wait()
+        self._process.stdout.close()
+        self._process.stderr.close()
 
     def connect(self) -> None:
         """Wait until all connections that stay are there."""
@@ -90,22 +102,20 @@ class LoadRun:
         return answers
 
     def _go(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended, and has said why
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
 
     def _expect(self, word: str) -> None:
         if self._line() != f"{word}\n":
             raise self._error()
 
     def _line(self) -> str:
-        assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
             raise self._error()
         return line
 
     def _error(self) -> BenchmarkError:
-        assert self._process.stderr is not None
         self._process.stdin.close()
         return BenchmarkError(f"the load failed: {self._process.stderr.read().strip()}")

@@ -91,13 +91,7 @@ async def serve_protocol(host: str, protocol: type[asyncio.Protocol]) -> None:
 
 
 async def serve_streams(host: str) -> None:
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while line := await reader.readline():
-            writer.write(line)
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(handle, host, 0, backlog=socket.SOMAXCONN)
+    server = await asyncio.start_server(handlers.stream, host, 0, backlog=socket.SOMAXCONN)
     announce(server.sockets[0])
     await server.serve_forever()
 
@@ -137,6 +131,19 @@ def uvloop_once(host: str) -> None:
 @peer
 def uvloop_udp(host: str) -> None:
     run(serve_datagrams(host), on_uvloop=True)
+
+
+# plugport ---------------------------------------------------------------------------------------
+
+
+@peer
+def plugport_bare(host: str) -> None:
+    """A composed class that runs by itself: no service, no hooks."""
+    from plugport import compose
+
+    with compose("tcp", "select")((host, 0), handlers.ProtocolOnce) as server:
+        announce(server.socket)
+        server.serve_forever()
 
 
 # Others -------------------------------------------------------------------------------------------
@@ -187,4 +194,6 @@ def trio(host: str) -> None:
 
 
 if __name__ == "__main__":
+    if not sys.argv[1:] or sys.argv[1] not in PEERS:
+        sys.exit(f"usage: peers.py NAME [ADDRESS]; the names are {', '.join(PEERS)}")
     PEERS[sys.argv[1]](sys.argv[2] if sys.argv[2:] else "127.0.0.1")

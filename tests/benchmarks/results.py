@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
 from statistics import median
+from typing import Any
 
-from bars import Bar
+from bar import Bar
+from errors import BenchmarkError
 from experiment import Figures
 
 
@@ -25,45 +27,64 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """A figure of ours, beside that of a peer (None: it stands alone), and the bar, if there is one."""
+class Row:
+    """A server of a bar: its figures round by round, and, if it is a peer, ours in ratio to them."""
 
-    peer: str | None
+    server: str
+    rounds: tuple[Figures, ...]
     figure: Spread
     ratio: Spread | None
     at_most: float | None
 
     @property
     def met(self) -> bool | None:
-        """Whether the bar is met; None if there is none."""
+        """Whether the bar is met: by the ratio, by the figure itself for ours; None if there is none."""
         if self.at_most is None:
             return None
         return (self.ratio or self.figure).median <= self.at_most
 
+    def median(self, name: str) -> float:
+        """The median over the rounds of any figure."""
+        return median(getattr(figures, name) for figures in self.rounds)
+
 
 @dataclass(frozen=True)
 class Result:
-    """A bar, and the rounds of its servers: ours first, then the peers, each as often."""
+    """A bar, and the rounds of its servers in the order of Bar.subjects(), each as many."""
 
     bar: Bar
     rounds: tuple[tuple[Figures, ...], ...]
 
-    def figure(self, number: int, metric: str | None = None) -> Spread:
-        """A figure of our server (0) or of a peer (1 and up) over the rounds."""
-        return Spread.of(getattr(figures, metric or self.bar.metric) for figures in self.rounds[number])
+    def __post_init__(self) -> None:
+        metric = self.bar.metric.name
+        for (server, _), rounds in zip(self.bar.subjects(), self.rounds, strict=True):
+            if not all(getattr(figures, metric) > 0 for figures in rounds):
+                raise BenchmarkError(f"{server.name}: a figure of 0 is no figure; take more rounds")
 
-    def ratio(self, number: int) -> Spread:
-        """Ours to a peer's, round by round: the median over the rounds is of ratios, not of figures."""
-        metric = self.bar.metric
-        pairs = zip(self.rounds[0], self.rounds[number], strict=True)
-        return Spread.of(getattr(ours, metric) / getattr(theirs, metric) for ours, theirs in pairs)
+    def rows(self) -> list[Row]:
+        """Ours, then each peer."""
+        metric = self.bar.metric.name
+        values = [[getattr(figures, metric) for figures in rounds] for rounds in self.rounds]
+        bars = [self.bar.at_most, *(peer.at_most for peer in self.bar.peers)]
+        rows = []
+        for number, ((server, _), at_most) in enumerate(zip(self.bar.subjects(), bars, strict=True)):
+            # The median is of the rounds' ratios: what disturbs a round disturbs both of its figures.
+            ratios = [ours / theirs for ours, theirs in zip(values[0], values[number], strict=True)]
+            ratio = Spread.of(ratios) if number else None
+            rows.append(Row(server.name, self.rounds[number], Spread.of(values[number]), ratio, at_most))
+        return rows
 
-    def comparisons(self) -> Iterator[Comparison]:
-        """Ours by itself, then beside each peer."""
-        yield Comparison(None, self.figure(0), None, self.bar.at_most)
-        for number, peer in enumerate(self.bar.peers, 1):
-            yield Comparison(peer.server.name, self.figure(number), self.ratio(number), peer.at_most)
+    def missed(self) -> bool:
+        """Whether one of its bars is missed."""
+        return any(row.met is False for row in self.rows())
 
-    def medians(self, number: int) -> dict[str, float]:
-        """The medians of all figures of a server."""
-        return {field.name: self.figure(number, field.name).median for field in fields(Figures)}
+    def describe(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        rows = [{**asdict(row), "met": row.met} for row in self.rows()]
+        loads = [asdict(load) for _, load in self.bar.subjects()]
+        return {
+            "name": self.bar.name,
+            "title": self.bar.title,
+            "metric": self.bar.metric.name,
+            "servers": [{**row, "load": load} for row, load in zip(rows, loads, strict=True)],
+        }

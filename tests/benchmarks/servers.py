@@ -10,7 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,22 +26,37 @@ _PATIENCE = 20.0
 
 @dataclass(frozen=True)
 class Server:
-    """A server by its name in tables; *command* makes its command line of the address to listen on."""
+    """A server by its name in tables; *command* makes its command line of the address to listen on.
+
+    *path*: a folder in which it finds more packages.
+    """
 
     name: str
     command: Callable[[str], list[str]]
+    path: Path | None = None
+
+    def environ(self) -> dict[str, str]:
+        """The environment to run it in: without the plugins that happen to be installed here."""
+        others = {point.name for point in entry_points(group="plugport")} - {"builtins"}
+        path = filter(None, [self.path and str(self.path), os.environ.get("PYTHONPATH")])
+        return os.environ | {"PLUGPORT_DISABLE": ",".join(others), "PYTHONPATH": os.pathsep.join(path)}
 
 
-def plugport(strategy: str, handler: str, *options: str, scheme: str = "tcp", note: str = "") -> Server:
-    """``plugport serve``, with a handler of handlers.py."""
+def plugport(strategy: str, handler: str, *options: str, scheme: str = "tcp", note: str) -> Server:
+    """``plugport serve`` as users run it, with a handler of handlers.py, and without an access log."""
     target = f"{HERE / 'handlers.py'}:{handler}"
-    name = f"plugport {strategy}{note and ', '}{note}"
+    name = f"plugport {strategy}, {note}"
 
     def command(host: str) -> list[str]:
         url = f"{scheme}://{host}:0"
         return [sys.executable, "-m", "plugport", "serve", target, url, "-c", strategy, *options]
 
     return Server(name, command)
+
+
+def counting(server: Server) -> Server:
+    """The same with a plugin that counts requests: plugins/plugport_benchmark_counting.py."""
+    return replace(server, name=f"{server.name}, counting", path=HERE / "plugins")
 
 
 def peer(name: str, title: str) -> Server:
@@ -62,6 +78,7 @@ class Running:
         began = time.monotonic()
         self._process = subprocess.Popen(
             server.command(host),
+            env=server.environ(),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,

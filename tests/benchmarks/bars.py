@@ -24,6 +24,7 @@ SELECT = plugport("select", "ProtocolEcho", note="protocol")
 SELECT_ONCE = plugport("select", "ProtocolOnce", note="protocol")
 SELECT_BLOCKING = plugport("select", "BlockingEcho", note="blocking")
 SELECT_LINES = plugport("select", "line", note="message")
+ASYNC = plugport("asyncio", "stream", note="async")
 UVLOOP_FACTORY = ("-o", "loop_factory=uvloop:new_event_loop")
 
 FLOOR = floor("tcp")
@@ -151,6 +152,14 @@ BARS = (
         16384,
     ),
     Bar(
+        "idle-lines",
+        "5,000 connections at rest, lines",
+        RESTING,
+        SELECT_LINES,
+        (Peer(STREAMS), Peer(ASYNC)),
+        MEMORY,
+    ),
+    Bar(
         "scale",
         "10,000 connections, beside 1,000 with as many requests in all",
         replace(STEADY, connections=10_000),
@@ -197,7 +206,7 @@ BARS = (
         "streams",
         "64 connections that stay, lines, coroutines",
         STAY,
-        plugport("asyncio", "stream", note="async"),
+        ASYNC,
         (Peer(STREAMS),),
     ),
     Bar(

@@ -24,6 +24,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
@@ -115,7 +116,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("bars", metavar="BAR", nargs="*", help="what to measure; all without any")
     parser.add_argument("--rounds", type=whole, default=5, help="rounds of each server (5)")
     parser.add_argument("--seconds", type=positive, default=1.5, help="measured seconds of a round (1.5)")
-    parser.add_argument("--host", default="127.0.0.1", help="the IPv4 address to listen on (127.0.0.1)")
+    parser.add_argument(
+        "--host", type=ipv4, default="127.0.0.1", help="IPv4 address to listen on (127.0.0.1)"
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--json", type=writable, metavar="FILE", help="write all figures of all rounds")
     parser.add_argument("--plot", type=writable, metavar="FILE", help="draw processor times, .svg or .png")
@@ -152,6 +155,10 @@ def positive(text: str) -> float:
     if not 0 < value < 3600:
         raise argparse.ArgumentTypeError(f"expected seconds, got {text}")
     return value
+
+
+def ipv4(text: str) -> str:
+    return str(IPv4Address(text))
 
 
 def writable(text: str) -> Path:

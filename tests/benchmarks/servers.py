@@ -73,7 +73,6 @@ class Running:
     """A server at work, until the end of the block."""
 
     def __init__(self, server: Server, host: str, processor: int) -> None:
-        self._server = server
         self._log = tempfile.TemporaryFile("w+b")  # not a pipe: nobody would read it in time
         began = time.monotonic()
         self._process = subprocess.Popen(
@@ -101,7 +100,7 @@ class Running:
             if found := re.search(r"listening on \w+://([\d.]+):(\d+)\n", self.output()):
                 return found
             if ended or time.monotonic() > deadline:
-                raise BenchmarkError(f"{self._server.name} does not start:\n{self.output()}")
+                raise BenchmarkError(f"does not start:\n{self.output()}")
             time.sleep(0.0005)
 
     def output(self) -> str:
@@ -113,16 +112,21 @@ class Running:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        status = self._process.poll()
-        output = self.output()
+        status, output = self._process.poll(), self.output()
         self._end()
-        if status is not None and error[0] is None:
-            raise BenchmarkError(f"{self._server.name} ended with status {status}:\n{output}")
+        if error[0] is not None:
+            return
+        if status is not None:
+            raise BenchmarkError(f"ended with status {status}:\n{output}")
+        if "Traceback" in output:
+            raise BenchmarkError(f"had an error:\n{output}")
 
     def _end(self) -> None:
         self._process.send_signal(signal.SIGTERM)
         try:
             self._process.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise BenchmarkError(f"does not end within {_PATIENCE:.0f} s of SIGTERM") from None
         finally:
             self._process.kill()
             self._process.wait()

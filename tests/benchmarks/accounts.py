@@ -57,15 +57,19 @@ def memory(pid: int) -> Memory:
     return Memory(sizes["Rss:"], sizes["Pss:"])
 
 
+def busy_seconds(processor: int) -> float:
+    """Time that a processor has worked, for whomever, or was taken from this machine (proc(5), stat)."""
+    lines = Path("/proc/stat").read_text().splitlines()
+    fields = next(line.split() for line in lines if line.startswith(f"cpu{processor} "))
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields[1:9])
+    return (user + nice + system + irq + softirq + steal) / _TICKS
+
+
 class Processors(NamedTuple):
     """Where the server and the load run; the same where there is only one."""
 
     server: int
     load: int
-
-    @property
-    def shared(self) -> bool:
-        return self.server == self.load
 
 
 def processors() -> Processors:

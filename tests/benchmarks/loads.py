@@ -72,6 +72,7 @@ class LoadRun:
             text=True,
             preexec_fn=pinned(processor),
         )
+        self.pid = self._process.pid
 
     def __enter__(self) -> Self:
         return self

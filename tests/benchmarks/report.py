@@ -6,8 +6,21 @@ from collections.abc import Iterable, Sequence
 
 from results import Result, Row, Spread
 
-_HEAD = ("bar", "server", "figure", "ratio", "at most", "", "requests/s", "p50 µs", "p99 µs", "busy", "MiB")
-_WIDTHS = (14, 34, 27, 19, 8, 6, 10, 8, 8, 5, 5)
+_HEAD = (
+    "bar",
+    "server",
+    "figure",
+    "ratio",
+    "at most",
+    "",
+    "requests/s",
+    "p50 µs",
+    "p99 µs",
+    "busy",
+    "others",
+    "MiB",
+)
+_WIDTHS = (14, 34, 27, 19, 8, 6, 10, 8, 8, 5, 6, 5)
 _LEFT = 2  # columns of words; the others are of numbers
 
 #: What the columns mean.
@@ -18,7 +31,8 @@ figure: the median of the rounds (least..most): processor time of the server for
 ratio: the first server of the bar to this one, the median of the rounds' ratios (least..most); below 1 the
   first is better. at most: the bar.
 busy: the share of its processor that the server took. Well below 100 % it waited for the load, whose limit
-  requests/s then is. MiB: its resident memory after the load."""
+  requests/s then is. others: the share of a processor that went to other processes, in the worst round: where
+  it is much, the figures are worth little. MiB: the server's resident memory after the load."""
 
 
 class Table:
@@ -64,6 +78,7 @@ def _figures(row: Row, form: str) -> Iterable[str]:
     yield f"{row.median('p50'):,.0f}"
     yield f"{row.median('p99'):,.0f}"
     yield f"{row.median('busy'):.0%}"
+    yield f"{max(figures.disturbed for figures in row.rounds):.0%}"
     yield f"{row.median('rss') / 2**20:.0f}"
 
 

@@ -29,7 +29,7 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / "helpers"))
 
-from accounts import Processors, processors
+from accounts import Processors, pinned, processors
 from bar import Bar
 from bars import BARS
 from compiler import program
@@ -46,23 +46,25 @@ def main() -> int:
     """Run the command line; return the exit status."""
     options = parse()
     try:
-        facts = surroundings()
+        where = processors()
+        facts = surroundings(where)
         for name in ("load", "echo"):
             program(name)
         raise_limit()
-        if facts["server_on"] == facts["load_on"]:
+        pinned(where.load)()  # this process, out of the server's way
+        if where.server == where.load:
             warn("server and load share the one processor there is: times and requests/s mean little")
         if facts["load_average"] > 0.5 and not options.smoke:
-            warn(f"other processes are at work, load average {facts['load_average']:.1f}: figures scatter")
+            warn(f"other processes are at work, load average {facts['load_average']:.1f}")
         if options.smoke:
-            check_load(processors())
+            check_load(where)
         print(in_words(facts), end="\n\n")
         table = Table(options.markdown)
         print(table.head(), flush=True)
         results, failures = [], {}
         for bar in options.bars:
             try:
-                results.append(run(bar, options, processors()))
+                results.append(run(bar, options, where))
             except BenchmarkError as error:
                 failures[bar.name] = str(error)
                 warn(f"{bar.name} failed: {error}")

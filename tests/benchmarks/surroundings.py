@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from accounts import processors
+from accounts import Processors
 from errors import BenchmarkError
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
@@ -35,11 +35,10 @@ def versions(names: list[str]) -> dict[str, str]:
     return found
 
 
-def surroundings() -> dict[str, Any]:
+def surroundings(where: Processors) -> dict[str, Any]:
     """A description for people and for JSON."""
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
-    where = processors()
     return {
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",

@@ -118,7 +118,7 @@ def test_the_table_is_aligned() -> None:
 def test_the_table_in_markdown() -> None:
     table = Table(markdown=True)
     head, rule, ours, theirs = [*table.head().split("\n"), *table.lines(result(own=5)).split("\n")]
-    assert {line.count("|") for line in (head, rule, ours, theirs)} == {12}
+    assert {line.count("|") for line in (head, rule, ours, theirs)} == {13}
     assert "| 5.00 µs (3.00..8.00) |  | 5.00 µs | met |" in ours
     assert "| 10.00 µs (3.00..10.00) | 0.80 (0.50..1.00) | 0.9 | met |" in theirs
 
@@ -311,7 +311,7 @@ def test_packages_that_are_missing_are_named() -> None:
 
 def test_surroundings_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("surroundings.required", lambda: ["pytest"])
-    facts = surroundings()
+    facts = surroundings(accounts.processors())
     assert json.loads(json.dumps(facts)) == facts
     words = in_words(facts)
     assert f"Python {sys.version.split()[0]}" in words

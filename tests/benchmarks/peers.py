@@ -2,8 +2,10 @@
 
     python tests/benchmarks/peers.py NAME [ADDRESS]
 
-Serves in the way that its documentation has it, on a free port, until a signal ends it; prints
-``listening on URL`` on standard error. Each peer is a function here, its name with hyphens.
+Each peer is a function here; its name has hyphens for underscores. It serves as its documentation has it, on
+a free port, until a signal ends it, and prints ``listening on URL`` on standard error. Defaults are left as
+they are (asyncio, uvloop and trio set TCP_NODELAY, for instance, which the others do not), except for the
+backlog, which is the system's limit, as plugport's is.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ def announce(sock: Any, scheme: str = "tcp") -> None:
 
 
 def serve_socketserver(base: type, handler: type, host: str, scheme: str = "tcp") -> None:
-    # With its backlog of 5 it would lose connections, and a load would wait a second for each.
+    # With its backlog of 5 it would turn connections away, and their clients would wait for a second.
     server_class = type(base.__name__, (base,), {"request_queue_size": socket.SOMAXCONN})
     with server_class((host, 0), handler) as server:
         announce(server.socket, scheme)

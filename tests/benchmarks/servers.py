@@ -111,15 +111,16 @@ class Running:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         status, output = self._process.poll(), self.output()
         self._end()
-        if error[0] is not None:
-            return
-        if status is not None:
-            raise BenchmarkError(f"ended with status {status}:\n{output}")
-        if "Traceback" in output:
-            raise BenchmarkError(f"had an error:\n{output}")
+        said = f"; the server said:\n{output}" if output.count("\n") > 1 else ""
+        if isinstance(error, BenchmarkError):
+            raise BenchmarkError(f"{error}{said}")
+        if kind is None and status is not None:
+            raise BenchmarkError(f"ended with status {status}{said}")
+        if kind is None and "Traceback" in output:
+            raise BenchmarkError(f"had an error{said}")
 
     def _end(self) -> None:
         self._process.send_signal(signal.SIGTERM)

@@ -276,11 +276,25 @@ def test_a_server_that_ends_early_is_an_error(processor: int) -> None:
         running.__exit__(None, None, None)
 
 
+def saying(what: str) -> Server:
+    """A server that writes a line more than that it listens, and does nothing."""
+    line = f"listening on tcp://127.0.0.1:1\n{what}"
+    script = f"import signal, sys; print({line!r}, file=sys.stderr); signal.pause()"
+    return Server("saying", lambda host: [sys.executable, "-S", "-c", script])
+
+
 def test_a_server_that_had_an_error_is_an_error(processor: int) -> None:
-    script = "import sys; sys.stderr.write('listening on tcp://127.0.0.1:1\\nTraceback\\n'); input()"
-    server = Server("failing", lambda host: [sys.executable, "-S", "-c", f"{script}; input()"])
-    with pytest.raises(BenchmarkError, match="had an error"), Running(server, "127.0.0.1", processor):
-        pass
+    running = Running(saying("Traceback"), "127.0.0.1", processor)
+    wait_until(lambda: "Traceback" in running.output())
+    with pytest.raises(BenchmarkError, match=r"(?s)had an error;.*Traceback"):
+        running.__exit__(None, None, None)
+
+
+def test_what_the_server_said_goes_with_an_error_of_the_load(processor: int) -> None:
+    running = Running(saying("alas"), "127.0.0.1", processor)
+    wait_until(lambda: "alas" in running.output())
+    with pytest.raises(BenchmarkError, match=r"(?s)^no answer; the server said:.*alas"):
+        running.__exit__(BenchmarkError, BenchmarkError("no answer"), None)
 
 
 def test_only_the_plugins_that_are_meant_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

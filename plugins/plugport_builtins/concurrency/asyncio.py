@@ -239,7 +239,10 @@ class _TransportProxy:
         self.set_protocol = set_protocol
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+        # Asked once for each: from then on the transport's own method is found at once.
+        method = getattr(self._transport, name)
+        setattr(self, name, method)
+        return method
 
 
 def _noting(receive: Callable[[Any], None], context: RequestContext) -> Callable[[Any], None]:

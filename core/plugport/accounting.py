@@ -82,7 +82,10 @@ class RequestAccounting:
         return self
 
     def has_room(self) -> bool:
-        """Whether one more request may begin. Strategies add limits of their own."""
+        """Whether one more request may begin. Strategies add limits of their own.
+
+        Where there is no room although no request is active, the strategy has the serving loop reconsider().
+        """
         limit = self.max_active_requests
         return not limit or len(self.active_requests) < limit
 

@@ -150,7 +150,7 @@ class Listener:
             server.accept_for_later()
             return
         taken = server.take_requests(self._burst)
-        if server._accept_delay or not server.has_room():
+        if server._accept_delay or (server.active_requests and not server.has_room()):
             self.loop.reconsider()
         if taken < self._burst:
             self._burst = max(taken, 1)

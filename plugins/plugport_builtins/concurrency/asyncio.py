@@ -147,7 +147,6 @@ async def _end_requests(servers: Sequence[Any]) -> None:
     tasks = [task for server in servers for task in server._tasks.values()]
     for server in servers:
         server._idle_sweep = None
-        server.close_endpoint()
         if server.handler_style != "blocking":
             server.abort_requests(force=True)
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -141,6 +141,8 @@ class ChildrenMixIn(_Server):
         child = self._children[pid] = Child(pid, reader, context)
         self.watch(reader, lambda events: self._hear(child))
         self._schedule_look(_LOOK_INTERVAL)
+        if self.serving_loop is not None:
+            self.serving_loop.reconsider()  # the child may outlive its request
         self.close_request(request)
         return False
 

@@ -32,26 +32,33 @@ class EndpointMixIn(_Server):
     """Makes the protocol for the first datagram, gives it each one, and tells it of the end."""
 
     _endpoint: DatagramTransport | None = None
-    #: Whether nobody could tell if requests had accounts: no hook, no method of anyone's sees one.
-    _unseen = False
 
     def enter_loop(self, loop: Loop) -> None:
         """Find out who looks at requests."""
         super().enter_loop(loop)
         hooks = self.hooks
         watched = hooks.verify_request or hooks.request_started or hooks.request_finished
-        self._unseen = not (watched or self.is_stream()) and all(self._is_ours(name) for name in _SEEING)
+        if not (watched or self.is_stream()) and all(self._is_ours(name) for name in _SEEING):
+            vars(self)["take_requests"] = self._take_unseen
+
+    def leave_loop(self, loop: Loop) -> None:
+        """Tell the protocol that it is over."""
+        vars(self).pop("take_requests", None)
+        endpoint, self._endpoint = self._endpoint, None
+        if endpoint is not None:
+            endpoint.close()
+        super().leave_loop(loop)
 
     def _is_ours(self, name: str) -> bool:
         module: str = getattr(getattr(self, name), "__module__", "")
         return module.partition(".")[0] in ("plugport", "plugport_builtins")
 
-    def take_requests(self, most: int) -> int:
-        """Take up to *most* datagrams, or one connection.
+    def _take_unseen(self, most: int) -> int:
+        """Do what take_requests() does, where nobody could tell if requests had accounts.
 
-        A datagram begins and ends here, in one call: where nobody looks, it has an account only if it fails.
+        A datagram begins and ends here, in one call; it has an account only if it fails.
         """
-        if not self._unseen or self._endpoint is None:
+        if self._endpoint is None:
             return super().take_requests(most)
         get_request, receive = self.get_request, self._endpoint.receive
         for taken in range(most):
@@ -89,12 +96,6 @@ class EndpointMixIn(_Server):
         self._endpoint = transport = DatagramTransport(self.serving_loop, sock, protocol, _Owner())
         protocol.connection_made(transport)
         return transport
-
-    def close_endpoint(self) -> None:
-        """Tell the protocol that it is over."""
-        endpoint, self._endpoint = self._endpoint, None
-        if endpoint is not None:
-            endpoint.close()
 
 
 class _Owner:

@@ -61,6 +61,5 @@ class SelectMixIn(EndpointMixIn):
     def leave_loop(self, loop: Loop) -> None:
         """Cut the connections that shutdown() left in the table: nobody would go on with them."""
         self.abort_requests()
-        self.close_endpoint()
         self._idle_sweep = None
         super().leave_loop(loop)

@@ -109,7 +109,7 @@ class TCPServer(BaseServer):
         """Run the handler on the connection, after its TLS handshake if it is still to be done."""
         if type(request) is not socket.socket and _is_tls(request):
             self._shake_hands(request)
-        super().finish_request(request, client_address)
+        self.RequestHandlerClass(request, client_address, self)
 
     def _shake_hands(self, request: Any) -> None:
         timeout = request.gettimeout()

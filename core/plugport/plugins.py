@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from plugport.hooks import ServerHooks
 
-__all__ = ["PluginRecord", "Plugins", "Registration", "load_plugins"]
+__all__ = ["PER_PLUGIN_HOOKS", "PluginRecord", "Plugins", "Registration", "load_plugins"]
 
 _PREFIX = "plugport_"
 _REGISTER_HOOKS: dict[str, Kind] = {
@@ -33,14 +33,17 @@ _REGISTER_HOOKS: dict[str, Kind] = {
     "plugport_register_handlers": "handler",
 }
 _COMMANDS_HOOK = "plugport_register_commands"
+#: The hooks by which each plugin speaks for itself alone, called in the order of the records.
+PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK})
 
 
 @dataclass
 class PluginRecord:
     """One plugin as it is listed.
 
-    ``name`` is that of its entry point; ``error`` is one line, "" unless it failed; ``hooks`` are
-    the hooks it implements, without their prefix.
+    ``name`` is that of its entry point, and ``module`` what that names; ``error`` is one line, ""
+    unless it failed; ``hooks`` are the hooks it implements, without their prefix; ``commands``
+    are what it added to the command line.
     """
 
     name: str
@@ -49,6 +52,8 @@ class PluginRecord:
     status: Literal["active", "disabled", "failed"] = "active"
     error: str = ""
     hooks: tuple[str, ...] = ()
+    module: str = ""
+    commands: tuple[str, ...] = ()
 
     @property
     def qualified_name(self) -> str:
@@ -107,7 +112,7 @@ class Plugins:
         """
         for record in self.records:
             for impl in self._hookimpls(_COMMANDS_HOOK, record):
-                self._attempt(record, partial(_add_commands, impl.function, group, reserved))
+                self._attempt(record, partial(_add_commands, record, impl.function, group, reserved))
 
     def server_hooks(self) -> "ServerHooks":
         """The run-time hooks of the active plugins, for servers to call."""
@@ -128,7 +133,7 @@ class Plugins:
     def _quarantine(self, record: PluginRecord, error: BaseException) -> None:
         record.status = "failed"
         record.error = str(error) if isinstance(error, PluginError) else describe_error(error)
-        record.hooks = ()
+        record.hooks = record.commands = ()
         if self.manager.has_plugin(record.qualified_name):
             self.manager.unregister(name=record.qualified_name)
         self.lost += [found for found in self.registrations if found.plugin is record]
@@ -176,8 +181,8 @@ def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugin
     """
     plugins = Plugins(strict=strict)
     found = [
-        (entry_point, PluginRecord(entry_point.name, entry_point.distribution, entry_point.version))
-        for entry_point in entry_points("plugport")
+        (point, PluginRecord(point.name, point.distribution, point.version, module=point.found.value))
+        for point in entry_points("plugport")
     ]
     for name in _names(disable):
         matches = [record for _, record in found if record.answers_to(name)]
@@ -208,14 +213,12 @@ def _validate(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
     if not caller.has_spec():
         if impl.optionalhook:
             return
-        known = [name for name in vars(hookspecs) if name.startswith(_PREFIX)]
+        known = [_PREFIX + name for name in hookspecs.HOOKS]
         raise PluginError(f"implements {caller.name!r}, which is no hook{nearest(caller.name, known)}")
     if inspect.iscoroutinefunction(impl.function):
         raise PluginError(f"{caller.name} is a coroutine function; hooks are called, not awaited")
-    if (impl.wrapper or impl.hookwrapper) and (
-        caller.name in _REGISTER_HOOKS or caller.name == _COMMANDS_HOOK
-    ):
-        raise PluginError(f"{caller.name} is a wrapper; each plugin registers for itself alone")
+    if (impl.wrapper or impl.hookwrapper) and caller.name in PER_PLUGIN_HOOKS:
+        raise PluginError(f"{caller.name} is a wrapper; each plugin speaks for itself alone")
 
 
 def _components(hook: str, function: Callable[..., Any]) -> Iterator[Component]:
@@ -228,7 +231,9 @@ def _components(hook: str, function: Callable[..., Any]) -> Iterator[Component]:
         yield component
 
 
-def _add_commands(function: Callable[..., Any], group: "click.Group", reserved: frozenset[str]) -> None:
+def _add_commands(
+    record: PluginRecord, function: Callable[..., Any], group: "click.Group", reserved: frozenset[str]
+) -> None:
     import click
 
     aside = click.Group()
@@ -238,3 +243,4 @@ def _add_commands(function: Callable[..., Any], group: "click.Group", reserved: 
         raise PluginError(f"adds the command {taken[0]!r}, a name that is taken")
     for name, command in aside.commands.items():
         group.add_command(command, name)
+    record.commands = tuple(sorted(aside.commands))

@@ -25,18 +25,24 @@ _VERIFY = "plugport_verify_request"
 _GUARDED = "_plugport_guarded"
 
 
-def server_hooks(manager: pluggy.PluginManager) -> ServerHooks:
-    """Put guards around the hookimpls of run-time hooks, and return the hooks that have any."""
+def server_hooks(manager: pluggy.PluginManager, monitored: frozenset[str] = frozenset()) -> ServerHooks:
+    """Put guards around the hookimpls of run-time hooks; return the hooks that have any.
+
+    Those that are *monitored* are returned although nobody implements them, and called by the
+    manager: it is pluggy that lets calls be monitored.
+    """
     calls: dict[str, Callable[..., Any]] = {}
     for name in SERVER_HOOKS:
         caller = getattr(manager.hook, f"plugport_{name}")
-        for impl in caller.get_hookimpls():
-            calls[name] = caller
+        impls = caller.get_hookimpls()
+        for impl in impls:
             if not hasattr(impl.function, _GUARDED):
                 guard = _guard_wrapper if impl.wrapper or impl.hookwrapper else _guard
                 impl.function = guard(caller.name, impl.plugin_name, impl.function)
                 setattr(impl.function, _GUARDED, True)
-        if name in calls:
+        if name in monitored:
+            calls[name] = caller
+        elif impls:
             calls[name] = _without_detours(caller)
     if "verify_request" in calls:
         calls["verify_request"] = _all(calls["verify_request"])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import click
 
     from plugport.hooks import ServerHooks
+    from plugport.tracing import HookTrace
 
 __all__ = ["PER_PLUGIN_HOOKS", "PluginRecord", "Plugins", "Registration", "load_plugins"]
 
@@ -84,8 +85,9 @@ class Registration(NamedTuple):
 class Plugins:
     """The plugins of this process, what they register, and their hooks. Made by load_plugins()."""
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, trace: "HookTrace | None" = None) -> None:
         self.strict = strict
+        self.trace = trace
         self.records: list[PluginRecord] = []
         #: What the active plugins registered, in the order of ``records``.
         self.registrations: list[Registration] = []
@@ -93,6 +95,8 @@ class Plugins:
         self.lost: list[Registration] = []
         self.manager = pluggy.PluginManager("plugport")
         self.manager.add_hookspecs(hookspecs)
+        if trace is not None:
+            trace.attach(self.manager)
 
     def add(self, plugin: object, record: PluginRecord) -> None:
         """Validate *plugin*, register its hookimpls and its components. Quarantined if it fails."""
@@ -115,10 +119,14 @@ class Plugins:
                 self._attempt(record, partial(_add_commands, record, impl.function, group, reserved))
 
     def server_hooks(self) -> "ServerHooks":
-        """The run-time hooks of the active plugins, for servers to call."""
+        """The run-time hooks of the active plugins, for servers to call.
+
+        Those that are traced are called although nobody implements them: they tell of the
+        service's life.
+        """
         from plugport.guards import server_hooks  # late: a listing fires no hooks
 
-        return server_hooks(self.manager)
+        return server_hooks(self.manager, frozenset() if self.trace is None else self.trace.hooks)
 
     def failed(self) -> list[PluginRecord]:
         """The plugins that are in quarantine."""
@@ -149,6 +157,8 @@ class Plugins:
         for caller in callers:
             for impl in self._hookimpls(caller.name, record):
                 _validate(caller, impl)
+                if self.trace is not None:
+                    self.trace.follow(impl, caller.name)
         record.hooks = tuple(
             sorted(caller.name.removeprefix(_PREFIX) for caller in callers if caller.has_spec())
         )
@@ -177,9 +187,10 @@ def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugin
     The built-ins come first, then by normalised distribution name and entry point name.
     *disable*, and the comma separated PLUGPORT_DISABLE of the environment, name plugins that are
     not imported: by entry point, by distribution, or ``distribution:name``.
+    Hooks are traced if PLUGPORT_TRACE says so: see plugport.tracing.
     Raises UnknownNameError if such a name is nobody's; with *strict* PluginError if a plugin fails.
     """
-    plugins = Plugins(strict=strict)
+    plugins = Plugins(strict=strict, trace=_trace())
     found = [
         (point, PluginRecord(point.name, point.distribution, point.version, module=point.found.value))
         for point in entry_points("plugport")
@@ -199,6 +210,16 @@ def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugin
         else:
             plugins.load(entry_point, record)
     return plugins
+
+
+def _trace() -> "HookTrace | None":
+    text = os.environ.get("PLUGPORT_TRACE")
+    if not text:
+        return None
+    from plugport.tracing import HookTrace, hooks_to_trace  # late: needed when something is wrong
+
+    hooks = hooks_to_trace(text)
+    return HookTrace(hooks) if hooks else None
 
 
 def _names(disable: Iterable[str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from plugport.hookspecs import hookimpl
 if TYPE_CHECKING:
     from plugport.combination import compose
     from plugport.context import RequestContext
+    from plugport.doctor.findings import Finding
     from plugport.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
     from plugport.members import Help
     from plugport.server import BaseServer
@@ -23,6 +24,7 @@ __all__ = [
     "BaseServer",
     "Component",
     "DatagramRequestHandler",
+    "Finding",
     "Help",
     "PlugportError",
     "RequestContext",
@@ -37,6 +39,7 @@ _LATE = {
     "BaseRequestHandler": "plugport.handlers",
     "BaseServer": "plugport.server",
     "DatagramRequestHandler": "plugport.handlers",
+    "Finding": "plugport.doctor.findings",
     "Help": "plugport.members",
     "RequestContext": "plugport.context",
     "StreamRequestHandler": "plugport.handlers",

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     import click
 
     from plugport.context import RequestContext
+    from plugport.doctor.findings import Finding
     from plugport.server import BaseServer
+    from plugport.url import Url
 
 __all__ = ["HOOKS", "hookimpl"]
 
@@ -84,6 +86,21 @@ def plugport_register_commands(group: click.Group) -> None:
                 "Say hello."
                 click.echo("hello")
     """
+
+
+@hookspec
+def plugport_doctor(urls: tuple[Url, ...]) -> Iterable[Finding]:
+    """Called by ``plugport doctor``: return what would go wrong here with what this plugin brings.
+
+    *urls* are those that a service is to listen on; there may be none. A hookimpl that raises is
+    reported as a problem of its own::
+
+        @plugport.hookimpl
+        def plugport_doctor(urls):
+            if not os.path.exists("/dev/tipc"):
+                yield plugport.Finding("problem", "the kernel has no TIPC", "modprobe tipc")
+    """
+    return ()
 
 
 # The life of a server -------------------------------------------------------------------------

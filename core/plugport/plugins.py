@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from plugport.hooks import ServerHooks
     from plugport.tracing import HookTrace
+    from plugport.url import Url
 
 __all__ = ["PER_PLUGIN_HOOKS", "PluginRecord", "Plugins", "Registration", "load_plugins"]
 
@@ -34,8 +35,9 @@ _REGISTER_HOOKS: dict[str, Kind] = {
     "plugport_register_handlers": "handler",
 }
 _COMMANDS_HOOK = "plugport_register_commands"
+_DOCTOR_HOOK = "plugport_doctor"
 #: The hooks by which each plugin speaks for itself alone, called in the order of the records.
-PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK})
+PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK})
 
 
 @dataclass
@@ -117,6 +119,17 @@ class Plugins:
         for record in self.records:
             for impl in self._hookimpls(_COMMANDS_HOOK, record):
                 self._attempt(record, partial(_add_commands, record, impl.function, group, reserved))
+
+    def examinations(self, urls: "tuple[Url, ...]") -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Yield the active plugins that look for what would go wrong: the qualified name, and a call.
+
+        The call returns what the plugin finds, for a service on *urls*. It may raise.
+        """
+        arguments = {"urls": urls}
+        for record in self.records:
+            for impl in self._hookimpls(_DOCTOR_HOOK, record):
+                wanted = [arguments[name] for name in impl.argnames]
+                yield record.qualified_name, partial(impl.function, *wanted)
 
     def server_hooks(self) -> "ServerHooks":
         """The run-time hooks of the active plugins, for servers to call.

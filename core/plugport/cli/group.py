@@ -17,6 +17,7 @@ _COMMANDS = {
     "show": "plugport.cli.show:show",
     "check": "plugport.cli.verdicts:check_command",
     "matrix": "plugport.cli.verdicts:matrix_command",
+    "doctor": "plugport.cli.doctor:doctor",
     "serve": "plugport.cli.serve:serve",
     "completion": "plugport.cli.completion:completion",
 }

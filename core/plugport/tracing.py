@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import select
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -25,8 +26,8 @@ from plugport.wording import nearest
 
 __all__ = ["HookTrace", "hooks_to_trace"]
 
-#: The longest line that a pipe takes whole (POSIX, limits.h: PIPE_BUF; 4096 on Linux, 512 at least).
-_PIPE_BUF = 4096 if sys.platform == "linux" else 512
+#: Bytes that a pipe takes whole (POSIX, limits.h).
+_PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)
 
 
 def hooks_to_trace(text: str) -> frozenset[str]:
@@ -191,8 +192,8 @@ def _arguments(arguments: Mapping[str, Any]) -> str:
 
 def _write(line: str) -> None:
     # In one system call, so that lines of threads and processes don't mix; and not through
-    # sys.stderr, whose lock a fork may find locked.
-    data = line.encode(errors="backslashreplace")[: _PIPE_BUF - 1] + b"\n"
+    # sys.stderr, whose lock a fork may find locked. In ASCII no cut can hit half a character.
+    data = line.encode("ascii", "backslashreplace")[: _PIPE_BUF - 1] + b"\n"
     try:
         os.write(sys.stderr.fileno(), data)
     except (AttributeError, OSError, ValueError):

@@ -361,6 +361,8 @@ def taken() -> Iterator[int]:
 
 def test_addresses(doctor: Doctor, tmp_path: Path, taken: int) -> None:
     (tmp_path / "regular").touch()
+    with socket.socket(socket.AF_UNIX) as file:
+        file.bind(str(tmp_path / "left-behind"))
     urls = {
         f"tcp://127.0.0.1:{taken}": ("problem", "the address is in use"),
         "tcp://127.0.0.1:0": ("ok", "can be listened on"),
@@ -370,9 +372,14 @@ def test_addresses(doctor: Doctor, tmp_path: Path, taken: int) -> None:
         f"unix://{tmp_path}/socket": ("ok", "a socket file can be made"),
         f"unixgram://{tmp_path}/no/socket": ("problem", f"there is no folder {tmp_path}/no"),
         f"unix://{tmp_path}/regular": ("problem", "a file that is no socket is there"),
-        "unix://@abstract": ("ok", "a name that takes no file"),
+        f"unix://{tmp_path}/left-behind": ("warning", "a socket file is there"),
+        f"unix://@{tmp_path}": ("ok", "can be listened on"),
     }
     before = sorted(tmp_path.iterdir())
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as name:
+        name.bind(f"\0{tmp_path}.taken")
+        ((status, message, _),) = doctor(f"unixgram://@{tmp_path}.taken")["addresses"]
+    assert (status, message) == ("problem", f"unixgram://@{tmp_path}.taken: the address is in use")
     seen = doctor(*urls)["addresses"]
     assert [(status, message) for status, message, _ in seen] == [
         (status, f"{url}: {message}") for url, (status, message) in urls.items()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from plugport.doctor.deployment import Deployment, Listening
 from plugport.doctor.findings import Finding
+from plugport.url import Url
 
 __all__ = ["addresses", "backlog", "ipv6", "reuse_port"]
 
@@ -33,15 +34,18 @@ def addresses(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _address(listening: Listening) -> Finding:
-    family = listening.members.get("address_family", getattr(listening.server, "address_family", None))
-    if family in (socket.AF_INET, socket.AF_INET6) and isinstance(listening.address, tuple):
-        return _inet_address(listening, family)
-    if family == getattr(socket, "AF_UNIX", -1) and isinstance(listening.address, str):
-        return _unix_address(listening)
-    return Finding("ok", f"{listening.url}: not looked at, for it is neither of IP nor of unix sockets")
+    url, server, address, members = listening
+    family = members.get("address_family", getattr(server, "address_family", None))
+    if family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+        return _bound(listening, family)
+    if family == getattr(socket, "AF_UNIX", -1) and isinstance(address, str):
+        # A name that begins with NUL is no file's (unix(7), abstract): binding leaves nothing behind.
+        return _bound(listening, family) if address.startswith("\0") else _socket_file(url, address)
+    return Finding("ok", f"{url}: not looked at, for it is neither of IP nor of unix sockets")
 
 
-def _inet_address(listening: Listening, family: int) -> Finding:
+def _bound(listening: Listening, family: int) -> Finding:
+    """Bind a socket to the address as the server would, and close it."""
     url, server, address, members = listening
     try:
         with socket.socket(family, getattr(server, "socket_type", socket.SOCK_STREAM)) as probe:
@@ -51,13 +55,13 @@ def _inet_address(listening: Listening, family: int) -> Finding:
                 probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, members["ipv6_only"])
             probe.bind(address)
     except OSError as error:
-        return _refusal(listening, error)
+        return _refused(listening, error)
     return Finding("ok", f"{url}: can be listened on")
 
 
-def _refusal(listening: Listening, error: OSError) -> Finding:
-    url, port = listening.url, listening.address[1]
-    start = _first_unprivileged_port()
+def _refused(listening: Listening, error: OSError) -> Finding:
+    url, start = listening.url, _first_unprivileged_port()
+    port = listening.address[1] if isinstance(listening.address, tuple) else start
     if error.errno in (errno.EACCES, errno.EPERM) and port < start:
         remedy = f"use a port from {start} on"
         if sys.platform == "linux":
@@ -66,27 +70,31 @@ def _refusal(listening: Listening, error: OSError) -> Finding:
         what = f"{url}: ports below {start} take a privilege that this process lacks, CAP_NET_BIND_SERVICE"
         return Finding("problem", what, remedy)
     if error.errno == errno.EADDRINUSE:
-        return Finding(
-            "problem", f"{url}: the address is in use", "stop what listens there, or choose another"
-        )
-    if error.errno == errno.EADDRNOTAVAIL:
-        what = f"{url}: no interface of this machine has that address"
-        return Finding("problem", what, f"leave out the host to listen on all: {url.scheme}://:{port}")
-    return Finding("problem", f"{url}: {error.strerror or error}", "choose another address")
+        what, remedy = "the address is in use", "stop what listens there, or choose another"
+    elif error.errno == errno.EADDRNOTAVAIL:
+        what = "no interface of this machine has that address"
+        remedy = f"leave out the host to listen on all: {url.scheme}://:{port}"
+    else:
+        what, remedy = error.strerror or str(error), "see to that, or choose another address"
+    return Finding("problem", f"{url}: {what}", remedy)
 
 
-def _unix_address(listening: Listening) -> Finding:
-    url, path = listening.url, listening.address
-    if path.startswith("\0"):
-        return Finding("ok", f"{url}: a name that takes no file")
+def _socket_file(url: Url, path: str) -> Finding:
     folder = os.path.dirname(os.path.abspath(path))
     if not os.path.isdir(folder):
         return Finding("problem", f"{url}: there is no folder {folder}", f"make it: mkdir -p {folder}")
     if not os.access(folder, os.W_OK | os.X_OK):
         return Finding("problem", f"{url}: no file can be made in {folder}", "choose another folder")
-    if os.path.lexists(path) and not stat.S_ISSOCK(os.lstat(path).st_mode):
+    if not os.path.lexists(path):
+        return Finding("ok", f"{url}: a socket file can be made")
+    if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return Finding("problem", f"{url}: a file that is no socket is there", "choose another name")
-    return Finding("ok", f"{url}: a socket file can be made")
+    # Whether anybody listens could only be told by connecting to them.
+    return Finding(
+        "warning",
+        f"{url}: a socket file is there",
+        "stop what listens there, if anything does; a file that was left behind will be replaced",
+    )
 
 
 def _first_unprivileged_port() -> int:

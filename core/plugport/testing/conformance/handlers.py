@@ -1,278 +1,193 @@
-"""The handlers of the cases: the same job, written in each of the four styles.
-
-They answer lines. A line is sent back, but for these::
-
-    +TEXT       is counted, and not answered
-    !tally      is answered with the number and the CRC-32 of the bytes in the lines that were counted
-    !send N     is answered with N bytes
-    !close      ends the connection (no handler of messages can)
-    !raise      raises Broken
-    !block      waits until the case opens the gate, and heeds nothing meanwhile
-
-Datagrams are sent back, but for one that begins with + or !, of these.
-"""
+"""HandlerConformance: a handler gives its answer under every strategy, whatever its clients do."""
 
 from __future__ import annotations
 
-import asyncio
-import mmap
-import os
-import zlib
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any
+import contextlib
+import re
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
 
-from plugport.handlers import AsyncRequestHandler, BaseRequestHandler, StreamRequestHandler
-from plugport.messages import MessageHandler
+from plugport.combination import check, traits_of
+from plugport.registry import default_registry
+from plugport.styles import transports_of
+from plugport.testing.clients import converse
+from plugport.testing.conformance.base import Conformance, Needs, case
+from plugport.testing.conformance.clients import leave
+from plugport.testing.conformance.trial import Trial
+from plugport.testing.serving import combine, resolve
 
-__all__ = ["BLOCK", "Broken", "Gate", "Progress", "datagram_handler", "stream_handler"]
+__all__ = ["HandlerConformance"]
 
-#: The pieces in which a long answer is made, and what they are made of.
-BLOCK = b"0123456789abcdef" * 1024
+#: What comes back: bytes, a pattern for all of it, or nothing (None: no datagram).
+Answer = bytes | re.Pattern[bytes] | None
 
-
-class Broken(Exception):
-    """What a handler raises when it is told to."""
-
-
-class Progress:
-    """Counts the bytes of long answers that handlers have made, in whatever process."""
-
-    def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 8)
-
-    @property
-    def made(self) -> int:
-        """Bytes up to now."""
-        return int.from_bytes(self._memory[:], "big")
-
-    def add(self, count: int) -> None:
-        """Count *count* bytes more. One handler at a time does."""
-        self._memory[:] = (self.made + count).to_bytes(8, "big")
+#: Pieces into which a question is cut at most, where each is sent by itself.
+_PIECES = 64
 
 
-class Gate:
-    """What a blocked handler waits for, in whatever process."""
+class HandlerConformance(Conformance):
+    """The cases that every handler must hold::
 
-    def __init__(self) -> None:
-        self._reader, self._writer = os.pipe()
+        class TestUpper(HandlerConformance):
+            handler = "upper"
+            exchange = (b"hello", b"HELLO")
 
-    def wait(self) -> None:
-        """Block this thread until the gate is open."""
-        os.read(self._reader, 1)
+    Each is run on a server of each kind that the handler serves, under every strategy that is
+    installed and legal for it: "tcp-threading".
+    """
 
-    def open(self, count: int = 1) -> None:
-        """Let so many pass."""
-        os.write(self._writer, bytes(count))
+    parameter: ClassVar[str] = "combination"
 
-    def close(self) -> None:
-        """Release the descriptors."""
-        os.close(self._reader)
-        os.close(self._writer)
+    #: The handler: a class or function, or the name of one that is installed.
+    handler: ClassVar[Any]
+    #: What a client sends, before it says that there is no more, and what it gets back until the end.
+    exchange: ClassVar[tuple[bytes, Answer]]
+    #: A datagram, and the one that comes back, where this is not the same as ``exchange``.
+    datagram_exchange: ClassVar[tuple[bytes, Answer] | None] = None
+    #: Clients that come at the same time.
+    crowd: ClassVar[int] = 10
 
+    _combinations: ClassVar[dict[str, tuple[str, str]]]
+    _serial: ClassVar[set[str]]
 
-class _Closes(Exception):
-    """The handler is to end the connection."""
-
-
-class _Job:
-    """What a handler does, in whatever style. A case's handler is a subclass with these set."""
-
-    #: The phase that fails: "begin" or "end".
-    fails_in = ""
-    progress: Progress
-    gate: Gate
-
-    def begin(self) -> None:
-        """The connection has been made."""
-        self._count = self._crc = 0
-        if self.fails_in == "begin":
-            raise Broken("at the beginning")
-
-    def end(self) -> None:
-        """The connection ends."""
-        if self.fails_in == "end":
-            raise Broken("at the end")
-
-    def answers(self, line: bytes) -> Iterator[bytes]:
-        """The pieces of the answer to *line*, which comes without its end."""
-        if line.startswith(b"+"):
-            self._count += len(line)
-            self._crc = zlib.crc32(line, self._crc)
-        elif line.startswith(b"!send "):
-            yield from self._long_answer(int(line[6:]))
-        elif line.startswith(b"!"):
-            yield self._obey(line)
-        else:
-            yield line + b"\n"
-
-    def _obey(self, order: bytes) -> bytes:
-        if order == b"!tally":
-            return b"%d %d\n" % (self._count, self._crc)
-        if order == b"!close":
-            raise _Closes
-        if order == b"!block":
-            self.gate.wait()
-            return b"unblocked\n"
-        raise Broken("by order")
-
-    def _long_answer(self, size: int) -> Iterator[bytes]:
-        while size > 0:
-            piece = BLOCK[:size]
-            size -= len(piece)
-            self.progress.add(len(piece))
-            yield piece
-        yield b"\n"
-
-
-class _Blocking(_Job, StreamRequestHandler):
-    def setup(self) -> None:
-        self.begin()
-        super().setup()
-
-    def handle(self) -> None:
-        try:
-            for line in self.rfile:
-                for piece in self.answers(line.removesuffix(b"\n")):
-                    self.wfile.write(piece)
-        except _Closes:
-            pass
-
-    def finish(self) -> None:
-        super().finish()
-        self.end()
-
-
-class _Protocol(_Job, asyncio.Protocol):
-    """Makes no more of an answer, and reads no more, while what it has written waits to be sent."""
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        self._buffer = b""
-        self._lines: deque[bytes] = deque()
-        self._answer: Iterator[bytes] = iter(())
-        self._paused = self._ended = False
-        self.begin()
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self._buffer = (self._buffer + data).split(b"\n")
-        self._lines += lines
-        self._go_on()
-
-    def eof_received(self) -> bool:
-        self._ended = True
-        if self._buffer:
-            self._lines.append(self._buffer)
-        self._go_on()
+    @classmethod
+    def prepare(cls) -> bool:
+        """Find the combinations that are legal."""
+        if not hasattr(cls, "handler"):
+            return False
+        handler = resolve("handler", cls.handler)
+        registry = default_registry()
+        cls._combinations, cls._serial = {}, set()
+        for transport, server in (("stream", "tcp"), ("datagram", "udp")):
+            for entry in registry.entries("concurrency"):
+                if transport in transports_of(handler) and check(handler, server, entry, registry).legal:
+                    name = f"{server}-{entry.selector}"
+                    cls._combinations[name] = server, entry.selector
+                    if traits_of(registry.load(entry))["serial"]:
+                        cls._serial.add(name)
         return True
 
-    def pause_writing(self) -> None:
-        self._paused = True
-        self._transport.pause_reading()
+    @classmethod
+    def values(cls, needs: Needs) -> tuple[str, ...]:
+        """Return the combinations in which a case makes sense."""
+        server = {"stream": "tcp", "datagram": "udp", None: ""}[needs.transport]
+        names = [name for name in cls._combinations if name.startswith(server)]
+        return tuple(name for name in names if not (needs.concurrent and name in cls._serial))
 
-    def resume_writing(self) -> None:
-        self._paused = False
-        self._transport.resume_reading()
-        self._go_on()
+    # For the cases ----------------------------------------------------------------------------------
 
-    def _go_on(self) -> None:
-        try:
-            while not self._paused:
-                piece = next(self._answer, None)
-                if piece is not None:
-                    self._transport.write(piece)
-                elif self._lines:
-                    self._answer = self.answers(self._lines.popleft())
-                else:
-                    break
-        except _Closes:
-            self._transport.close()
-        if self._ended and not self._paused:
-            self._transport.close()
+    @contextlib.contextmanager
+    def serving(self, combination: str) -> Iterator[Trial]:
+        """Serve the handler in that combination until the block ends."""
+        server, strategy = self._combinations[combination]
+        # Of the class: a function that is an attribute would be bound to self.
+        server_class, handler, name = combine(type(self).handler, server, strategy, self.members)
+        with self.trying() as trial:
+            trial.add(server_class, server, handler, name)
+            trial.start()
+            yield trial
 
-    def connection_lost(self, error: Exception | None) -> None:
-        self.end()
+    def assert_answers(self, trial: Trial) -> None:
+        """A new client gets the answer."""
+        if trial.server.is_stream():
+            self._assert_answer(trial.exchange(self.exchange[0]), self.exchange[1])
+            return
+        question, expected = self.datagram_exchange or self.exchange
+        client = trial.connect()
+        client.send(question)
+        if expected is not None:
+            self._assert_answer(client.recv(2**20), expected)
+            return
+        address = client.getsockname()
+        self.wait_until(
+            lambda: address in [context.client_address for context in trial.contexts("request_finished")],
+            "the end of a request",
+        )
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            raise AssertionError(f"{question!r} is answered {client.recv(2**20)!r}, and should not be")
 
+    def _assert_answer(self, answer: bytes, expected: Answer) -> None:
+        if isinstance(expected, re.Pattern):
+            same = expected.fullmatch(answer) is not None
+        else:
+            same = answer == (expected or b"")
+        assert same, f"the answer is {answer[:200]!r}, and should be {expected!r}"
 
-class _Async(_Job, AsyncRequestHandler):
-    async def handle(self, reader: Any, writer: Any) -> None:
-        self.begin()
-        try:
-            while line := await reader.readline():
-                for piece in self.answers(line.removesuffix(b"\n")):
-                    writer.write(piece)
-                    await writer.drain()
-        except _Closes:
-            pass
-        finally:
-            self.end()
+    # The cases --------------------------------------------------------------------------------------
 
+    def test_exchange(self, combination: str) -> None:
+        """Each client gets the answer, and each request is completed."""
+        with self.serving(combination) as trial:
+            for _ in range(3):
+                self.assert_answers(trial)
+            assert trial.outcomes(3) == ["completed"] * 3
 
-class _Message(_Job, MessageHandler):
-    def __init__(self, client_address: Any, server: Any) -> None:
-        super().__init__(client_address, server)
-        self.begin()
+    @case(transport="stream")
+    def test_any_split(self, combination: str) -> None:
+        """The answer is the same when the question comes in pieces, whatever they are."""
+        question, expected = self.exchange
+        with self.serving(combination) as trial:
+            for size in sorted({max(1, len(question) // _PIECES), len(question) // 2 or 1}):
+                client = trial.connect()
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+                with contextlib.suppress(ConnectionError):  # it may have heard enough; the answer tells
+                    for start in range(0, len(question), size):
+                        client.sendall(question[start : start + size])
+                        time.sleep(0.001)  # the handler gets it before there is more
+                self._assert_answer(converse(client, b""), expected)
+                client.close()
 
-    def respond(self, message: bytes) -> bytes | None:
-        answer = b"".join(self.answers(message))
-        return answer.removesuffix(b"\n") if answer else None
+    @case(concurrent=True)
+    def test_many_at_once(self, combination: str) -> None:
+        """Clients that come at the same time get each its own answer."""
+        with self.serving(combination) as trial, ThreadPoolExecutor(self.crowd) as clients:
+            for done in [clients.submit(self.assert_answers, trial) for _ in range(self.crowd)]:
+                done.result()
 
+    @case(transport="stream")
+    def test_client_that_disappears(self, combination: str) -> None:
+        """A client that is gone in the middle of its question harms nobody."""
+        question, _ = self.exchange
+        with self.serving(combination) as trial:
+            for size in sorted({0, len(question) // 2, len(question)}):
+                with trial.connect() as client:
+                    client.sendall(question[:size])
+                leave(trial.server, question[:size], reset=True, wait=False)
+                self.assert_answers(trial)
 
-_STREAM: dict[str, type] = {
-    "blocking": _Blocking,
-    "protocol": _Protocol,
-    "async": _Async,
-    "message": _Message,
-}
+    @case(transport="stream", concurrent=True)
+    def test_client_that_stays(self, combination: str) -> None:
+        """A client that says nothing, or stops in the middle, holds up nobody, nor the end of the service."""
+        question, _ = self.exchange
+        with self.serving(combination) as trial:
+            for size in (0, len(question) // 2):
+                trial.connect().sendall(question[:size])
+            self.assert_answers(trial)
+            trial.drain(0.1)
+            trial.join()
 
+    @case(transport="stream", concurrent=True)
+    def test_client_that_does_not_read(self, combination: str) -> None:
+        """A client that does not take its answer holds up nobody, nor the end of the service."""
+        with self.serving(combination) as trial:
+            client = trial.connect()
+            client.sendall(self.exchange[0])
+            client.shutdown(socket.SHUT_WR)
+            self.assert_answers(trial)
+            trial.drain(0.1)
+            trial.join()
 
-def stream_handler(style: str, **members: Any) -> type:
-    """Return the handler of connections in that style, with these class attributes."""
-    base = _STREAM[style]
-    return type(base.__name__.strip("_"), (base,), {"__module__": __name__, **members})
-
-
-# Datagrams ------------------------------------------------------------------------------------
-
-
-def _answer(message: bytes) -> bytes | None:
-    if message == b"!raise":
-        raise Broken("by order")
-    return None if message.startswith(b"+") else message
-
-
-class _BlockingDatagrams(BaseRequestHandler):
-    def handle(self) -> None:
-        message, sock = self.request
-        answer = _answer(message)
-        if answer is not None:
-            sock.sendto(answer, self.client_address)
-
-
-class _DatagramProtocol(asyncio.DatagramProtocol):
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        answer = _answer(data)
-        if answer is not None:
-            self._transport.sendto(answer, addr)
-
-
-async def _answer_datagram(message: bytes, reply: Callable[[bytes], None]) -> None:
-    answer = _answer(message)
-    if answer is not None:
-        reply(answer)
-
-
-_DATAGRAM: dict[str, Callable[..., Any]] = {
-    "blocking": _BlockingDatagrams,
-    "protocol": _DatagramProtocol,
-    "async": _answer_datagram,
-    "message": _answer,
-}
-
-
-def datagram_handler(style: str) -> Callable[..., Any]:
-    """Return the handler of datagrams in that style."""
-    return _DATAGRAM[style]
+    @case(transport="datagram")
+    def test_strange_datagrams(self, combination: str) -> None:
+        """Datagrams that are not what the handler expects, and a client that is gone, harm nobody."""
+        question = (self.datagram_exchange or self.exchange)[0]
+        with self.serving(combination) as trial:
+            for strange in (b"", b"\xff\0" * 500, question[: len(question) // 2], question):
+                with trial.connect() as client:
+                    client.send(strange)
+            trial.outcomes(4)
+            self.assert_answers(trial)

@@ -1,0 +1,93 @@
+"""combine() and serve(): a handler, a server and a strategy put together, and served in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from plugport.adopt import adopt, is_foreign_server
+from plugport.combination import check, compose
+from plugport.component import Kind
+from plugport.errors import IncompatibleError
+from plugport.options import assign_options, configure
+from plugport.registry import default_registry
+from plugport.testing.served import ServedService
+from plugport.testing.waiting import PATIENCE
+
+__all__ = ["Combination", "combine", "resolve", "serve"]
+
+
+class Combination(NamedTuple):
+    """What ServedService.add() takes, besides the URL."""
+
+    server_class: Any
+    handler: Any
+    handler_name: str
+
+
+def resolve(kind: Kind, what: Any) -> Any:
+    """Return the component *what*, which may be named, from the plugins that are installed."""
+    return default_registry().get(kind, what) if isinstance(what, str) else what
+
+
+def combine(handler: Any, server: Any, concurrency: Any, options: Mapping[str, Any]) -> Combination:
+    """Put the three together, and set their member variables; see serve().
+
+    With None for *concurrency* the server class has no strategy.
+    """
+    names: dict[Kind, str] = {"handler": _name_of(handler), "server": _name_of(server)}
+    handler, server = resolve("handler", handler), resolve("server", server)
+    parts: dict[Kind, Any] = {"handler": handler, "server": server}
+    if concurrency is None:
+        server_class = adopt(server) if is_foreign_server(server) else server
+    else:
+        names["concurrency"] = _name_of(concurrency)
+        strategy = parts["concurrency"] = resolve("concurrency", concurrency)
+        verdict = check(handler, server, strategy)
+        if not verdict.legal:
+            raise IncompatibleError(
+                f"{names['handler']} can't be served by {names['server']} under {names['concurrency']}: "
+                f"{verdict.reason}"
+            )
+        server_class = compose(server, strategy)
+    members = assign_options(options, parts, names)
+    server_class = configure(server_class, {**members["server"], **members["concurrency"]})
+    return Combination(server_class, configure(handler, members["handler"]), names["handler"])
+
+
+def serve(
+    handler: Any,
+    url: str = "tcp://127.0.0.1:0",
+    concurrency: Any = None,
+    *,
+    server: Any = None,
+    plugins: Iterable[object] = (),
+    patience: float = PATIENCE,
+    options: Mapping[str, Any] | None = None,
+) -> ServedService:
+    """Serve *handler* on *url* in a thread; whoever calls this calls stop() of what it returns.
+
+    *handler*, *concurrency*: a registered name, an import string, or the class or function itself.
+    *concurrency* is "threading" if None. *url*: ``{folder}`` in it stands for a new folder; of a
+    scheme alone the address is one that is free. *server*: the class, where it is not what the
+    scheme names. *plugins*: objects or modules whose hookimpls are called. *patience*: seconds that
+    anything may take. *options*: member variables of the three, as ``plugport serve -o`` takes
+    them, but for the values, which are objects.
+
+    Raises IncompatibleError for a combination that is refused, OptionError, AddressError,
+    ListenError, and what finding the names raises. Nothing is left bound then.
+    """
+    server = url.partition("://")[0] if server is None else server
+    combination = combine(handler, server, concurrency or "threading", options or {})
+    served = ServedService(patience, plugins)
+    try:
+        served.add(combination.server_class, url, combination.handler, combination.handler_name)
+        served.start()
+    except BaseException:
+        served.abandon()
+        raise
+    return served
+
+
+def _name_of(what: Any) -> str:
+    return what if isinstance(what, str) else getattr(what, "__name__", repr(what))

@@ -3,10 +3,11 @@
 What is done with a block follows from the page, so that a reader can tell, too:
 
 ``console``           is typed into a terminal line by line, and what follows a ``$ command`` is what it
-                      prints; ``...`` stands for anything. A command that shows ``listening on`` is left
-                      running, for the other commands to talk to, until ``^C``, or until the next
-                      heading. Behind ``^C`` is what it has printed since.
-``sh``                is typed, too, and must succeed; what it prints is not shown.
+                      prints; ``...`` stands for anything. A command of which the last line shown begins
+                      with ``listening on`` is left running, for the other commands to talk to, until
+                      ``^C``, or until the next heading. Behind ``^C`` is what it has printed since.
+``sh``                is typed, too, and must succeed; what it prints is not shown. A ``plugport serve`` is
+                      left running here, too.
 a block with a file   is written: the line before it ends with the file's name, ```upper.py`:``. After
                       "At the end of" it is added to what the file has.
 ``python``            with no file is a program: it must run by itself, without a warning.

@@ -121,7 +121,7 @@ class Reader:
             command, _, shown = each.partition("\n")
             if command == "^C":
                 self._services.pop().interrupt(shown)
-            elif re.search(r"^listening on ", shown, re.MULTILINE):
+            elif shown.rpartition("\n")[0].rpartition("\n")[2].startswith("listening on "):
                 self._start(command, shown)
             else:
                 result = self._shell(command)

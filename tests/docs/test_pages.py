@@ -11,11 +11,21 @@ from pathlib import Path
 
 import pytest
 from environments import Environment
-from pages import PAGES, ROOT, SHOWN, TYPED, Block, blocks_of
+from pages import PAGES, ROOT, SHOWN, TYPED, Block, blocks_of, copy_of, story_of
 from reader import Reader
 
 BLOCKS = {page: list(blocks_of(page)) for page in PAGES}
 LEFT_OUT = [(page, block) for page, blocks in BLOCKS.items() for block in blocks if block.reason]
+#: Each list of pages is read at once; one that another goes on from is read with that one.
+STORIES = [
+    story
+    for page in PAGES
+    if not any(page in story_of(other)[:-1] for other in PAGES)
+    for story in [story_of(page)]
+]
+IGNORED = shutil.ignore_patterns(
+    ".git", ".venv*", "__pycache__", ".*cache", "dist", "build", "site", "*.egg-info"
+)
 
 
 def name_of(page: Path) -> str:
@@ -28,34 +38,44 @@ def is_to_do(block: Block) -> bool:
 
 
 @pytest.fixture
-def folder() -> Iterator[Path]:
-    """An empty folder with a short path, for the sake of unix sockets."""
+def folder(story: list[Path]) -> Iterator[Path]:
+    """The folder that the pages begin in; its path is short, for the sake of unix sockets."""
     with tempfile.TemporaryDirectory(prefix="docs") as path:
-        yield Path(path).resolve()
+        root, copy = Path(path).resolve(), copy_of(story[0])
+        if copy is None:
+            yield root
+        else:
+            yield Path(shutil.copytree(copy.original, root / copy.name, ignore=IGNORED))
 
 
 @pytest.fixture
-def environ(page: Path, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
-    """The environment of these tests; for a page that installs something one of its own, with plugport."""
-    if not any("pip install" in block.text for block in BLOCKS[page] if not block.reason):
+def environ(story: list[Path], tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of these tests; for pages that install something one of their own."""
+    typed = [block.text for page in story for block in BLOCKS[page] if not block.reason]
+    if not any("pip install" in text for text in typed):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PLUGPORT_")}
         return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
-    wheel: Path = request.getfixturevalue("plugport_wheel")
     environment = Environment(tmp_path / "environment", with_pip=True)
-    environment.pip("install", wheel)
-    links = f"{environment.environ.get('PIP_FIND_LINKS', '')} {wheel.parent}"
-    return {**environment.environ, "PIP_FIND_LINKS": links.strip()}
+    # Half of what pip installs is never imported. (This is the option "compile", whatever its name says.)
+    environ = {**environment.environ, "PIP_NO_COMPILE": "0"}
+    copy = copy_of(story[0])
+    if copy is None or copy.original != ROOT:
+        wheel: Path = request.getfixturevalue("plugport_wheel")
+        environment.pip("install", "--no-compile", wheel)
+        # For what requires plugport, and is installed in an environment that the page makes.
+        environ["PIP_FIND_LINKS"] = f"{environ.get('PIP_FIND_LINKS', '')} {wheel.parent}".strip()
+    return environ
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if any(map(is_to_do, BLOCKS[page]))], ids=name_of)
-def test_a_page_does_what_it_says(page: Path, folder: Path, environ: dict[str, str]) -> None:
-    home = folder / "home"
-    if page.parent.parent == ROOT / "contrib":  # its commands are to be run in its own folder
-        shutil.copytree(page.parent, home, ignore=shutil.ignore_patterns("__pycache__", ".*_cache"))
-    else:
-        home.mkdir()
-    with Reader(home, environ) as reader:
-        reader.read(BLOCKS[page])
+@pytest.mark.parametrize(
+    "story",
+    [story for story in STORIES if any(is_to_do(block) for page in story for block in BLOCKS[page])],
+    ids=lambda story: ", ".join(map(name_of, story)),
+)
+def test_a_page_does_what_it_says(story: list[Path], folder: Path, environ: dict[str, str]) -> None:
+    with Reader(folder, environ) as reader:
+        for page in story:
+            reader.read(BLOCKS[page])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -14,6 +14,10 @@ a block with a file   is written: the line before it ends with the file's name, 
 any other language    is for reading alone: ``text``, ``ini``, ``json`` and so on.
 
 A block that can't be run says why in a comment of its own before it: ``<!-- not run: it needs root -->``.
+
+A page begins in an empty folder, where plugport is installed. Another beginning is told in a comment, too:
+``<!-- begins in plugport, a copy of .. -->``, where plugport is for the page to install if the copy is of
+the repository; ``<!-- goes on from quickstart.md -->``.
 """
 
 from __future__ import annotations
@@ -23,7 +27,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["PAGES", "ROOT", "SHOWN", "TYPED", "Block", "add_to", "blocks_of", "files_of"]
+__all__ = [
+    "PAGES",
+    "ROOT",
+    "SHOWN",
+    "TYPED",
+    "Block",
+    "Copy",
+    "add_to",
+    "blocks_of",
+    "copy_of",
+    "files_of",
+    "story_of",
+]
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")), *sorted(ROOT.glob("contrib/*/README.md"))]
@@ -37,6 +53,8 @@ _FENCE = re.compile(r"( *)(```+|~~~+)(\w*)")
 _HEADING = re.compile(r"#{1,6} ")
 _FILE = re.compile(r"(?P<more>At the end of )?`(?P<path>[\w./-]+\.[a-z]+)`:\Z")
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->\Z")
+_BEGINS_IN = re.compile(r"^<!-- begins in (\S+), a copy of (\S+) -->$", re.MULTILINE)
+_GOES_ON = re.compile(r"^<!-- goes on from (\S+) -->$", re.MULTILINE)
 
 
 class Block(NamedTuple):
@@ -85,6 +103,25 @@ def blocks_of(page: Path) -> Iterator[Block]:
         elif line.strip():
             lead = line.strip()
             section += bool(_HEADING.match(line))
+
+
+def story_of(page: Path) -> list[Path]:
+    """Return the pages that are to be read one after the other up to *page*."""
+    before = _GOES_ON.search(page.read_text())
+    return [*(story_of((page.parent / before[1]).resolve()) if before else ()), page]
+
+
+class Copy(NamedTuple):
+    """A folder that a page begins in: its name, and what it is a copy of."""
+
+    name: str
+    original: Path
+
+
+def copy_of(page: Path) -> Copy | None:
+    """Return the folder that *page* begins in; None for an empty one."""
+    found = _BEGINS_IN.search(page.read_text())
+    return Copy(found[1], (page.parent / found[2]).resolve()) if found else None
 
 
 def add_to(file: Path, text: str) -> str:

@@ -6,9 +6,11 @@ import itertools
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
 from doctest import ELLIPSIS, OutputChecker
 from pathlib import Path
@@ -60,30 +62,36 @@ class Service(Process):
 class Reader:
     """Types, writes and runs the blocks of a page in *folder*, whose path should be short.
 
-    Ports that the page names are replaced by free ones, and ``/tmp`` by a folder below *folder*: so
+    Ports that the page names are replaced by free ones, and ``/tmp`` by a folder of its own: so
     pages can be read at the same time. Use it in a ``with`` statement, at the end of which nothing
     may be left running.
     """
 
     def __init__(self, folder: Path, environ: Mapping[str, str]) -> None:
-        self._root = self._folder = folder
+        self._folder = folder
+        # Beside the folder: what lists that is not to find it.
+        self._tmp = Path(tempfile.mkdtemp(prefix="tmp"))
         self._mark = f"{os.getpid()}.{next(_numbers)}."
         self._environ = {**environ, _MARK: self._mark}
+        self._ports: dict[str, str] = {}
         self._services: list[Service] = []
         self._started = itertools.count(1)
-        (folder / "tmp").mkdir(exist_ok=True)
 
     def read(self, blocks: Iterable[Block]) -> None:
-        """Do what *blocks* say, but for those that are not run. AssertionError if one of them is not true."""
+        """Do what *blocks* say, but for those that are not run. AssertionError if one of them is not true.
+
+        May be called again, for a page that goes on from there.
+        """
         blocks = list(blocks)
-        ports = _free_ports({port for block in blocks for port in _PORT.findall(block.text)})
-        section = 0
+        named = {port for block in blocks for port in _PORT.findall(block.text)}
+        self._ports = _free_ports(named - self._ports.keys(), self._ports)
+        section = -1
         for block in blocks:
             if block.section != section:
                 section = block.section
                 self._end_services()
             if not block.reason:
-                self._do(block, self._here(block.text, ports))
+                self._do(block, self._here(block.text))
 
     def _do(self, block: Block, text: str) -> None:
         if block.language == "console":
@@ -96,10 +104,10 @@ class Reader:
             result = self._run(["python", "-W", "error", "-c", text])
             assert result.returncode == 0, result.stdout
 
-    def _here(self, text: str, ports: dict[str, str]) -> str:
+    def _here(self, text: str) -> str:
         """Return *text* with the ports and the folder that are ours."""
-        text = re.sub(r"(?<![\w/.])/tmp\b|(?<=://)/tmp\b", str(self._root / "tmp"), text)
-        return re.sub(r"\b\d{4,5}\b", lambda found: ports.get(found[0], found[0]), text)
+        text = re.sub(r"(?<![\w/.])/tmp\b|(?<=://)/tmp\b", str(self._tmp), text)
+        return re.sub(r"\b\d{4,5}\b", lambda found: self._ports.get(found[0], found[0]), text)
 
     def _write(self, file: Path, text: str, more: bool) -> None:
         path = self._folder / file
@@ -129,14 +137,14 @@ class Reader:
                 assert shown or result.returncode == 0, command
 
     def _start(self, command: str, shown: str) -> None:
-        log = self._root / "tmp" / f".service-{next(self._started)}"
+        log = self._tmp / f".service-{next(self._started)}"
         service = Service(["bash", "-c", command], log, env=self._environ, cwd=self._folder)
         self._services.append(service)
         service.show(shown)
 
     def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the shell, which may change folder and environment."""
-        state = self._root / "tmp" / ".state"
+        state = self._tmp / ".state"
         result = self._run(["bash", "-c", _SHELL, "bash", command, str(state)])
         folder, *variables = state.read_text().split("\0")[:-1]
         self._folder = Path(folder)
@@ -167,13 +175,17 @@ class Reader:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is not None:
+        try:
+            if kind is None:
+                self._end_services()
+                wait_until(
+                    lambda: not marked(f"{_MARK}={self._mark}"), what="the end of all that was started"
+                )
+                assert not socket_files(self._tmp)
             for service in self._services:
                 service.kill()
-            return
-        self._end_services()
-        wait_until(lambda: not marked(f"{_MARK}={self._mark}"), what="the end of what the page has started")
-        assert not socket_files(self._root)
+        finally:
+            shutil.rmtree(self._tmp)
 
 
 def _joined(text: str) -> str:
@@ -181,9 +193,9 @@ def _joined(text: str) -> str:
     return re.sub(r"\\\n *(?:> )?", "", text)
 
 
-def _free_ports(ports: Iterable[str]) -> dict[str, str]:
+def _free_ports(ports: Iterable[str], taken: Mapping[str, str]) -> dict[str, str]:
     """Choose for each of *ports* one that is free for TCP and UDP, and looks alike: of four digits."""
-    chosen: dict[str, str] = {}
+    chosen = dict(taken)
     for port in sorted(ports):
         while port not in chosen:
             candidate = random.randrange(2000, 10000)

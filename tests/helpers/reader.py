@@ -11,9 +11,10 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from doctest import ELLIPSIS, OutputChecker
 from pathlib import Path
+from typing import Any
 
 from environments import PIP_PATIENCE, Process
 from leaks import socket_files
@@ -37,6 +38,15 @@ class Service(Process):
     """What a command has left running, in a terminal of its own."""
 
     _seen = 0
+
+    def __init__(self, command: str, log: Path, told: Callable[[str], str], **options: Any) -> None:
+        self._told = told
+        super().__init__(["bash", "-c", command], log, **options)
+
+    @property
+    def output(self) -> str:
+        """What it has written, as the page would have it."""
+        return self._told(super().output)
 
     def show(self, shown: str) -> None:
         """Wait until it has printed *shown*."""
@@ -91,23 +101,29 @@ class Reader:
                 section = block.section
                 self._end_services()
             if not block.reason:
-                self._do(block, self._here(block.text))
+                self._do(block)
 
-    def _do(self, block: Block, text: str) -> None:
+    def _do(self, block: Block) -> None:
         if block.language == "console":
-            self._converse(text)
+            self._converse(block.text)
         elif block.language in TYPED:
-            self._type(text)
+            self._type(block.text)
         elif block.file is not None:
-            self._write(block.file, text, block.is_more)
+            self._write(block.file, self._here(block.text), block.is_more)
         elif block.language == "python":
-            result = self._run(["python", "-W", "error", "-c", text])
+            result = self._run(["python", "-W", "error", "-c", self._here(block.text)])
             assert result.returncode == 0, result.stdout
 
     def _here(self, text: str) -> str:
-        """Return *text* with the ports and the folder that are ours."""
+        """Return what the page says with the ports and the folder that are ours."""
         text = re.sub(r"(?<![\w/.])/tmp\b|(?<=://)/tmp\b", str(self._tmp), text)
         return re.sub(r"\b\d{4,5}\b", lambda found: self._ports.get(found[0], found[0]), text)
+
+    def _there(self, text: str) -> str:
+        """Return what was written with the ports and the folder that the page has."""
+        ports = {ours: theirs for theirs, ours in self._ports.items()}
+        text = text.replace(str(self._tmp), "/tmp")
+        return re.sub(r"\b\d{4,5}\b", lambda found: ports.get(found[0], found[0]), text)
 
     def _write(self, file: Path, text: str, more: bool) -> None:
         path = self._folder / file
@@ -133,19 +149,19 @@ class Reader:
                 self._start(command, shown)
             else:
                 result = self._shell(command)
-                _compare(shown, result.stdout, command)
+                _compare(shown, self._there(result.stdout), command)
                 assert shown or result.returncode == 0, command
 
     def _start(self, command: str, shown: str) -> None:
         log = self._tmp / f".service-{next(self._started)}"
-        service = Service(["bash", "-c", command], log, env=self._environ, cwd=self._folder)
+        service = Service(self._here(command), log, self._there, env=self._environ, cwd=self._folder)
         self._services.append(service)
         service.show(shown)
 
     def _shell(self, command: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the shell, which may change folder and environment."""
         state = self._tmp / ".state"
-        result = self._run(["bash", "-c", _SHELL, "bash", command, str(state)])
+        result = self._run(["bash", "-c", _SHELL, "bash", self._here(command), str(state)])
         folder, *variables = state.read_text().split("\0")[:-1]
         self._folder = Path(folder)
         self._environ = dict(variable.split("=", 1) for variable in variables)
@@ -194,11 +210,11 @@ def _joined(text: str) -> str:
 
 
 def _free_ports(ports: Iterable[str], taken: Mapping[str, str]) -> dict[str, str]:
-    """Choose for each of *ports* one that is free for TCP and UDP, and looks alike: of four digits."""
+    """Choose for each of *ports* one that is free for TCP and UDP, and that no program is likely to print."""
     chosen = dict(taken)
     for port in sorted(ports):
         while port not in chosen:
-            candidate = random.randrange(2000, 10000)
+            candidate = random.randrange(5001, 10000, 2)
             if str(candidate) not in (*ports, *chosen.values()) and _is_free(candidate):
                 chosen[port] = str(candidate)
     return chosen

@@ -34,7 +34,7 @@ def _servers() -> Iterator[str]:
     entries = list(registry().entries("server"))
     yield "## Servers\n\nThe name of a server is the scheme of its URLs."
     yield _overview(entries)
-    common = {}
+    common: dict[str, Option] = {}
     for entry in entries:
         common |= {name: option for name, option in _options(entry).items() if _is_of_core(option)}
     yield f"### Options of every server\n\n{options_table(common.values())}"
@@ -85,7 +85,8 @@ def _options(entry: Entry) -> dict[str, Option]:
 
 
 def _is_of_core(option: Option) -> bool:
-    return option.owner.__module__.partition(".")[0] == "plugport"
+    module: str = option.owner.__module__
+    return module.partition(".")[0] == "plugport"
 
 
 def options_table(options: Iterable[Option]) -> str:

@@ -243,6 +243,7 @@ def test_an_error_of_the_service_is_raised(plugport_leaks: None) -> None:
 
     service = started(Sound, service_actions=service_actions)
     service.connect().sendall(b"hello")
+    wait_until(lambda: not service.is_serving(), what="its end")
     with pytest.raises(LookupError, match="no such thing"):
         service.stop()
     service.stop()

@@ -78,7 +78,8 @@ def validate(name: str, kind: Any, note: Help, value: Any) -> Any:
     import msgspec
 
     try:
-        return msgspec.convert(value, _bounded(_alternatives(kind), note))
+        # Left to itself msgspec would take a str for bytes, by base64.
+        return msgspec.convert(value, _bounded(_alternatives(kind), note), builtin_types=(bytes,))
     except msgspec.ValidationError:
         expected = type_name(kind, note)
         raise OptionError(f"option {name}: expected {expected}, got {value!r}") from None

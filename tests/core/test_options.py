@@ -10,7 +10,7 @@ import pytest
 import plugport
 from plugport import Help
 from plugport.errors import OptionError
-from plugport.options import UnknownOptionError, collect, configure, parse_options
+from plugport.options import UnknownOptionError, assign_options, collect, configure, parse_options
 
 if TYPE_CHECKING:
     from nowhere import Unresolvable
@@ -159,6 +159,41 @@ def test_conversion(text: str, expected: object) -> None:
 def test_errors_are_one_clear_line(text: str, message: str) -> None:
     with pytest.raises(OptionError) as raised:
         parse(text)
+    assert message in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("number", 42), ("mode", None), ("ratio", 2.0), ("maybe", -1.5), ("flag", True), ("text", "null"),
+        ("words", ["a", "b c"]), ("numbers", (1, 2)), ("level", "high"), ("colour", Colour.BLUE),
+        ("raw", b"a\r\n"), ("handler.number", 5),
+    ],
+)  # fmt: skip
+def test_an_object_is_taken_as_it_is(name: str, value: object) -> None:
+    (taken,) = assign_options({name: value}, {"handler": Handler}, {"handler": "h"})["handler"].values()
+    assert taken == value
+    assert type(taken) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("number", "42", "option handler.number: expected int >= 1 and <= 100, got '42'"),
+        ("number", 101, "got 101"),
+        ("number", 1.5, "got 1.5"),
+        ("number", None, "got None"),
+        ("flag", 1, "expected bool, got 1"),
+        ("level", "medium", "expected low or high, got 'medium'"),
+        ("words", [1], "expected list[str], got [1]"),
+        ("raw", "text", "expected bytes, got 'text'"),
+        ("numbr", 1, "did you mean 'number'"),
+    ],
+)
+def test_an_object_of_the_wrong_kind_is_refused(name: str, value: object, message: str) -> None:
+    with pytest.raises(OptionError) as raised:
+        assign_options({name: value}, {"handler": Handler}, {"handler": "h"})
     assert message in str(raised.value)
     assert "\n" not in str(raised.value)
 

@@ -8,9 +8,9 @@ import stat
 import threading
 from pathlib import Path
 
-from plugport.testing.waiting import wait_until
+from plugport.testing.waiting import PATIENCE, wait_until
 
-__all__ = ["Holdings", "socket_files"]
+__all__ = ["Holdings", "has_children", "open_files", "socket_files"]
 
 
 class Holdings:
@@ -22,11 +22,11 @@ class Holdings:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._threads = set(threading.enumerate())
-        self._files = _open_files()
+        self._files = open_files()
         self._socket_files = socket_files(folder)
-        self._children = _has_children()
+        self._children = has_children()
 
-    def assert_unchanged(self, timeout: float) -> None:
+    def assert_unchanged(self, timeout: float = PATIENCE / 2) -> None:
         """Wait for what is new to go away, *timeout* seconds at most; AssertionError names what stays."""
         with contextlib.suppress(AssertionError):
             wait_until(lambda: not self._leaks(), timeout, "what is new to go away")
@@ -35,23 +35,24 @@ class Holdings:
 
     def _leaks(self) -> list[str]:
         found = [f"thread {thread.name}" for thread in set(threading.enumerate()) - self._threads]
-        found += [f"descriptor {fd} of {what}" for fd, what in _open_files().items() - self._files.items()]
-        found += ["a child"] * (_has_children() and not self._children)
+        found += [f"descriptor {fd} of {what}" for fd, what in open_files().items() - self._files.items()]
+        found += ["a child"] * (has_children() and not self._children)
         found += [f"socket file {path}" for path in socket_files(self._folder) - self._socket_files]
         return found
 
 
-def _open_files() -> dict[int, str]:
+def open_files() -> dict[int, str]:
+    """Return the descriptors of this process, and what they are of; none without a /dev/fd."""
     found: dict[int, str] = {}
-    with contextlib.suppress(OSError):  # a platform without /dev/fd
+    with contextlib.suppress(OSError):
         for name in os.listdir("/dev/fd"):
             with contextlib.suppress(OSError):  # that of listdir itself
                 found[int(name)] = os.readlink(f"/dev/fd/{name}")
     return found
 
 
-def _has_children() -> bool:
-    """Whether this process has children, zombies included."""
+def has_children() -> bool:
+    """Return whether this process has children, zombies included."""
     if not hasattr(os, "waitid"):
         return False
     try:

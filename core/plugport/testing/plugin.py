@@ -40,11 +40,10 @@ class Serve(Protocol):
 def plugport_leaks(tmp_path: Path) -> Iterator[None]:
     """Fails a test that leaves a thread, descriptor or child behind, or a socket file in tmp_path."""
     from plugport.testing.holdings import Holdings
-    from plugport.testing.waiting import PATIENCE
 
     before = Holdings(tmp_path)
     yield
-    before.assert_unchanged(PATIENCE / 2)
+    before.assert_unchanged()
 
 
 @pytest.fixture

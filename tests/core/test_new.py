@@ -21,7 +21,7 @@ from plugport.styles import STYLES
 SHAPES = [*(handler(style, datagrams) for style in STYLES for datagrams in (False, True))]
 SHAPES += [SERVER, CONCURRENCY, HOOKS]
 #: A keyword, modules of the standard library, every character that a name may have, and the longest.
-ODD_NAMES = ["class", "none", "socket", "plugport", "a", "a1.b+c-2", "x.", "n" * 40]
+ODD_NAMES = ["class", "none", "socket", "plugport", "a", "a1.b+c-2", "x.", "n" * 32]
 
 COMMON = {
     ".github/workflows/test.yml",
@@ -124,7 +124,7 @@ def test_the_directory_s_mode_is_that_of_any_other(tmp_path: Path) -> None:
         (["handler", "Mine"], "component name 'Mine' is not a lower-case letter followed by letters, "),
         (["server", "my_server"], "component name 'my_server' is not "),
         (["hooks", ""], "component name '' is not "),
-        (["hooks", "n" * 41], "the name has 41 characters; 40 are the most"),
+        (["hooks", "n" * 33], "the name has 33 characters; 32 are the most"),
         (["handler", "echo"], "handler 'echo' is plugport's own, and would shadow yours; choose another "),
         (["server", "tcp"], "server 'tcp' is plugport's own, "),
         (["concurrency", "asyncio"], "concurrency 'asyncio' is plugport's own, "),

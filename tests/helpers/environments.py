@@ -15,7 +15,7 @@ from typing import Any
 
 from patience import PATIENCE, wait_until
 
-__all__ = ["Environment", "Process", "build_wheel"]
+__all__ = ["Environment", "Process", "build_wheel", "clean_environ"]
 
 #: Seconds that pip may take to build or to install.
 PIP_PATIENCE = 18 * PATIENCE
@@ -31,7 +31,7 @@ def build_wheel(project: Path, folder: Path) -> Path:
 def _pip(*arguments: Any) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments],
-        env=_clean_environ(),
+        env=clean_environ(),
         capture_output=True,
         text=True,
         timeout=PIP_PATIENCE,
@@ -39,7 +39,7 @@ def _pip(*arguments: Any) -> None:
     assert result.returncode == 0, f"{result.args}: {result.stdout}{result.stderr}"
 
 
-def _clean_environ() -> dict[str, str]:
+def clean_environ() -> dict[str, str]:
     """The environment without what would lead Python or plugport astray."""
     return {
         name: value
@@ -87,13 +87,14 @@ class Process:
 
 
 class Environment:
-    """A virtual environment in *folder*, with a pip of its own or none."""
+    """A virtual environment in *folder*, made if it is not there yet, with a pip of its own or none."""
 
     def __init__(self, folder: Path, *, with_pip: bool = False) -> None:
-        venv.create(folder, with_pip=with_pip, symlinks=True)
+        if not (folder / "pyvenv.cfg").exists():
+            venv.create(folder, with_pip=with_pip, symlinks=True)
         self._folder = folder
         self.bin = folder / "bin"
-        self.environ = _clean_environ()
+        self.environ = clean_environ()
         self.environ["PATH"] = f"{self.bin}{os.pathsep}{self.environ['PATH']}"
         self._logs = 0
 
@@ -101,12 +102,12 @@ class Environment:
         """Run pip on this environment."""
         _pip("--python", self.bin / "python", *arguments)
 
-    def run(self, *command: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program of this environment in its folder."""
+    def run(self, *command: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program of this environment in its folder, or in *cwd*."""
         return subprocess.run(
             [self.bin / command[0], *command[1:]],
             env=self.environ,
-            cwd=self._folder,
+            cwd=cwd or self._folder,
             capture_output=True,
             text=True,
             timeout=6 * PATIENCE,
@@ -116,7 +117,7 @@ class Environment:
     def running(self, *command: Any) -> Iterator[Process]:
         """Start a program of this environment, which is ended by SIGTERM, and must exit with 0."""
         self._logs += 1
-        log = self._folder / f"log-{self._logs}.txt"
+        log = self._folder / f"log-{os.getpid()}-{self._logs}.txt"
         process = Process([self.bin / command[0], *command[1:]], log, env=self.environ, cwd=self._folder)
         try:
             yield process

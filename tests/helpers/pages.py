@@ -60,7 +60,6 @@ class Reader:
         self.folder = folder
         self.environ = environ
         self.service: Process | None = None
-        self._lasting: list[str] = []
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = str(free.getsockname()[1])
 
@@ -101,15 +100,18 @@ class Reader:
         for command, shown in (each.split("\n", 1) for each in commands):
             if shown.startswith("listening on "):
                 self.service = Process(
-                    self._shell(f"exec {command}"), self.folder / "log", env=self.environ, cwd=self.folder
+                    f"exec {command}", self.folder / "log", shell=True, env=self.environ, cwd=self.folder
                 )
                 self.service.wait_for(re.escape(shown))
             else:
                 compare(shown, self._run(command).stdout)
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:
+        # What changes the shell itself tells what it is then, for the shells of the commands to come.
+        lasting = LASTING.match(command)
         result = subprocess.run(
-            self._shell(command),
+            f"{command} && pwd && env -0" if lasting else command,
+            shell=True,
             env=self.environ,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
@@ -118,13 +120,11 @@ class Reader:
             text=True,
             timeout=PIP_PATIENCE,
         )
-        if LASTING.match(command):
-            self._lasting.append(command)
+        if lasting and result.returncode == 0:
+            folder, _, environ = result.stdout.partition("\n")
+            self.folder = Path(folder)
+            self.environ = dict(each.split("=", 1) for each in environ.split("\0") if each)
         return result
-
-    def _shell(self, command: str) -> list[str]:
-        """A shell that is as the commands before have left theirs."""
-        return ["/bin/sh", "-c", "\n".join([*self._lasting, command])]
 
     def _interrupt(self, shown: str = "") -> None:
         assert self.service is not None

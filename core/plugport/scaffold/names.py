@@ -13,7 +13,7 @@ from plugport.registry import Registry
 __all__ = ["Names"]
 
 #: Characters: as long as a line of generated code has room for.
-_MAX_LENGTH = 40
+_MAX_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ FILE = re.compile(r"(?P<more>At the end of )?`(?P<path>[^`]+)`:\Z")
 CONSOLE, SHELL = "console", "sh"
 #: That of blocks that are only to be looked at.
 TEXT = "text"
+#: That of services.
+PORT = "9000"
 #: Commands that change the shell in which those after them run.
 LASTING = re.compile(r"(cd|\.) ")
 
@@ -94,19 +96,21 @@ class Reader:
 
     def _converse(self, text: str) -> None:
         """Run commands, and compare what they write with what is shown."""
-        interrupt, *commands = re.split(r"^\$ ", text.replace("9000", self.port), flags=re.MULTILINE)
+        interrupt, *commands = re.split(r"^\$ ", text, flags=re.MULTILINE)
         if interrupt:
             self._interrupt(interrupt.removeprefix("^C\n"))
         for command, shown in (each.split("\n", 1) for each in commands):
             if shown.startswith("listening on "):
+                command, shown = self._here(command), self._here(shown)
                 self.service = Process(
                     f"exec {command}", self.folder / "log", shell=True, env=self.environ, cwd=self.folder
                 )
                 self.service.wait_for(re.escape(shown))
             else:
-                compare(shown, self._run(command).stdout)
+                self._compare(shown, self._run(command).stdout)
 
     def _run(self, command: str) -> subprocess.CompletedProcess[str]:
+        command = self._here(command)
         # What changes the shell itself tells what it is then, for the shells of the commands to come.
         lasting = LASTING.match(command)
         result = subprocess.run(
@@ -132,11 +136,14 @@ class Reader:
         output = self.service.output.partition("\n")[2]
         self.service = None
         if shown:
-            compare(shown, output)
+            self._compare(shown, output)
 
+    def _here(self, text: str) -> str:
+        """What is to be typed here for *text*: the port of the pages may be in use."""
+        return text.replace(PORT, self.port)
 
-def compare(shown: str, written: str) -> None:
-    """AssertionError if *written* is not what is *shown*, in which ``...`` stands for anything."""
-    # At the end of a line is nothing to be seen.
-    written = re.sub(r" +$", "", written, flags=re.MULTILINE)
-    assert OutputChecker().check_output(shown, written, ELLIPSIS), f"shown:\n{shown}\nwritten:\n{written}"
+    def _compare(self, shown: str, written: str) -> None:
+        """AssertionError if *written* is not what is *shown*, in which ``...`` stands for anything."""
+        # At the end of a line is nothing to be seen.
+        written = re.sub(r" +$", "", written.replace(self.port, PORT), flags=re.MULTILINE)
+        assert OutputChecker().check_output(shown, written, ELLIPSIS), f"shown:\n{shown}\nwritten:\n{written}"

@@ -7,14 +7,13 @@ holds what authors of components and plugins need; docs/ has the tutorial.
 
 from typing import TYPE_CHECKING, Any
 
-from plugport.component import Component
-from plugport.errors import PlugportError
-from plugport.hookspecs import hookimpl
-
 if TYPE_CHECKING:
     from plugport.combination import compose
+    from plugport.component import Component
     from plugport.context import RequestContext
+    from plugport.errors import PlugportError
     from plugport.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+    from plugport.hookspecs import hookimpl
     from plugport.members import Help
     from plugport.server import BaseServer
 
@@ -32,15 +31,19 @@ __all__ = [
 ]
 
 
-# Imported when they are asked for: a plugin that only registers does without, and so does a listing.
+# Imported when they are asked for: a plugin that only registers does without most, and a plugin of
+# pytest's, which is loaded wherever plugport is installed, without all of them.
 _LATE = {
     "BaseRequestHandler": "plugport.handlers",
     "BaseServer": "plugport.server",
+    "Component": "plugport.component",
     "DatagramRequestHandler": "plugport.handlers",
     "Help": "plugport.members",
+    "PlugportError": "plugport.errors",
     "RequestContext": "plugport.context",
     "StreamRequestHandler": "plugport.handlers",
     "compose": "plugport.combination",
+    "hookimpl": "plugport.hookspecs",
 }
 
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from plugport.errors import OptionError
 from plugport.members import Help
 
-__all__ = ["convert", "is_convertible", "type_name"]
+__all__ = ["convert", "is_convertible", "type_name", "validate"]
 
 _WORDS = {
     "true": True,
@@ -68,6 +68,20 @@ def convert(name: str, kind: Any, note: Help, text: str) -> Any:
             f" ({error})" if isinstance(error, msgspec.ValidationError) and isinstance(value, list) else ""
         )
         raise OptionError(f"option {name}: expected {expected}, got {text!r}{detail}") from None
+
+
+def validate(name: str, kind: Any, note: Help, value: Any) -> Any:
+    """Return *value* if it is of the type *kind*, within the bounds of *note*.
+
+    Raises OptionError, with *name* as the option's.
+    """
+    import msgspec
+
+    try:
+        return msgspec.convert(value, _bounded(_alternatives(kind), note))
+    except msgspec.ValidationError:
+        expected = type_name(kind, note)
+        raise OptionError(f"option {name}: expected {expected}, got {value!r}") from None
 
 
 def type_name(kind: Any, note: Help | None = None) -> str:

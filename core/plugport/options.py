@@ -16,12 +16,20 @@ from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_origi
 from plugport import handlers
 from plugport.adopt import adopt, is_foreign_server
 from plugport.component import KINDS
-from plugport.conversion import convert, is_convertible
+from plugport.conversion import convert, is_convertible, validate
 from plugport.errors import OptionError
 from plugport.members import Help
 from plugport.wording import nearest, one_of
 
-__all__ = ["Option", "Part", "UnknownOptionError", "collect", "configure", "parse_options"]
+__all__ = [
+    "Option",
+    "Part",
+    "UnknownOptionError",
+    "assign_options",
+    "collect",
+    "configure",
+    "parse_options",
+]
 
 #: The part of a combination that an option belongs to: the prefix of its key.
 Part = Literal["server", "concurrency", "handler"]
@@ -144,6 +152,18 @@ def parse_options(
             raise OptionError(f"option {text!r} is not KEY=VALUE")
         option, part = _choose(key, available, names)
         members[part][option.name] = convert(f"{part}.{option.name}", option.type, option.note, value)
+    return members
+
+
+def assign_options(
+    values: Mapping[str, Any], parts: Mapping[Part, Any], names: Mapping[Part, str]
+) -> dict[Part, dict[str, Any]]:
+    """Do the same with *values* that are objects already, by their keys."""
+    available = {part: collect(target) for part, target in parts.items()}
+    members: dict[Part, dict[str, Any]] = {part: {} for part in KINDS}
+    for key, value in values.items():
+        option, part = _choose(key, available, names)
+        members[part][option.name] = validate(f"{part}.{option.name}", option.type, option.note, value)
     return members
 
 

@@ -81,16 +81,21 @@ class Service:
 
     *servers*: what build_server() made. *grace*: seconds that active requests have to finish
     once the service was told to stop; what is left is cut. A second signal cuts at once.
+    *announce*: called with each server when it begins to serve.
     """
 
-    def __init__(self, servers: Sequence[Any], grace: float = 30.0) -> None:
+    def __init__(
+        self, servers: Sequence[Any], grace: float = 30.0, announce: Callable[[Any], None] = _announce
+    ) -> None:
         self.servers = servers
         self.grace = grace
+        self._announce = announce
         #: Whether requests were left that neither ended nor could be ended. Threads of theirs may
         #: still run, and would keep the interpreter from exiting.
         self.abandoned = False
         self._stopping = False
         self._aborts = 0
+        self._has_alarm = False
         self._pid = os.getpid()
         for server in servers[1:]:
             server.state, server.lock = servers[0].state, servers[0].lock
@@ -101,7 +106,7 @@ class Service:
         try:
             with self._signals():
                 for server in self.servers:
-                    server.announce = _announce
+                    server.announce = self._announce
                 self._serve()
         except _Abandoned:
             self.abandoned = True
@@ -116,7 +121,7 @@ class Service:
         self._stopping = True
         for server in self.servers:
             server.drain(grace)
-        if threading.current_thread() is threading.main_thread():
+        if self._has_alarm and threading.current_thread() is threading.main_thread():
             _set_alarm(grace + _ALARM_LAG)
 
     def close(self) -> None:
@@ -161,9 +166,11 @@ class Service:
         if hasattr(signal, "SIGALRM"):
             handlers[signal.SIGALRM] = self._on_alarm
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        self._has_alarm = True
         try:
             yield
         finally:
+            self._has_alarm = False
             _set_alarm(0)
             for number, handler in before.items():
                 signal.signal(number, handler)

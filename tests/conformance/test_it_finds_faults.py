@@ -240,13 +240,13 @@ def test_styles_of_a_case() -> None:
         server = TCPServer
 
     cases = list(Threaded.cases())
-    assert [style for name, style in cases if name == "test_echo"] == [
+    assert [style for name, (style,) in cases if name == "test_echo"] == [
         "blocking",
         "protocol",
         "async",
         "message",
     ]
-    assert [style for name, style in cases if name == "test_server_closes_early"] == [
+    assert [style for name, (style,) in cases if name == "test_server_closes_early"] == [
         "blocking",
         "protocol",
         "async",
@@ -267,7 +267,7 @@ def test_it_needs_no_pytest_and_nothing_needs_it() -> None:
 
 
 def test_components_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugport.testing.conformance import base
+    from plugport.testing import serving
 
     components: dict[tuple[str, str], Callable[..., Any]] = {
         ("server", "tcp"): TCPServer,
@@ -278,5 +278,5 @@ def test_components_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
         def get(self, kind: str, name: str) -> Any:
             return components[kind, name]
 
-    monkeypatch.setattr(base, "default_registry", Registry)
+    monkeypatch.setattr(serving, "default_registry", Registry)
     assert not fails("sound", "test_echo", server="tcp")  # type: ignore[arg-type]

@@ -1,21 +1,35 @@
-"""The cases that every strategy and every server must hold, whatever the style of the handler.
+"""The cases that every strategy, every server and every handler must hold.
 
-The author of a strategy runs them by a class in a test module of pytest's::
+The author of one runs them by a class in a test module of pytest's::
 
-    from plugport.testing.conformance import DatagramConformance, StreamConformance
+    from plugport.testing.conformance import HandlerConformance, ServerConformance, StrategyConformance
 
-    class TestConnections(StreamConformance):
+    class TestPooled(StrategyConformance):
         strategy = "pooled"
 
-    class TestDatagrams(DatagramConformance):
-        strategy = "pooled"
+    class TestFair(ServerConformance):
+        server = "fair"
 
-and the author of a server with ``server = "sctp"`` and ``url = "sctp://127.0.0.1:0"`` besides, where
-``{folder}`` in the URL stands for a new folder. See :class:`Conformance` for what else can be set.
+    class TestUpper(HandlerConformance):
+        handler = "upper"
+        exchange = (b"hello", b"HELLO")
+
+A strategy that is to be tried on one server alone, or a server under one strategy, has
+:class:`StreamConformance` and :class:`DatagramConformance`, of which StrategyConformance consists.
 """
 
 from plugport.testing.conformance.base import Conformance
 from plugport.testing.conformance.datagrams import DatagramConformance
+from plugport.testing.conformance.handlers import HandlerConformance
+from plugport.testing.conformance.servers import ServerConformance
+from plugport.testing.conformance.strategies import StrategyConformance
 from plugport.testing.conformance.streams import StreamConformance
 
-__all__ = ["Conformance", "DatagramConformance", "StreamConformance"]
+__all__ = [
+    "Conformance",
+    "DatagramConformance",
+    "HandlerConformance",
+    "ServerConformance",
+    "StrategyConformance",
+    "StreamConformance",
+]

@@ -4,40 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
-from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from plugport.testing.conformance.base import Conformance
-from plugport.testing.conformance.handlers import datagram_handler
+from plugport.testing.clients import ClientSocket, dial
+from plugport.testing.conformance.jobs import datagram_handler
+from plugport.testing.conformance.styled import StyledConformance
 from plugport.testing.conformance.trial import Trial
 
 __all__ = ["DatagramConformance"]
 
-_numbers = itertools.count()
 
-
-class DatagramConformance(Conformance):
-    """The cases of datagrams. See Conformance for what a subclass sets."""
+class DatagramConformance(StyledConformance):
+    """The cases of datagrams. See StyledConformance for what a subclass sets."""
 
     server: ClassVar[Any] = "udp"
-    url: ClassVar[str] = "udp://127.0.0.1:0"
 
     @classmethod
     def handler(cls, style: str, **members: Any) -> Any:
         """Return the handler of datagrams in that style."""
         return datagram_handler(style)
 
-    @contextlib.contextmanager
-    def peer(self, trial: Trial, index: int = 0) -> Iterator[socket.socket]:
-        """A socket that exchanges datagrams with a server of the trial."""
-        server = trial.servers[index]
-        with socket.socket(server.socket.family, socket.SOCK_DGRAM) as sock:
-            sock.settimeout(self.patience)
-            if sock.family == getattr(socket, "AF_UNIX", None):
-                sock.bind(str(trial.folder / f"peer-{next(_numbers)}"))
-            sock.connect(server.server_address)
-            yield sock
+    def peer(self, trial: Trial, index: int = 0) -> ClientSocket:
+        """Return a socket that exchanges datagrams with a server of the trial."""
+        return dial(trial.servers[index], self.patience, trial.folder)
 
     def test_echo(self, style: str) -> None:
         """A datagram is answered, an empty one and a large one too; or it is not, as the handler likes."""
@@ -93,7 +82,7 @@ class DatagramConformance(Conformance):
             trial.outcomes()
             peer.send(b"!raise")
             assert trial.outcomes(2) == ["completed", "failed"]
-            trial.verdict = False
+            trial.gatekeeper.verdict = False
             peer.send(b"hello")
             self.wait_until(lambda: "request_rejected" in trial.names(), "request_rejected")
             trial.drain(self.patience)
@@ -105,6 +94,7 @@ class DatagramConformance(Conformance):
                 *("verify_request", "request_started", "request_failed", "request_finished"),
                 *("verify_request", "request_rejected"),
                 "server_draining",
+                "server_stopped",
             ]
 
     def test_drain_takes_what_has_come(self, style: str) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import ClassVar
 
-from plugport.testing.conformance.base import Conformance, case
 from plugport.testing.conformance.clients import Client
+from plugport.testing.conformance.styled import StyledConformance, case
 
 __all__ = ["LifeCases"]
 
 
-class LifeCases(Conformance):
+class LifeCases(StyledConformance):
     """Requests begin and end, are limited and are told of in the same way under every strategy."""
 
     #: Connections that the strategy holds open at the same time, unless it is serial.
@@ -34,7 +36,7 @@ class LifeCases(Conformance):
                 client.send(b"!raise\n")
                 assert client.has_ended()
             assert trial.outcomes(2) == ["completed", "failed"]
-            trial.verdict = False
+            trial.gatekeeper.verdict = False
             with self.client(trial) as client:
                 assert client.has_ended()
             trial.drain(self.patience)
@@ -46,6 +48,7 @@ class LifeCases(Conformance):
                 *("verify_request", "request_started", "request_failed", "request_finished"),
                 *("verify_request", "request_rejected"),
                 "server_draining",
+                "server_stopped",
             ]
             good, bad = trial.contexts("request_finished")
             assert trial.contexts("request_started") == [good, bad]
@@ -62,7 +65,7 @@ class LifeCases(Conformance):
             trial.outcomes()
             [context] = trial.contexts("request_finished")
             counts = (context.bytes_received, context.bytes_sent)
-            told = sys.platform == "linux" and trial.server.scheme == "tcp"
+            told = sys.platform == "linux" and trial.server.socket.family != socket.AF_UNIX
             assert counts == (19, 100007) if told else counts in [(19, 100007), (None, None)]
 
     # Limits -------------------------------------------------------------------------------------
@@ -164,17 +167,19 @@ class LifeCases(Conformance):
             assert trial.outcomes(2) == ["aborted"] * 2
 
     def test_shutdown(self, style: str) -> None:
-        """After shutdown() and server_close() no request is left, whatever it was at."""
-        with self.serving(style) as trial:
+        """After shutdown() and server_close() no request is left, whatever it was at; no service helps."""
+        with self.serving(style, start=False) as trial:
+            server = trial.server
+            serving = threading.Thread(target=server.serve_forever, daemon=True)
+            serving.start()
             with self.client(trial) as client:
                 assert client.ask(b"hello") == b"hello"
                 if not self.is_serial:
-                    self.within("shutdown()", trial.server.shutdown)
-                    trial.join()
-            self.within("shutdown()", trial.server.shutdown)
-            trial.join()
-            self.within("server_close()", trial.server.server_close)
-            assert trial.server.active_requests == {}
+                    self.within("shutdown()", server.shutdown)
+            self.within("shutdown()", server.shutdown)
+            self.within("serve_forever()", serving.join)
+            self.within("server_close()", server.server_close)
+            assert server.active_requests == {}
 
     # Numbers ------------------------------------------------------------------------------------
 

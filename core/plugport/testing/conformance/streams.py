@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugport.testing.conformance.base import case
-from plugport.testing.conformance.handlers import stream_handler
+from plugport.testing.conformance.jobs import stream_handler
 from plugport.testing.conformance.life import LifeCases
+from plugport.testing.conformance.styled import case
 from plugport.testing.conformance.traffic import TrafficCases
 
 __all__ = ["StreamConformance"]
 
 
 class StreamConformance(TrafficCases, LifeCases):
-    """The cases of connections. See Conformance for what a subclass sets."""
+    """The cases of connections. See StyledConformance for what a subclass sets."""
 
     @classmethod
     def handler(cls, style: str, **members: Any) -> Any:

@@ -9,11 +9,11 @@ import time
 import zlib
 from typing import ClassVar
 
-from plugport.testing.conformance.base import Conformance, case
 from plugport.testing.conformance.clients import Client, leave
-from plugport.testing.conformance.handlers import BLOCK
+from plugport.testing.conformance.jobs import BLOCK
+from plugport.testing.conformance.styled import StyledConformance, case
 from plugport.testing.conformance.trial import Trial
-from plugport.testing.conformance.waiting import settled
+from plugport.testing.waiting import settled
 
 __all__ = ["TrafficCases"]
 
@@ -22,7 +22,7 @@ _COUNTED = b"+" + BLOCK[2:] + b"\n"
 _ECHOED = BLOCK[1:] + b"\n"
 
 
-class TrafficCases(Conformance):
+class TrafficCases(StyledConformance):
     """What goes over connections arrives whole, and is held back where nobody takes it."""
 
     #: Bytes of a large transfer in one direction.

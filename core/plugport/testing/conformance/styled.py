@@ -1,0 +1,129 @@
+"""StyledConformance: the cases of one strategy on one server, run for each style of handlers."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, ClassVar, TypeVar
+
+from plugport.combination import check, compose, traits_of
+from plugport.options import configure
+from plugport.styles import STYLES, Style
+from plugport.testing.conformance.base import Conformance
+from plugport.testing.conformance.clients import Client
+from plugport.testing.conformance.trial import Trial
+from plugport.testing.serving import resolve
+
+__all__ = ["StyledConformance", "case"]
+
+Case = TypeVar("Case", bound=Callable[..., None])
+
+
+def case(
+    *, concurrent: bool = False, isolated: bool = False, styles: Iterable[Style] = STYLES
+) -> Callable[[Case], Case]:
+    """Say of a case what it needs.
+
+    *concurrent*: several clients at once, which a serial strategy does not serve. *isolated*: a
+    thread or process for each request, as a handler that blocks needs one. *styles*: those that
+    can do what it is about.
+    """
+
+    def mark(function: Case) -> Case:
+        function._needs = (concurrent, isolated, frozenset(styles))  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+class StyledConformance(Conformance):
+    """Cases that take the style of the handler, and are run for every style that is legal.
+
+    What makes no sense for a strategy, by its traits, is no method of the subclass.
+    """
+
+    parameter: ClassVar[str] = "style"
+
+    #: The strategy: a mix-in class, or the name of one that is installed.
+    strategy: ClassVar[Any]
+    #: The server: a class without a strategy, or the name of one that is installed.
+    server: ClassVar[Any] = "tcp"
+    #: Where it listens, {folder} being a new folder; "" for a free address of the server's kind.
+    url: ClassVar[str] = ""
+
+    #: Whether the strategy serves one client after the other. Set for each subclass, as are:
+    is_serial: ClassVar[bool]
+    _traits: ClassVar[dict[str, Any]]
+    _server_class: ClassVar[Any]
+    _legal: ClassVar[set[Style]]
+
+    @classmethod
+    def prepare(cls) -> bool:
+        """Compose the server and the strategy, and find the styles that are legal."""
+        if not hasattr(cls, "strategy"):
+            return False
+        server_class, strategy = resolve("server", cls.server), resolve("concurrency", cls.strategy)
+        cls._server_class = configure(compose(server_class, strategy), cls.members)
+        cls._traits = traits_of(strategy)
+        cls._legal = {style for style in STYLES if check(cls.handler(style), server_class, strategy).legal}
+        cls.is_serial = cls._traits["serial"]
+        return True
+
+    @classmethod
+    def values(cls, case: Any) -> tuple[str, ...]:
+        """Return the styles that a case is run for."""
+        return tuple(sorted(cls._legal & _styles_for(case, cls._traits), key=STYLES.index))
+
+    # What a subclass may override -----------------------------------------------------------------
+
+    @classmethod
+    def handler(cls, style: str, **members: Any) -> Any:
+        """Return the handler of the cases in that style."""
+        raise NotImplementedError
+
+    def connect(self, server: Any) -> Any:
+        """Return a socket that is connected to *server*: for TLS and its like, after the handshake."""
+        sock = socket.socket(server.socket.family, server.socket.type)
+        sock.settimeout(self.patience)
+        try:
+            sock.connect(server.server_address)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+    # For the cases ----------------------------------------------------------------------------------
+
+    def client(self, trial: Trial, index: int = 0) -> Client:
+        """Connect to a server of the trial."""
+        return Client(self.connect(trial.servers[index]))
+
+    @contextlib.contextmanager
+    def serving(
+        self, style: str, *, listeners: int = 1, start: bool = True, fails_in: str = "", **members: Any
+    ) -> Iterator[Trial]:
+        """Serve the handler of that style until the block ends, by servers with these members."""
+        trial = Trial(self.patience)
+        try:
+            handler = self.handler(style, fails_in=fails_in, progress=trial.progress, gate=trial.gate)
+            url = self.url or (self.server if isinstance(self.server, str) else self.server.scheme)
+            for _ in range(listeners):
+                trial.add(configure(self._server_class, members), url, handler, "conformance")
+            if start:
+                trial.start()
+            yield trial
+        except BaseException:
+            trial.abandon()
+            raise
+        trial.stop()
+
+
+def _styles_for(method: Any, traits: dict[str, Any]) -> set[Style]:
+    concurrent, isolated, styles = getattr(method, "_needs", (False, False, frozenset(STYLES)))
+    if (concurrent or isolated) and traits["serial"]:
+        return set()
+    if isolated and not traits["isolates_memory"]:
+        threaded = traits["multithreaded"]
+        return set(styles if threaded else ()) if isinstance(threaded, bool) else set(styles & set(threaded))
+    return set(styles)

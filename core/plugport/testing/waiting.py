@@ -1,0 +1,60 @@
+"""Waits that are bounded: for a condition, for a value to settle, for a call to return."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["PATIENCE", "settled", "wait_until", "within"]
+
+#: Seconds that anything may take on a slow machine; the variable PLUGPORT_TEST_PATIENCE sets it.
+PATIENCE = float(os.environ.get("PLUGPORT_TEST_PATIENCE", "10"))
+_POLL = 0.002
+
+
+def wait_until(condition: Callable[[], Any], timeout: float, what: str) -> Any:
+    """Return what *condition* gives once that is true; AssertionError after *timeout* seconds."""
+    deadline = time.monotonic() + timeout
+    while not (result := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
+        time.sleep(_POLL)
+    return result
+
+
+def settled(value: Callable[[], int], still: float, timeout: float) -> int:
+    """Return *value* once it has not changed for *still* seconds; AssertionError after *timeout*."""
+    deadline = time.monotonic() + timeout
+    last, since = value(), time.monotonic()
+    while time.monotonic() < since + still:
+        time.sleep(_POLL)
+        now = value()
+        if now != last:
+            last, since = now, time.monotonic()
+        if time.monotonic() > deadline:
+            raise AssertionError(f"still growing after {timeout:g} s, at {last}")
+    return last
+
+
+def within(timeout: float, what: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Return function(*args), or raise what it raises; AssertionError if it takes longer."""
+    outcome: list[tuple[Any, BaseException | None]] = []
+
+    def call() -> None:
+        try:
+            outcome.append((function(*args), None))
+        except BaseException as error:
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=call, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    if not outcome:
+        raise AssertionError(f"{what} takes longer than {timeout:g} s")
+    result, error = outcome[0]
+    if error is not None:
+        raise error
+    return result

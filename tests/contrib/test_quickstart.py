@@ -27,6 +27,9 @@ def test_they_can_be_done(tmp_path: Path) -> None:
     (programs / "python3").chmod(0o755)
     environ = clean_environ()
     environ["PATH"] = f"{programs}:{environ['PATH']}"
+    # pip is to leave compiling to the first import, as half of what it installs is never imported.
+    # (The variable is the value of pip's option "compile", whatever its name says.)
+    environ["PIP_NO_COMPILE"] = "0"
     reader = Reader(clone, environ)
     for page in PAGES:
         reader.do(blocks_of(page))

@@ -53,7 +53,9 @@ def _arguments(command: Command) -> Command:
     "of asyncio's. async: a coroutine with a reader and a writer.",
 )
 @click.option(
-    "--datagrams", is_flag=True, help="Serve datagrams (udp, unixgram) rather than connections (tcp, unix)."
+    "--datagrams",
+    is_flag=True,
+    help="Serve datagrams (udp, unixgram) rather than connections (tcp, unix); a message is both.",
 )
 @click.pass_obj
 def handler(session: Session, name: str, directory: Path | None, style: Style, datagrams: bool) -> None:

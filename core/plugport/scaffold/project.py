@@ -58,17 +58,17 @@ class Shape:
 
 def handler(style: Style, datagrams: bool) -> Shape:
     """Return the shape of a handler in *style*, for connections or for *datagrams*."""
+    # A message is one wherever it comes from: the same code, and the same tests.
     unit = "message" if style == "message" else "datagram" if datagrams else "line"
-    # A message is one wherever it comes from.
-    variant = f"{style}_datagrams" if datagrams and style != "message" else style
+    code = style if style == "message" else f"{style}_{unit}s"
     return Shape(
         what="handler",
         summary=f"Answer each {unit} with a greeting",
         serve=f"$name {'udp' if datagrams else 'tcp'}://127.0.0.1:9000",
         templates={
             "src/$package/plugin.py": "project/plugin.py",
-            "src/$package/handler.py": f"handler/{variant}.py",
-            "tests/test_handler.py": f"handler/test_{'datagrams' if datagrams else 'lines'}.py",
+            "src/$package/handler.py": f"handler/{code}.py",
+            "tests/test_handler.py": f"handler/test_{unit}s.py",
         },
         kind="handler",
         suffix="Handler",

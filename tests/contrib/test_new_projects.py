@@ -14,7 +14,8 @@ from clients import dial
 from environments import Environment
 
 from plugport.scaffold.names import Names
-from plugport.scaffold.project import CONCURRENCY, HOOKS, SERVER, handler, render
+from plugport.scaffold.rendering import render
+from plugport.scaffold.shapes import CONCURRENCY, HOOKS, SERVER, handler_shape
 from plugport.scaffold.writing import write_project
 from plugport.styles import STYLES
 
@@ -115,7 +116,7 @@ def test_its_types_are_right(workshop: Workshop, name: str) -> None:
 def test_linters_find_nothing_whatever_the_name_is(workshop: Workshop) -> None:
     folders = [workshop.folder / f"plugport-{name}" for name in PROJECTS]
     shapes = [SERVER, CONCURRENCY, HOOKS]
-    shapes += [handler(style, datagrams) for style in STYLES for datagrams in (False, True)]
+    shapes += [handler_shape(style, datagrams) for style in STYLES for datagrams in (False, True)]
     for number, shape in enumerate(shapes):
         for name in ODD_NAMES:
             folders.append(workshop.folder / f"odd-{number}-{name}")

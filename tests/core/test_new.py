@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +16,12 @@ from fakes import Run, SitePackages
 
 from plugport.errors import ScaffoldError
 from plugport.scaffold.names import Names
-from plugport.scaffold.project import CONCURRENCY, HOOKS, SERVER, Shape, handler, render
+from plugport.scaffold.rendering import render
+from plugport.scaffold.shapes import CONCURRENCY, HOOKS, SERVER, Shape, handler_shape
 from plugport.scaffold.writing import write_project
 from plugport.styles import STYLES
 
-SHAPES = [*(handler(style, datagrams) for style in STYLES for datagrams in (False, True))]
+SHAPES = [*(handler_shape(style, datagrams) for style in STYLES for datagrams in (False, True))]
 SHAPES += [SERVER, CONCURRENCY, HOOKS]
 #: A keyword, modules of the standard library, every character that a name may have, and the longest.
 ODD_NAMES = ["class", "none", "socket", "plugport", "a", "a1.b+c-2", "x.", "n" * 32]
@@ -66,6 +69,19 @@ def test_it_makes_a_project_and_says_so(tmp_path: Path, kind: str, own: set[str]
     assert told[0].startswith("made plugport-mine, a ")
     assert told[1:-4] == [f"  plugport-mine/{path}" for path in sorted(made)]
     assert told[-4] == "install, test and serve it:"
+
+
+@pytest.mark.parametrize("activated", [True, False])
+def test_the_commands_are_those_of_the_environment(tmp_path: Path, activated: bool) -> None:
+    scripts = sysconfig.get_path("scripts")
+    path = f"{scripts}{os.pathsep}{os.defpath}" if activated else os.defpath
+    result = plugport(tmp_path, "new", "hooks", "mine", "--directory", "my own", env={"PATH": path})
+    programs = [name if activated else f"{scripts}/{name}" for name in ("pip", "pytest", "plugport")]
+    assert [shlex.split(line) for line in result.stdout.splitlines()[-3:]] == [
+        [programs[0], "install", "--editable", "./my own[test]"],
+        [programs[1], "./my own"],
+        [programs[2], "serve", "echo", "tcp://127.0.0.1:9000"],
+    ]
 
 
 @pytest.mark.parametrize("name", ODD_NAMES)
@@ -127,7 +143,7 @@ def test_the_directory_s_mode_is_that_of_any_other(tmp_path: Path) -> None:
         (["hooks", "n" * 33], "the name has 33 characters; 32 are the most"),
         (["handler", "echo"], "handler 'echo' is plugport's own, and would shadow yours; choose another "),
         (["server", "tcp"], "server 'tcp' is plugport's own, "),
-        (["concurrency", "asyncio"], "concurrency 'asyncio' is plugport's own, "),
+        (["concurrency", "asyncio"], "concurrency strategy 'asyncio' is plugport's own, "),
         (["hooks", "builtins"], "there is a plugin 'builtins' of plugport; choose another name"),
         (["handler", "message"], "the class of 'message' would be MessageHandler, which is the name of one "),
         (["server", "t-c-p"], "the class of 't-c-p' would be TCPServer, "),

@@ -16,7 +16,7 @@ from plugport.cli.session import Session
 from plugport.styles import STYLES, Style
 
 if TYPE_CHECKING:
-    from plugport.scaffold.project import Shape
+    from plugport.scaffold.shapes import Shape
 
 __all__ = ["new"]
 
@@ -63,9 +63,9 @@ def handler(session: Session, name: str, directory: Path | None, style: Style, d
 
     NAME is what it will be served by: plugport serve NAME. The distribution is plugport-NAME.
     """
-    from plugport.scaffold import project
+    from plugport.scaffold.shapes import handler_shape
 
-    _make(session, project.handler(style, datagrams), name, directory)
+    _make(session, handler_shape(style, datagrams), name, directory)
 
 
 @new.command()
@@ -77,9 +77,9 @@ def server(session: Session, name: str, directory: Path | None) -> None:
     NAME is the scheme of its URLs: plugport serve echo NAME://127.0.0.1:9000. The distribution is
     plugport-NAME.
     """
-    from plugport.scaffold import project
+    from plugport.scaffold.shapes import SERVER
 
-    _make(session, project.SERVER, name, directory)
+    _make(session, SERVER, name, directory)
 
 
 @new.command()
@@ -91,9 +91,9 @@ def concurrency(session: Session, name: str, directory: Path | None) -> None:
     NAME is what it will be selected by: plugport serve echo -c NAME. The distribution is
     plugport-NAME.
     """
-    from plugport.scaffold import project
+    from plugport.scaffold.shapes import CONCURRENCY
 
-    _make(session, project.CONCURRENCY, name, directory)
+    _make(session, CONCURRENCY, name, directory)
 
 
 @new.command()
@@ -104,18 +104,19 @@ def hooks(session: Session, name: str, directory: Path | None) -> None:
 
     NAME is that of the plugin: plugport --disable-plugin NAME. The distribution is plugport-NAME.
     """
-    from plugport.scaffold import project
+    from plugport.scaffold.shapes import HOOKS
 
-    _make(session, project.HOOKS, name, directory)
+    _make(session, HOOKS, name, directory)
 
 
 def _make(session: Session, shape: Shape, name: str, directory: Path | None) -> None:
     from plugport.scaffold.names import Names
-    from plugport.scaffold.project import render, serve_arguments
+    from plugport.scaffold.rendering import render, serve_arguments
+    from plugport.scaffold.taken import check_free
     from plugport.scaffold.writing import write_project
 
     names = Names(name)
-    names.check_free(session.registry, shape.kind)
+    check_free(names, shape, session.registry)
     files = render(shape, names)
     directory = directory or Path(names.distribution)
     write_project(directory, files)
@@ -133,6 +134,6 @@ def _program(name: str) -> str:
     """Return what to type for a program of this environment, be it activated or not."""
     scripts = sysconfig.get_path("scripts")
     found = shutil.which("plugport")
-    if found and os.path.samefile(os.path.dirname(found), scripts):
+    if found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(scripts):
         return name
     return shlex.quote(os.path.join(scripts, name))

@@ -1,10 +1,11 @@
-"""serve(): combines a handler, a server and a strategy, and serves them in a thread."""
+"""combine() and serve(): a handler, a server and a strategy put together, and served in a thread."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
+from plugport.adopt import adopt, is_foreign_server
 from plugport.combination import check, compose
 from plugport.component import Kind
 from plugport.errors import IncompatibleError
@@ -13,7 +14,45 @@ from plugport.registry import default_registry
 from plugport.testing.served import ServedService
 from plugport.testing.waiting import PATIENCE
 
-__all__ = ["resolve", "serve"]
+__all__ = ["Combination", "combine", "resolve", "serve"]
+
+
+class Combination(NamedTuple):
+    """What ServedService.add() takes, besides the URL."""
+
+    server_class: Any
+    handler: Any
+    handler_name: str
+
+
+def resolve(kind: Kind, what: Any) -> Any:
+    """Return the component *what*, which may be named, from the plugins that are installed."""
+    return default_registry().get(kind, what) if isinstance(what, str) else what
+
+
+def combine(handler: Any, server: Any, concurrency: Any, options: Mapping[str, Any]) -> Combination:
+    """Put the three together, and set their member variables; see serve().
+
+    With None for *concurrency* the server class has no strategy.
+    """
+    names: dict[Kind, str] = {"handler": _name_of(handler), "server": _name_of(server)}
+    handler, server = resolve("handler", handler), resolve("server", server)
+    parts: dict[Kind, Any] = {"handler": handler, "server": server}
+    if concurrency is None:
+        server_class = adopt(server) if is_foreign_server(server) else server
+    else:
+        names["concurrency"] = _name_of(concurrency)
+        strategy = parts["concurrency"] = resolve("concurrency", concurrency)
+        verdict = check(handler, server, strategy)
+        if not verdict.legal:
+            raise IncompatibleError(
+                f"{names['handler']} can't be served by {names['server']} under {names['concurrency']}: "
+                f"{verdict.reason}"
+            )
+        server_class = compose(server, strategy)
+    members = assign_options(options, parts, names)
+    server_class = configure(server_class, {**members["server"], **members["concurrency"]})
+    return Combination(server_class, configure(handler, members["handler"]), names["handler"])
 
 
 def serve(
@@ -38,39 +77,16 @@ def serve(
     Raises IncompatibleError for a combination that is refused, OptionError, AddressError,
     ListenError, and what finding the names raises. Nothing is left bound then.
     """
-    scheme = url.partition("://")[0]
-    parts: dict[Kind, Any] = {
-        "server": resolve("server", scheme if server is None else server),
-        "concurrency": resolve("concurrency", concurrency or "threading"),
-        "handler": resolve("handler", handler),
-    }
-    names: dict[Kind, str] = {
-        "server": scheme,
-        "concurrency": _name_of(concurrency or "threading"),
-        "handler": _name_of(handler),
-    }
-    verdict = check(parts["handler"], parts["server"], parts["concurrency"])
-    if not verdict.legal:
-        raise IncompatibleError(
-            f"{names['handler']} can't be served by {scheme} under {names['concurrency']}: {verdict.reason}"
-        )
-    members = assign_options(options or {}, parts, names)
-    composed = compose(parts["server"], parts["concurrency"])
-    composed = configure(composed, {**members["server"], **members["concurrency"]})
-    configured = configure(parts["handler"], members["handler"])
+    server = url.partition("://")[0] if server is None else server
+    combination = combine(handler, server, concurrency or "threading", options or {})
     served = ServedService(patience, plugins)
     try:
-        served.add(composed, url, configured, names["handler"])
+        served.add(combination.server_class, url, combination.handler, combination.handler_name)
         served.start()
     except BaseException:
         served.abandon()
         raise
     return served
-
-
-def resolve(kind: Kind, what: Any) -> Any:
-    """Return the component *what*, which may be named, from the plugins that are installed."""
-    return default_registry().get(kind, what) if isinstance(what, str) else what
 
 
 def _name_of(what: Any) -> str:

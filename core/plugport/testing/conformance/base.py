@@ -1,21 +1,65 @@
-"""Conformance: a suite of cases, each a method that pytest runs once for each value of its parameter."""
+"""Conformance: a suite of cases, each a method that is run once for each value of the suite's parameter."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
 
+from plugport.styles import STYLES, Style
+from plugport.testing.conformance.trial import Trial
 from plugport.testing.waiting import PATIENCE, wait_until, within
 
-__all__ = ["Conformance"]
+__all__ = ["Conformance", "Needs", "case", "needs_of"]
+
+Case = TypeVar("Case", bound=Callable[..., None])
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a case needs of the component, to make sense for it.
+
+    ``concurrent``   several clients at once, which a serial strategy does not serve
+    ``isolated``     a thread or process for each request, as a handler that blocks needs one
+    ``styles``       one of these styles: those that can do what it is about
+    ``transport``    a server of that kind
+    ``port``         an address with a port
+    ``file``         an address that is a socket file
+    ``member``       a server with that member variable
+    """
+
+    concurrent: bool = False
+    isolated: bool = False
+    styles: Iterable[Style] = STYLES
+    transport: Literal["stream", "datagram"] | None = None
+    port: bool = False
+    file: bool = False
+    member: str | None = None
+
+
+def case(**needs: Any) -> Callable[[Case], Case]:
+    """Say of a case what it needs; see Needs."""
+
+    def mark(function: Case) -> Case:
+        function._needs = Needs(**needs)  # type: ignore[attr-defined]
+        return function
+
+    return mark
+
+
+def needs_of(function: Any) -> Needs:
+    """Return what was said of a case."""
+    needs: Needs = getattr(function, "_needs", Needs())
+    return needs
 
 
 class Conformance:
     """Cases that hold for a component; a subclass named ``Test...`` is collected by pytest.
 
     Each method ``test_...`` is a case. One that takes the suite's parameter is run for each of the
-    values that make sense for the component; one for which none does is no method of the subclass.
-    None needs a fixture, so that cases can also be called: see cases().
+    values that make sense for the component. What makes no sense for it is no method of the
+    subclass. None needs a fixture, so that cases can also be called: see cases().
     """
 
     #: The parameter that cases may take.
@@ -33,12 +77,13 @@ class Conformance:
             return
         cls._values_of = {}
         for name in dir(cls):
-            case = getattr(cls, name)
-            if not name.startswith("test_") or case is None:
+            function = getattr(cls, name)
+            if not name.startswith("test_") or function is None:
                 continue
-            if cls.parameter not in case.__code__.co_varnames[: case.__code__.co_argcount]:
-                cls._values_of[name] = ()
-            elif values := cls.values(case):
+            values = cls.values(needs_of(function))
+            if not _takes(function, cls.parameter):
+                values = values and ("",)  # once
+            if values:
                 cls._values_of[name] = values
             else:
                 setattr(cls, name, None)
@@ -49,8 +94,8 @@ class Conformance:
         return False
 
     @classmethod
-    def values(cls, case: Any) -> tuple[str, ...]:
-        """Return the values of the parameter that a case is run for. (A step of subclassing.)"""
+    def values(cls, needs: Needs) -> tuple[str, ...]:
+        """Return the values of the parameter that meet what a case needs. (A step of subclassing.)"""
         raise NotImplementedError
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
@@ -62,7 +107,19 @@ class Conformance:
     def cases(cls) -> Iterator[tuple[str, tuple[str, ...]]]:
         """Yield each case with its arguments: ``getattr(cls(), name)(*arguments)``."""
         for name, values in cls._values_of.items():
-            yield from ((name, (value,)) for value in values) if values else [(name, ())]
+            for value in values:
+                yield name, (value,) if value else ()
+
+    @contextlib.contextmanager
+    def trying(self) -> Iterator[Trial]:
+        """A service without servers yet, that is stopped when the block ends, and leaves nothing behind."""
+        trial = Trial(self.patience)
+        try:
+            yield trial
+        except BaseException:
+            trial.abandon()
+            raise
+        trial.stop()
 
     def wait_until(self, condition: Callable[[], Any], what: str) -> Any:
         """Wait for *condition*; see waiting.wait_until()."""
@@ -71,3 +128,8 @@ class Conformance:
     def within(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
         """Call *function*, which must return in time; see waiting.within()."""
         return within(self.patience, what, function, *args)
+
+
+def _takes(function: Any, parameter: str) -> bool:
+    code = function.__code__
+    return parameter in code.co_varnames[: code.co_argcount]

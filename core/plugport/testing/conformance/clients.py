@@ -77,18 +77,19 @@ client = socket.socket(int(sys.argv[1]))
 client.settimeout(10)
 client.connect(eval(sys.argv[2]))
 client.sendall(bytes.fromhex(sys.argv[3]))
-assert client.recv(1)
+assert not int(sys.argv[5]) or client.recv(1)
 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes.fromhex(sys.argv[4]))
 client.close()
 """
 
 
-def leave(family: int, address: Any, question: bytes, *, reset: bool) -> None:
-    """Connect, ask, read a byte of the answer, and close or *reset* the connection.
+def leave(server: Any, question: bytes, *, reset: bool, wait: bool = True) -> None:
+    """Connect, ask, *wait* for a byte of the answer or don't, and close or *reset* the connection.
 
     In a process of its own: no forked child of this one holds a copy of that socket.
     """
     linger = struct.pack("ii", reset, 0).hex()
     command = [sys.executable, "-I", "-S", "-c", _LEAVE]
-    command += [str(int(family)), repr(address), question.hex(), linger]
+    family, address = int(server.socket.family), server.server_address
+    command += [str(family), repr(address), question.hex(), linger, str(int(wait))]
     subprocess.run(command, check=True, timeout=30)

@@ -10,8 +10,9 @@ import time
 from collections.abc import Iterator
 from typing import ClassVar
 
+from plugport.testing.conformance.base import case
 from plugport.testing.conformance.clients import Client
-from plugport.testing.conformance.styled import StyledConformance, case
+from plugport.testing.conformance.styled import StyledConformance
 
 __all__ = ["LifeCases"]
 

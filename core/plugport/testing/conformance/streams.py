@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from plugport.testing.conformance.base import case
 from plugport.testing.conformance.jobs import stream_handler
 from plugport.testing.conformance.life import LifeCases
-from plugport.testing.conformance.styled import case
 from plugport.testing.conformance.traffic import TrafficCases
 
 __all__ = ["StreamConformance"]

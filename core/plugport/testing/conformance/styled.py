@@ -4,37 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 from plugport.combination import check, compose, traits_of
 from plugport.options import configure
 from plugport.styles import STYLES, Style
-from plugport.testing.conformance.base import Conformance
+from plugport.testing.conformance.base import Conformance, Needs
 from plugport.testing.conformance.clients import Client
 from plugport.testing.conformance.trial import Trial
 from plugport.testing.serving import resolve
 
-__all__ = ["StyledConformance", "case"]
-
-Case = TypeVar("Case", bound=Callable[..., None])
-
-
-def case(
-    *, concurrent: bool = False, isolated: bool = False, styles: Iterable[Style] = STYLES
-) -> Callable[[Case], Case]:
-    """Say of a case what it needs.
-
-    *concurrent*: several clients at once, which a serial strategy does not serve. *isolated*: a
-    thread or process for each request, as a handler that blocks needs one. *styles*: those that
-    can do what it is about.
-    """
-
-    def mark(function: Case) -> Case:
-        function._needs = (concurrent, isolated, frozenset(styles))  # type: ignore[attr-defined]
-        return function
-
-    return mark
+__all__ = ["StyledConformance"]
 
 
 class StyledConformance(Conformance):
@@ -71,9 +52,9 @@ class StyledConformance(Conformance):
         return True
 
     @classmethod
-    def values(cls, case: Any) -> tuple[str, ...]:
+    def values(cls, needs: Needs) -> tuple[str, ...]:
         """Return the styles that a case is run for."""
-        return tuple(sorted(cls._legal & _styles_for(case, cls._traits), key=STYLES.index))
+        return tuple(sorted(cls._legal & _styles_for(needs, cls._traits), key=STYLES.index))
 
     # What a subclass may override -----------------------------------------------------------------
 
@@ -104,8 +85,7 @@ class StyledConformance(Conformance):
         self, style: str, *, listeners: int = 1, start: bool = True, fails_in: str = "", **members: Any
     ) -> Iterator[Trial]:
         """Serve the handler of that style until the block ends, by servers with these members."""
-        trial = Trial(self.patience)
-        try:
+        with self.trying() as trial:
             handler = self.handler(style, fails_in=fails_in, progress=trial.progress, gate=trial.gate)
             url = self.url or (self.server if isinstance(self.server, str) else self.server.scheme)
             for _ in range(listeners):
@@ -113,17 +93,13 @@ class StyledConformance(Conformance):
             if start:
                 trial.start()
             yield trial
-        except BaseException:
-            trial.abandon()
-            raise
-        trial.stop()
 
 
-def _styles_for(method: Any, traits: dict[str, Any]) -> set[Style]:
-    concurrent, isolated, styles = getattr(method, "_needs", (False, False, frozenset(STYLES)))
-    if (concurrent or isolated) and traits["serial"]:
+def _styles_for(needs: Needs, traits: dict[str, Any]) -> set[Style]:
+    styles = set(needs.styles)
+    if (needs.concurrent or needs.isolated) and traits["serial"]:
         return set()
-    if isolated and not traits["isolates_memory"]:
+    if needs.isolated and not traits["isolates_memory"]:
         threaded = traits["multithreaded"]
-        return set(styles if threaded else ()) if isinstance(threaded, bool) else set(styles & set(threaded))
-    return set(styles)
+        return (styles if threaded else set()) if isinstance(threaded, bool) else styles & set(threaded)
+    return styles

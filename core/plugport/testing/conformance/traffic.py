@@ -9,9 +9,10 @@ import time
 import zlib
 from typing import ClassVar
 
+from plugport.testing.conformance.base import case
 from plugport.testing.conformance.clients import Client, leave
 from plugport.testing.conformance.jobs import BLOCK
-from plugport.testing.conformance.styled import StyledConformance, case
+from plugport.testing.conformance.styled import StyledConformance
 from plugport.testing.conformance.trial import Trial
 from plugport.testing.waiting import settled
 
@@ -99,7 +100,7 @@ class TrafficCases(StyledConformance):
     def test_client_closes_early(self, style: str) -> None:
         """A client that leaves in the middle of its answer aborts its own request, and nothing else."""
         with self.serving(style) as trial:
-            self._leave(trial, b"!send %d\n" % self.large, reset=False)
+            leave(trial.server, b"!send %d\n" % self.large, reset=False)
             assert trial.outcomes() == ["aborted"]
             with self.client(trial) as client:
                 assert client.ask(b"hello") == b"hello"
@@ -116,16 +117,12 @@ class TrafficCases(StyledConformance):
     def test_reset(self, style: str) -> None:
         """A connection that is reset ends its request as aborted, with the error that says so."""
         with self.serving(style) as trial:
-            self._leave(trial, b"hello\nhello\n", reset=True)
+            leave(trial.server, b"hello\nhello\n", reset=True)
             assert trial.outcomes() == ["aborted"]
             [error] = [context.error for context in trial.contexts("request_finished")]
             assert error is None or "ConnectionReset" in repr(error) or "BrokenPipe" in repr(error)
             with self.client(trial) as client:
                 assert client.ask(b"hello") == b"hello"
-
-    def _leave(self, trial: Trial, question: bytes, *, reset: bool) -> None:
-        server = trial.server
-        leave(server.socket.family, server.server_address, question, reset=reset)
 
     def test_slow_reader(self, style: str) -> None:
         """No more is made of an answer than a client takes; others go on; it comes whole in the end."""

@@ -20,12 +20,12 @@ def test_what_it_has_written_is_the_example(path: Path, more: bool, text: str) -
     assert text in (EXAMPLE / path).read_text()
 
 
-def test_it_can_be_done(plugport_wheel: Path, tmp_path: Path) -> None:
+def test_it_can_be_done(plugport_wheel: Path, offline: dict[str, str], tmp_path: Path) -> None:
     environment = Environment(tmp_path / "environment", with_pip=True)
     environment.pip("install", plugport_wheel)
     folder = tmp_path / "plugport-example"
     folder.mkdir()
-    Reader(folder, environment.environ).do(BLOCKS)
+    Reader(folder, environment.environ | offline).do(BLOCKS)
     # What the reader has now is the example, whose pyproject.toml goes on with the settings of its linters.
     for path in {path for path, _, _ in FILES} - {Path("README.md")}:
         written, example = (folder / path).read_text(), (EXAMPLE / path).read_text()

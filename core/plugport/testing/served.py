@@ -55,7 +55,8 @@ class ServedService:
         #: For socket files; removed at the end.
         self.folder = Path(folder)
         self._thread: threading.Thread | None = None
-        self._settled = threading.Event()  # it serves, or it has ended
+        self._began = False
+        self._settled = threading.Event()  # it has begun to serve, or it has ended
         self._error: BaseException | None = None
         self._stopped = False
 
@@ -119,11 +120,12 @@ class ServedService:
         """Serve in a thread; return when the servers do. Raises what keeps them from it."""
         self._launch(self.service.run)
         assert self._settled.wait(self.patience), f"does not begin to serve in {self.patience:g} s"
-        if not self.is_serving():
+        if not self._began:
             self.join()
 
     def _announce(self, server: Any) -> None:
         if server is self.servers[-1]:
+            self._began = True
             self._settled.set()
 
     def _launch(self, serve: Callable[[], object]) -> None:

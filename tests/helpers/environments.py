@@ -50,11 +50,9 @@ def _pip(*arguments: Any) -> None:
 
 def clean_environ() -> dict[str, str]:
     """The environment without what would lead Python or plugport astray."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "PLUGPORT_", "PYTEST_", "COV_")) and name != "VIRTUAL_ENV"
-    }
+    astray = ("PYTHON", "PLUGPORT_", "PYTEST_", "COV_", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(astray)}
+    return {**kept, "PLUGPORT_TEST_PATIENCE": str(PATIENCE)}
 
 
 class Process:

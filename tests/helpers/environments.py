@@ -15,7 +15,7 @@ from typing import Any
 
 from patience import PATIENCE, wait_until
 
-__all__ = ["Environment", "Process", "build_wheel", "clean_environ", "collect_wheels"]
+__all__ = ["Environment", "Process", "build_wheel"]
 
 #: Seconds that pip may take to build or to install.
 PIP_PATIENCE = 18 * PATIENCE
@@ -28,19 +28,10 @@ def build_wheel(project: Path, folder: Path) -> Path:
     return wheel
 
 
-def collect_wheels(folder: Path, *requirements: Any) -> dict[str, str]:
-    """Put wheels of *requirements*, and of what they need, in *folder*, in one go over the network.
-
-    Return the variables of the environment by which pip finds them there, and asks no index.
-    """
-    _pip("wheel", "--wheel-dir", folder, *requirements)
-    return {"PIP_FIND_LINKS": str(folder), "PIP_NO_INDEX": "1"}
-
-
 def _pip(*arguments: Any) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "pip", "--no-input", "--disable-pip-version-check", *arguments],
-        env=clean_environ(),
+        env=_clean_environ(),
         capture_output=True,
         text=True,
         timeout=PIP_PATIENCE,
@@ -48,7 +39,7 @@ def _pip(*arguments: Any) -> None:
     assert result.returncode == 0, f"{result.args}: {result.stdout}{result.stderr}"
 
 
-def clean_environ() -> dict[str, str]:
+def _clean_environ() -> dict[str, str]:
     """The environment without what would lead Python or plugport astray."""
     astray = ("PYTHON", "PLUGPORT_", "PYTEST_", "COV_", "VIRTUAL_ENV")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(astray)}
@@ -101,7 +92,7 @@ class Environment:
             venv.create(folder, with_pip=with_pip, symlinks=True)
         self._folder = folder
         self.bin = folder / "bin"
-        self.environ = clean_environ()
+        self.environ = _clean_environ()
         self.environ["PATH"] = f"{self.bin}{os.pathsep}{self.environ['PATH']}"
         self._logs = 0
 

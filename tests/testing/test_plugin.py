@@ -38,7 +38,7 @@ def test_no_leaks(plugport_leaks):
         assert file.readable()
 
 class TestUpper(HandlerConformance):
-    handler = staticmethod(upper)
+    handler = upper
     exchange = (QUESTION, QUESTION.upper())
 
 class TestUnix(ServerConformance):

@@ -83,7 +83,8 @@ class HandlerConformance(Conformance):
     def serving(self, combination: str) -> Iterator[Trial]:
         """Serve the handler in that combination until the block ends."""
         server, strategy = self._combinations[combination]
-        server_class, handler, name = combine(self.handler, server, strategy, self.members)
+        # Of the class: a function that is an attribute would be bound to self.
+        server_class, handler, name = combine(type(self).handler, server, strategy, self.members)
         with self.trying() as trial:
             trial.add(server_class, server, handler, name)
             trial.start()

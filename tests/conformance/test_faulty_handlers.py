@@ -1,0 +1,184 @@
+"""Handlers with a fault each, to see that the conformance cases find it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from faults import LOST, Fault, cases_of, found, releasing, verdict
+from patience import PATIENCE
+
+from plugport import BaseRequestHandler, DatagramRequestHandler
+from plugport.testing.conformance import HandlerConformance
+
+#: What the sound handlers answer to it is this: all that is sent, in capitals.
+QUESTION = b"first line\nsecond line\n"
+LARGE = b"x" * 8 * 2**20
+
+
+@pytest.fixture(autouse=True)
+def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with releasing(monkeypatch):
+        yield
+
+
+class Upper(BaseRequestHandler):
+    """Has no fault."""
+
+    transports = frozenset({"stream"})
+
+    def handle(self) -> None:
+        self.request.sendall(self.read().upper())
+
+    def read(self) -> bytes:
+        """All that the client sends."""
+        return b"".join(iter(lambda: self.request.recv(65536), b""))
+
+
+class UpperDatagram(DatagramRequestHandler):
+    """Has no fault, with datagrams."""
+
+    def handle(self) -> None:
+        self.wfile.write(self.packet.upper())
+
+
+class AnswersAnother(Upper):
+    """Gives the second client the answer of the first."""
+
+    answers: list[bytes] = []
+
+    def handle(self) -> None:
+        self.answers.append(self.read().upper())
+        self.request.sendall(self.answers[0] if len(self.answers) % 2 else b"")
+
+
+class FailsInTheEnd(Upper):
+    def handle(self) -> None:
+        super().handle()
+        raise LookupError("no such thing")
+
+
+class LeavesThreads(Upper):
+    def handle(self) -> None:
+        gate = threading.Event()
+        thread = threading.Thread(target=gate.wait, name="a handler's")
+        thread.start()
+        LOST.extend([thread.join, gate.set])
+        super().handle()
+
+
+class ReadsOnce(Upper):
+    """Takes what comes first for all there is."""
+
+    def read(self) -> bytes:
+        data: bytes = self.request.recv(65536)
+        return data
+
+
+class OneByOne(Upper):
+    """Is busy while it serves another."""
+
+    busy = threading.Semaphore(1)
+
+    def handle(self) -> None:
+        if not self.busy.acquire(blocking=False):
+            self.request.sendall(b"busy")
+            return
+        try:
+            super().handle()
+            threading.Event().wait(0.02)
+        finally:
+            self.busy.release()
+
+
+class KeepsWhatWasBegun(Upper):
+    """Forgets a descriptor where the client leaves before it has said all."""
+
+    def handle(self) -> None:
+        file = open(__file__)
+        LOST.append(file.close)
+        data = self.read()
+        if data.endswith(b"second line\n"):
+            file.close()
+        self.request.sendall(data.upper())
+
+
+class Locks(Upper):
+    """Has all clients wait for the one that it reads from."""
+
+    lock = threading.Lock()
+
+    def read(self) -> bytes:
+        with self.lock:
+            return super().read()
+
+
+class LocksToWrite(Upper):
+    """Has all clients wait for the one that it writes to."""
+
+    lock = threading.Lock()
+
+    def handle(self) -> None:
+        data = self.read()
+        with self.lock:
+            self.request.sendall(data.upper())
+
+
+class TakesOffence(UpperDatagram):
+    """Answers nobody any more once it has not understood somebody."""
+
+    offended: list[bytes] = []
+
+    def handle(self) -> None:
+        if not self.packet.endswith(b"second line\n"):
+            self.offended.append(self.packet)
+        if not self.offended:
+            super().handle()
+
+
+TCP, UDP = ("tcp-threading",), ("udp-threading",)
+LARGE_ANSWER: dict[str, Any] = {"exchange": (LARGE, LARGE.upper())}
+
+FAULTS: list[Fault] = [
+    Fault(AnswersAnother, "test_exchange", TCP),
+    Fault(FailsInTheEnd, "test_exchange", TCP),
+    Fault(LeavesThreads, "test_exchange", TCP),
+    Fault(ReadsOnce, "test_any_split", TCP),
+    Fault(OneByOne, "test_many_at_once", TCP),
+    Fault(KeepsWhatWasBegun, "test_client_that_disappears", TCP),
+    Fault(Locks, "test_client_that_stays", TCP),
+    Fault(LocksToWrite, "test_client_that_does_not_read", TCP, LARGE_ANSWER),
+    Fault(TakesOffence, "test_strange_datagrams", UDP),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_is_found(fault: Fault) -> None:
+    settings = {"exchange": (QUESTION, QUESTION.upper()), **fault.settings}
+    assert verdict(HandlerConformance, fault.case, fault.arguments, handler=fault.component, **settings)
+    sane = UpperDatagram if fault.arguments == UDP else Upper
+    assert not verdict(
+        HandlerConformance, fault.case, fault.arguments, handler=sane, patience=PATIENCE, **settings
+    )
+
+
+def test_every_case_finds_a_fault() -> None:
+    assert found(FAULTS) == cases_of(HandlerConformance)
+
+
+@pytest.mark.parametrize(
+    ("handler", "settings", "combination"),
+    [
+        (Upper, {"exchange": (b"a", b"a")}, TCP),
+        (UpperDatagram, {"exchange": (b"A", b"A"), "datagram_exchange": (b"a", b"a")}, UDP),
+        (UpperDatagram, {"exchange": (b"a", None)}, UDP),
+        (Upper, {"exchange": (b"a", re.compile(b"[^A]"))}, TCP),
+    ],
+)
+def test_a_wrong_answer_is_told(handler: Any, settings: Any, combination: tuple[str, ...]) -> None:
+    told = verdict(HandlerConformance, "test_exchange", combination, handler=handler, **settings)
+    assert "b'A'" in told
+    assert "should" in told

@@ -1,0 +1,163 @@
+"""What a suite consists of, by the traits of what it is for; and what it needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from plugport.errors import UnknownNameError
+from plugport.testing.conformance import (
+    DatagramConformance,
+    HandlerConformance,
+    ServerConformance,
+    StrategyConformance,
+    StreamConformance,
+)
+from plugport_builtins.concurrency.sync import SyncMixIn
+from plugport_builtins.concurrency.threading import ThreadingMixIn
+from plugport_builtins.servers.tcp import TCPServer
+
+
+def test_cases_of_a_serial_strategy() -> None:
+    class Serial(StreamConformance):
+        strategy = SyncMixIn
+        server = TCPServer
+
+    names = {name for name, _ in Serial.cases()}
+    assert "test_echo" in names
+    assert not names & {"test_max_active_requests", "test_blocking_harms_nobody_else"}
+    assert Serial.test_max_active_requests is None
+
+
+def test_styles_of_a_case() -> None:
+    class Threaded(StreamConformance):
+        strategy = ThreadingMixIn
+        server = TCPServer
+
+    cases = list(Threaded.cases())
+    assert [style for name, (style,) in cases if name == "test_echo"] == [
+        "blocking",
+        "protocol",
+        "async",
+        "message",
+    ]
+    assert [style for name, (style,) in cases if name == "test_server_closes_early"] == [
+        "blocking",
+        "protocol",
+        "async",
+    ]
+
+
+def run_python(code: str) -> str:
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_it_needs_no_pytest_and_nothing_needs_it() -> None:
+    code = "import plugport, plugport.cli, plugport.service, sys; print('plugport.testing' in sys.modules)"
+    assert run_python(code) == "False"
+    code = "import plugport.testing.conformance, sys; print('pytest' in sys.modules)"
+    assert run_python(code) == "False"
+
+
+def test_components_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    from plugport.testing import serving
+
+    components: dict[tuple[str, str], Callable[..., Any]] = {
+        ("server", "tcp"): TCPServer,
+        ("concurrency", "sound"): ThreadingMixIn,
+    }
+
+    class Registry:
+        def get(self, kind: str, name: str) -> Any:
+            return components[kind, name]
+
+    monkeypatch.setattr(serving, "default_registry", Registry)
+
+    class Named(StreamConformance):
+        strategy = "sound"
+
+    Named().test_echo("blocking")
+
+
+def test_a_suite_for_a_strategy_has_one_of_streams_and_one_of_datagrams() -> None:
+    class Both(StrategyConformance):
+        strategy = ThreadingMixIn
+        patience = 3.0
+        crowd = 7
+
+        def connect(self, server: Any) -> Any:
+            return "connected"
+
+    streams, datagrams = Both.suites()
+    assert issubclass(streams, StreamConformance)
+    assert issubclass(datagrams, DatagramConformance)
+    assert (streams.__qualname__, streams.__module__) == (f"{Both.__qualname__}.TestStreams", __name__)
+    assert vars(Both)["TestStreams"] is streams
+    assert (streams.patience, datagrams.patience) == (3.0, 3.0)
+    assert vars(streams)["crowd"] == 7
+    assert "crowd" not in vars(datagrams)
+    assert streams().connect(None) == "connected"
+    assert {name for name, _ in datagrams.cases()} >= {"test_echo", "test_burst"}
+
+    class Derived(Both):
+        crowd = 8
+
+    assert vars(next(Derived.suites()))["crowd"] == 8
+    assert next(Derived.suites()).patience == 3.0
+
+
+def test_cases_of_a_server() -> None:
+    class Streams(ServerConformance):
+        server = "tcp"
+
+    class Datagrams(ServerConformance):
+        server = "unixgram"
+        strategies = ("sync", ThreadingMixIn)
+
+    streams, datagrams = ({name for name, _ in suite.cases()} for suite in (Streams, Datagrams))
+    assert streams - datagrams >= {"test_get_request", "test_drain", "test_allow_reuse_port"}
+    assert datagrams - streams >= {"test_get_datagram", "test_socket_file", "test_max_packet_size"}
+    cases = list(Streams.cases())
+    assert ("test_address", ()) in cases
+    assert [strategy for name, strategy in cases if name == "test_serves"] == [
+        ("sync",),
+        ("threading",),
+        ("select",),
+    ]
+    assert [strategy for name, strategy in cases if name == "test_drain"] == [("threading",), ("select",)]
+    assert ("test_serves", ("ThreadingMixIn",)) in list(Datagrams.cases())
+
+
+def test_cases_of_a_handler() -> None:
+    class Counter(HandlerConformance):
+        handler = "counter"
+        exchange = (b"", b"")
+
+    class Stream(HandlerConformance):
+        handler = "exec"
+        exchange = (b"", b"")
+
+    cases = list(Counter.cases())
+    served = [combination for name, (combination,) in cases if name == "test_exchange"]
+    assert {"tcp-sync", "udp-sync", "udp-asyncio"} <= set(served)
+    assert not [name for name in served if name.endswith("-forking")]
+    assert ("test_any_split", ("tcp-select",)) in cases
+    assert ("test_any_split", ("udp-select",)) not in cases
+    assert ("test_many_at_once", ("tcp-sync",)) not in cases
+    assert not [name for name, (combination,) in Stream.cases() if combination.startswith("udp")]
+    assert Stream.test_strange_datagrams is None
+
+
+def test_a_name_that_nobody_has_is_told_at_once() -> None:
+    with pytest.raises(UnknownNameError, match="did you mean 'threading'"):
+        type("Slip", (StrategyConformance,), {"strategy": "threadin"})
+    with pytest.raises(UnknownNameError, match="did you mean 'tcp'"):
+        type("Slip", (ServerConformance,), {"server": "tpc"})
+    with pytest.raises(UnknownNameError, match="did you mean 'echo'"):
+        type("Slip", (HandlerConformance,), {"handler": "ehco", "exchange": (b"", b"")})

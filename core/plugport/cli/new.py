@@ -37,7 +37,7 @@ def _arguments(command: Command) -> Command:
         "--directory",
         metavar="DIRECTORY",
         type=click.Path(path_type=Path),
-        help="Where to put it: a directory that is not there yet, or is empty.  [default: plugport-NAME]",
+        help="Where to put it: a directory that is not there yet, or is empty; plugport-NAME if not given.",
     )(command)
     return click.argument("name")(command)
 

@@ -19,6 +19,7 @@ _COMMANDS = {
     "matrix": "plugport.cli.verdicts:matrix_command",
     "doctor": "plugport.cli.doctor:doctor",
     "serve": "plugport.cli.serve:serve",
+    "new": "plugport.cli.new:new",
     "completion": "plugport.cli.completion:completion",
 }
 

@@ -1,4 +1,5 @@
-"""The command line: ``plugport list``, ``show``, ``check``, ``matrix``, ``serve``, ``completion``.
+"""The command line: ``plugport list``, ``show``, ``check``, ``matrix``, ``serve``, ``bench``,
+``completion``.
 
 Each command is in a module of its own, imported when it is called. Here is what they share: the
 global options, and how an error ends the process.

@@ -18,6 +18,7 @@ _COMMANDS = {
     "check": "plugport.cli.verdicts:check_command",
     "matrix": "plugport.cli.verdicts:matrix_command",
     "serve": "plugport.cli.serve:serve",
+    "bench": "plugport.cli.bench:bench",
     "completion": "plugport.cli.completion:completion",
 }
 

@@ -9,6 +9,7 @@ import errno
 import itertools
 import os
 import socket
+from contextlib import suppress
 from math import inf
 from time import monotonic
 
@@ -244,6 +245,14 @@ class DatagramClient(Client):
             self._poller.modify(sock.fileno(), READ | WRITE)
         except OSError as error:
             self._fail(_reason(error))
+
+    def close(self) -> None:
+        """Close the socket, and remove the file that a unix socket was bound to."""
+        path = self._sock.getsockname() if self._sock is not None else None
+        super().close()
+        if isinstance(path, str):
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
     def ready(self, events: int) -> None:
         """Send if that was not possible before, read one datagram."""

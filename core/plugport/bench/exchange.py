@@ -25,6 +25,7 @@ class Address(NamedTuple):
         """Return a socket that can be connected there.
 
         A unix datagram socket is bound to *path*: one without a name can't be answered (unix(7)).
+        Whoever closes it removes the file.
         """
         sock = socket.socket(self.family, self.kind)
         try:

@@ -21,8 +21,10 @@ from plugport.errors import AddressError, PlugportError
 
 __all__ = ["measure", "probe_service"]
 
-#: Seconds of load before the window, for what is done once.
-_WARM_UP = 0.2
+#: Seconds of load before the window, for what is done once, and more for each connection to be made.
+_WARM_UP, _WARM_UP_EACH = 0.2, 0.001
+#: Seconds from the end of a connection to that of its process, if that was the reason.
+_END = 0.2
 
 
 def probe_service(plan: Plan, payload: bytes, settings: Settings) -> Exchange:
@@ -50,9 +52,9 @@ def _probe(
     try:
         exchange = probe(address, payload, folder, timeout=settings.timeout, keep_alive=settings.keep_alive)
     except ProbeError as error:
-        service.check()  # if it has ended, that is what there is to say
+        service.check(_END)  # if it has ended, that is what there is to say
         raise ProbeError(f"{error}{service.last_words()}") from error
-    service.check()
+    service.check(_END)
     return exchange
 
 
@@ -103,7 +105,7 @@ def _round(plan: Plan, measurement: Measurement, exchange: Exchange, settings: S
     ):
         address = measurement.candidate.address_of(service.wait_until_listening())
         load.prepare([Job(address, exchange, share, settings.timeout, folder) for share in shares])
-        begin = time.monotonic() + _WARM_UP
+        begin = time.monotonic() + _WARM_UP + connections * _WARM_UP_EACH
         window = Window(begin, begin + settings.seconds / settings.rounds)
         load.begin(window)
         before = _usage_at(window.begin, service.pid)

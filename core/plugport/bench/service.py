@@ -57,9 +57,10 @@ class ServiceProcess:
                 )
             time.sleep(_LOOK)
 
-    def check(self) -> None:
-        """Raise ServiceError if it runs no longer."""
-        if self._process.poll() is not None:
+    def check(self, patience: float = 0.0) -> None:
+        """Raise ServiceError if it runs no longer, or ends within *patience* seconds."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience)
             raise ServiceError(self._obituary())
 
     def last_words(self) -> str:

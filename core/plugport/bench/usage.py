@@ -51,11 +51,11 @@ def memory_of(pid: int) -> int | None:
     What a descendant shares, with *pid* for the most part, is not counted again: a forked child counts
     with its private pages alone.
     """
-    first, *others = _tree(pid) or [pid]
-    resident = _memory(first, "Rss")
+    found = list(_tree(pid))
+    resident = _memory(pid, "Rss") if found else None
     if resident is None:
         return None
-    return resident + sum(_memory(each, "Private_Clean", "Private_Dirty") or 0 for each in others)
+    return resident + sum(_memory(each, "Private_Clean", "Private_Dirty") or 0 for each in found[1:])
 
 
 def _clock_of(pid: int) -> int:

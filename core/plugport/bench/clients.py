@@ -110,6 +110,8 @@ class Client:
         if now < self._tally.window.end:
             return now
         self.retired = True
+        if self._sock is not None:
+            self._poller.unregister(self._sock.fileno())  # what comes now, an end say, is no concern
         return 0.0
 
     def _fail(self, reason: str) -> None:

@@ -13,6 +13,9 @@ from plugport.combination import compose
 
 Listen = Callable[..., Address]
 
+#: Nobody waits for handlers at the end of a test, nor reads what they raise when their clients go.
+_QUIET = {"daemon_threads": True, "handle_error": lambda self, request, client_address: None}
+
 
 @pytest.fixture
 def listen(serve: Callable[..., Any], tmp_path: Path) -> Listen:
@@ -22,7 +25,7 @@ def listen(serve: Callable[..., Any], tmp_path: Path) -> Listen:
         address: Any = ("127.0.0.1", 0)
         if server.startswith("unix"):
             address = str(tmp_path / "service")
-        server_class = type("Server", (compose(server, strategy),), {"daemon_threads": True, **members})
+        server_class = type("Server", (compose(server, strategy),), {**_QUIET, **members})
         made = server_class(address, handler)
         serve(made)
         return Address(made.socket.family, made.socket.type, made.server_address)

@@ -159,6 +159,19 @@ def test_more_clients_than_a_unix_socket_has_backlog(press: Press, listen: Any) 
     assert (tally.served, tally.errors) == (20, {})
 
 
+def test_what_happens_to_a_connection_after_its_last_answer_does_not_count(press: Press, listen: Any) -> None:
+    class Late(StreamRequestHandler):
+        numbers = count(1)
+
+        def handle(self) -> None:
+            self.rfile.readline()
+            time.sleep(0.1 + 0.1 * next(self.numbers))  # while the load waits for others, this one closes
+            self.wfile.write(LINE)
+
+    tally = press(listen(Late), KEPT, seconds=0.05)
+    assert (tally.requests, tally.served, tally.errors) == (0, 4, {})
+
+
 # What goes wrong --------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ _COMMANDS = {
     "doctor": "plugport.cli.doctor:doctor",
     "serve": "plugport.cli.serve:serve",
     "new": "plugport.cli.new:new",
+    "bench": "plugport.cli.bench:bench",
     "completion": "plugport.cli.completion:completion",
 }
 

@@ -159,7 +159,7 @@ class StreamClient(Client):
                 return
         self._sending = True
         self._unsent = memoryview(payload)[sent:]
-        self._poller.modify(sock.fileno(), READ | WRITE)
+        self._poller.modify(sock.fileno(), READ | WRITE, self.ready)
 
     def _send_rest(self, sock: socket.socket) -> None:
         """Send what is left of the request, as far as that goes."""
@@ -169,7 +169,7 @@ class StreamClient(Client):
             if self._exchange.half_close:
                 sock.shutdown(socket.SHUT_WR)
             self._sending = False
-            self._poller.modify(sock.fileno(), READ)
+            self._poller.modify(sock.fileno(), READ, self.ready)
 
     def ready(self, events: int) -> None:
         """Send what is left, read what there is."""
@@ -244,7 +244,7 @@ class DatagramClient(Client):
             sock.send(self._exchange.payload)
         except BlockingIOError:
             self._blocked = True
-            self._poller.modify(sock.fileno(), READ | WRITE)
+            self._poller.modify(sock.fileno(), READ | WRITE, self.ready)
         except OSError as error:
             self._fail(_reason(error))
 
@@ -261,7 +261,7 @@ class DatagramClient(Client):
         sock = self._sock
         assert sock is not None
         if self._blocked and events & WRITE:
-            self._poller.modify(sock.fileno(), READ)
+            self._poller.modify(sock.fileno(), READ, self.ready)
             self._start(sock)
             return
         try:

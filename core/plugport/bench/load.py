@@ -53,11 +53,10 @@ class Load:
         """Make the load. A request that is under way at the end of the window has its timeout to end."""
         for client in self._clients:
             client.begin()
-        poll, end = self._poller.poll, self.tally.window.end
+        dispatch, end = self._poller.dispatch, self.tally.window.end
         next_look = 0.0
         while True:
-            for callback, events in poll(_LOOK):
-                callback(events)
+            dispatch(_LOOK)
             now = monotonic()
             if now >= next_look:
                 next_look = now + _LOOK

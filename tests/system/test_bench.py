@@ -214,7 +214,7 @@ def documented_keys() -> set[str]:
 
 def test_the_page_has_commands_and_defaults_that_there_are() -> None:
     text = PAGE.read_text()
-    commands = re.findall(r"^plugport bench (.*)$", text, re.MULTILINE)
+    commands = re.findall(r"^(?:\$ )?plugport bench (.*)$", text, re.MULTILINE)
     assert len(commands) > 4
     for line in commands:
         assert command.make_context("bench", shlex.split(line)).params["handler"]

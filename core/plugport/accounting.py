@@ -82,10 +82,7 @@ class RequestAccounting:
         return self
 
     def has_room(self) -> bool:
-        """Whether one more request may begin. Strategies add limits of their own.
-
-        Where there is no room although no request is active, the strategy has the serving loop reconsider().
-        """
+        """Whether one more request may begin. Strategies add limits of their own."""
         limit = self.max_active_requests
         return not limit or len(self.active_requests) < limit
 

@@ -108,7 +108,7 @@ def outcome_of(error: BaseException) -> Outcome:
 
 # struct tcp_info (linux/tcp.h): tcpi_state, tcpi_notsent_bytes, tcpi_bytes_received, tcpi_bytes_sent and
 # tcpi_bytes_retrans. The last two are there since Linux 4.19.
-_TCP_INFO = struct.Struct("=B127xQ8xI52xQQ16x")
+_TCP_INFO = struct.Struct("=B127xQ8xI52xQQ")
 #: The states of a connection whose client has ended its side: TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
 #: (linux/tcp_states.h). After a reset there is no telling whether it had.
 _AFTER_FIN = frozenset({6, 8, 9, 11})

@@ -62,7 +62,7 @@ class ServerHooks:
         *request_finished* is called at the request's end, to report it to the parent, if anybody
         there wants to know.
         """
-        if self.request_finished is None and self.request_failed is None:
+        if self.request_started is self.request_finished is self.request_failed is None:
             return _NO_REPORT
         return ServerHooks(request_finished=request_finished)
 

@@ -144,13 +144,18 @@ class Listener:
         """The listening socket is readable."""
         server = self.server
         if server._BaseServer__shutdown_request and self._session is not None:
+            self.loop.reconsider()
             return  # bpo-35017: shutdown() during the wait comes first
         self.handled += 1
         if self._last_call:
             server.accept_for_later()
             return
         taken = server.take_requests(self._burst)
-        if server._accept_delay or (server.active_requests and not server.has_room()):
+        if (
+            server._accept_delay
+            or self._stopping()  # whoever set the flag by himself has not woken the loop
+            or not server.has_room()
+        ):
             self.loop.reconsider()
         if taken < self._burst:
             self._burst = max(taken, 1)

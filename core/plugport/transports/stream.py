@@ -72,7 +72,7 @@ class StreamTransport(BaseTransport):
         """Switch to another protocol."""
         self._protocol = protocol
         self._receive = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
-        if self._events == READ:
+        if self._events == READ and not self._closed:
             self._loop.modify(self._fd, READ, self._receive)
 
     # Reading ------------------------------------------------------------------------------------
@@ -191,13 +191,14 @@ class StreamTransport(BaseTransport):
 
     def _write_later(self, data: Bytes) -> None:
         """Take what write() can't send at once."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
+        if not isinstance(data, (bytes, bytearray)):
+            data = memoryview(data).cast("B")  # what send() takes at other times
         if self._eof_written:
             raise RuntimeError("write() after write_eof()")
         if not self._closing and data:
             self.context.active = True
             self._enqueue(data)
+            self._watch()  # resume_writing() may have had the socket watched for no more than reading
 
     def writelines(self, list_of_data: Iterable[Bytes]) -> None:
         """Send the pieces, joined."""

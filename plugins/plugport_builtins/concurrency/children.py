@@ -92,6 +92,7 @@ class ChildrenMixIn(_Server):
     _exiting: tuple[Child, ...] = ()
     #: When _look() comes next, and when it looks at all of them, by the monotonic clock.
     _next_look = math.inf
+    _look_timer: Any = None
     _next_collection = 0.0
     #: In a child: the end of the pipe that its report goes to.
     _report_fd: int | None = None
@@ -141,8 +142,6 @@ class ChildrenMixIn(_Server):
         child = self._children[pid] = Child(pid, reader, context)
         self.watch(reader, lambda events: self._hear(child))
         self._schedule_look(_LOOK_INTERVAL)
-        if self.serving_loop is not None:
-            self.serving_loop.reconsider()  # the child may outlive its request
         self.close_request(request)
         return False
 
@@ -190,7 +189,7 @@ class ChildrenMixIn(_Server):
         child.fd = -1
         self._reap(child)
 
-    def _end_childs_request(self, child: Child) -> None:
+    def _end_childs_request(self, child: Child, unreported: Outcome = "aborted") -> None:
         context, child.context = child.context, None
         if context is None:
             return
@@ -198,7 +197,7 @@ class ChildrenMixIn(_Server):
         request = context.request
         report = _parse(child.report)
         if report is None:
-            context.outcome = context.outcome or "aborted"
+            context.outcome = context.outcome or unreported
         else:
             outcome, message, context.bytes_received, context.bytes_sent = report
             context.outcome = context.outcome or outcome
@@ -223,7 +222,8 @@ class ChildrenMixIn(_Server):
         del self._children[child.pid]
         if self.active_children is not None:
             self.active_children.discard(child.pid)
-        self._end_childs_request(child)
+        self._end_childs_request(child, "completed" if code == 0 else "aborted")
+        self.notify_room()  # its request may have ended before
         if self.hooks.child_exited is not None:
             self.hooks.child_exited(server=self, pid=child.pid, status=code)
 
@@ -253,12 +253,14 @@ class ChildrenMixIn(_Server):
         """Have the serving loop call _look() in so many seconds, or sooner."""
         when = time.monotonic() + seconds
         if when < self._next_look and self.serving_loop is not None:
+            if self._look_timer is not None:
+                self._look_timer.cancel()
             self._next_look = when
-            self.serving_loop.call_later(seconds, self._look)
+            self._look_timer = self.serving_loop.call_later(seconds, self._look)
 
     def _look(self) -> None:
         """Reap the children that are about to exit, and now and then any that have exited."""
-        self._next_look = math.inf
+        self._next_look, self._look_timer = math.inf, None
         now = time.monotonic()
         if now >= self._next_collection:
             # One may have exited without a report, and left its pipe to what it forked.
@@ -286,7 +288,9 @@ class ChildrenMixIn(_Server):
 
     def leave_loop(self, loop: Loop) -> None:
         """Nobody looks any more."""
-        self._next_look = math.inf
+        if self._look_timer is not None:
+            self._look_timer.cancel()
+        self._next_look, self._look_timer = math.inf, None
         super().leave_loop(loop)
 
     def handle_request(self) -> None:

@@ -17,6 +17,7 @@ __all__ = ["EndpointMixIn"]
 
 #: What of a server's sees each of its requests.
 _SEEING = (
+    "take_requests",
     "begin_request",
     "verify_request",
     "process_request",

@@ -41,10 +41,10 @@ class UDPServer(TCPServer):
 
     def enter_loop(self, loop: Loop) -> None:
         """Take several datagrams at once, where get_request() is known not to wait for one."""
-        subclasses = [
-            cls for cls in type(self).__mro__ if issubclass(cls, UDPServer) and cls is not UDPServer
-        ]
-        overridden = any("get_request" in vars(cls) for cls in subclasses)
+        overridden = any(
+            "get_request" in vars(cls) and cls.__module__.partition(".")[0] != "plugport_builtins"
+            for cls in type(self).__mro__[: type(self).__mro__.index(UDPServer)]
+        )
         waits = overridden or not _DONT_WAIT or self.socket.gettimeout()
         self.burst = 1 if waits else _BURST
         super().enter_loop(loop)

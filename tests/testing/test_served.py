@@ -236,12 +236,15 @@ class Sound(ThreadingMixIn):
 
 
 def test_an_error_of_the_service_is_raised(plugport_leaks: None) -> None:
+    failing = threading.Event()
+
     def service_actions(self: Any) -> None:
-        if self.active_requests:
+        if failing.is_set():
             raise LookupError("no such thing")
 
     service = started(Sound, service_actions=service_actions)
-    service.connect().sendall(b"hello")
+    assert service.exchange(b"hello") == b"hello"
+    failing.set()
     with pytest.raises(LookupError, match="no such thing"):
         service.stop()
     service.stop()

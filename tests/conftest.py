@@ -1,4 +1,4 @@
-"""Fixtures for tests that run servers."""
+"""Fixtures for tests that run servers, or install packages."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from environments import build_wheel
 from leaks import Holdings
 from patience import Call
 from recording import Recorder
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -55,3 +58,15 @@ def serve(closing: Callable[[Any], Any]) -> Iterator[Callable[..., Call]]:
 def recorder() -> Recorder:
     """Hooks that note their calls: ``server.hooks = recorder.hooks``."""
     return Recorder()
+
+
+@pytest.fixture(scope="session")
+def plugport_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of plugport, built once."""
+    return build_wheel(ROOT, tmp_path_factory.mktemp("plugport"))
+
+
+@pytest.fixture(scope="session")
+def example_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of the example of a third party's package, built once."""
+    return build_wheel(ROOT / "contrib" / "plugport-example", tmp_path_factory.mktemp("plugport-example"))

@@ -11,18 +11,28 @@ if TYPE_CHECKING:
     from plugport.combination import compose
     from plugport.component import Component
     from plugport.context import RequestContext
+    from plugport.doctor.findings import Finding
     from plugport.errors import PlugportError
-    from plugport.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+    from plugport.handlers import (
+        AsyncRequestHandler,
+        BaseRequestHandler,
+        DatagramRequestHandler,
+        StreamRequestHandler,
+    )
     from plugport.hookspecs import hookimpl
     from plugport.members import Help
+    from plugport.messages import MessageHandler
     from plugport.server import BaseServer
 
 __all__ = [
+    "AsyncRequestHandler",
     "BaseRequestHandler",
     "BaseServer",
     "Component",
     "DatagramRequestHandler",
+    "Finding",
     "Help",
+    "MessageHandler",
     "PlugportError",
     "RequestContext",
     "StreamRequestHandler",
@@ -34,11 +44,14 @@ __all__ = [
 # Imported when they are asked for: a plugin that only registers does without most, and a plugin of
 # pytest's, which is loaded wherever plugport is installed, without all of them.
 _LATE = {
+    "AsyncRequestHandler": "plugport.handlers",
     "BaseRequestHandler": "plugport.handlers",
     "BaseServer": "plugport.server",
     "Component": "plugport.component",
     "DatagramRequestHandler": "plugport.handlers",
+    "Finding": "plugport.doctor.findings",
     "Help": "plugport.members",
+    "MessageHandler": "plugport.messages",
     "PlugportError": "plugport.errors",
     "RequestContext": "plugport.context",
     "StreamRequestHandler": "plugport.handlers",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from time import monotonic
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -81,7 +82,10 @@ class RequestAccounting:
         return self
 
     def has_room(self) -> bool:
-        """Whether one more request may begin. Strategies add limits of their own."""
+        """Whether one more request may begin. Strategies add limits of their own.
+
+        Where there is no room although no request is active, the strategy has the serving loop reconsider().
+        """
         limit = self.max_active_requests
         return not limit or len(self.active_requests) < limit
 
@@ -90,33 +94,29 @@ class RequestAccounting:
 
         Asks ``verify_request`` of the server, then that of the hooks. Fires request_started.
         """
-        refusal = self._refusal(request, client_address)
+        refusal = ""
+        try:
+            if not self.has_room():
+                refusal = "the limit of active requests is reached"
+            elif not self.verify_request(request, client_address):
+                refusal = "the server's verify_request said no"
+            elif (verify := self.hooks.verify_request) is not None and not verify(
+                server=self, request=request, client_address=client_address
+            ):
+                refusal = "a verify_request hook said no"
+        except Exception as error:
+            self.take_error(request, client_address, error)
+            refusal = "the server's verify_request raised"
         if refusal:
             self.reject_request(client_address, refusal)
             return None
         if self.idle_timeout is not None and not isinstance(request, tuple):
             request.settimeout(self.idle_timeout)
-        context = RequestContext(self, request, client_address)
-        self.active_requests[id(request)] = context
+        context = self.active_requests[id(request)] = RequestContext(self, request, client_address)
         started = self.hooks.request_started
         if started is not None:
             started(context=context)
         return context
-
-    def _refusal(self, request: Any, client_address: Any) -> str:
-        """The reason to turn the request away, or ""."""
-        if not self.has_room():
-            return "the limit of active requests is reached"
-        try:
-            if not self.verify_request(request, client_address):
-                return "the server's verify_request said no"
-        except Exception as error:
-            self.take_error(request, client_address, error)
-            return "the server's verify_request raised"
-        verify = self.hooks.verify_request
-        if verify is not None and not verify(server=self, request=request, client_address=client_address):
-            return "a verify_request hook said no"
-        return ""
 
     def reject_request(self, client_address: Any, reason: str) -> None:
         """Say that what came from *client_address* is turned away: log it, fire request_rejected."""
@@ -155,7 +155,7 @@ class RequestAccounting:
             return
         if self.active_requests.pop(id(request), None) is None:
             return  # another thread was quicker
-        context.duration = context.elapsed
+        context.duration = monotonic() - context.started
         if context.outcome is None:
             context.outcome = "completed"
         finished = self.hooks.request_finished
@@ -163,7 +163,8 @@ class RequestAccounting:
             if context.bytes_received is None:
                 context.bytes_received, context.bytes_sent = traffic(request)
             finished(context=context)
-        self.notify_room()
+        if self._waiting:
+            self.wake()
 
     def notify_room(self) -> None:
         """Have the serving loop look at has_room() again, if it waits for room."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import socket
+import struct
 import sys
-import time
+from time import monotonic, time
 from typing import Any, Literal
 
 __all__ = ["Outcome", "RequestContext", "outcome_of", "traffic"]
@@ -33,7 +34,6 @@ class RequestContext:
     """
 
     __slots__ = (
-        "_started",
         "active",
         "bytes_received",
         "bytes_sent",
@@ -46,6 +46,7 @@ class RequestContext:
         "outcome",
         "request",
         "server",
+        "started",
         "started_at",
         "transport",
     )
@@ -55,8 +56,9 @@ class RequestContext:
         self.server = server
         self.request = request
         self.client_address = client_address
-        self.started_at = time.time()
-        self._started = time.monotonic()
+        self.started_at = time()
+        #: The same by the monotonic clock.
+        self.started = monotonic()
         self.duration: float | None = None
         self.bytes_received: int | None = None
         self.bytes_sent: int | None = None
@@ -80,12 +82,12 @@ class RequestContext:
     def deadline(self) -> float | None:
         """When ``request_timeout`` will have passed, by the monotonic clock; None if there is none."""
         limit: float | None = self.server.request_timeout
-        return None if limit is None else self._started + limit
+        return None if limit is None else self.started + limit
 
     @property
     def elapsed(self) -> float:
         """Seconds since the request started, by the monotonic clock."""
-        return time.monotonic() - self._started
+        return monotonic() - self.started
 
     def __repr__(self) -> str:
         return f"<RequestContext {self.id} {self.handler} {self.client_address!r} {self.outcome or 'active'}>"
@@ -104,11 +106,14 @@ def outcome_of(error: BaseException) -> Outcome:
     return "failed"
 
 
-# struct tcp_info (linux/tcp.h): the byte counters stand behind 8 single bytes and 24 u32.
-_TCP_INFO_SIZE = 232
+# struct tcp_info (linux/tcp.h): tcpi_state, tcpi_notsent_bytes, tcpi_bytes_received, tcpi_bytes_sent and
+# tcpi_bytes_retrans. The last two are there since Linux 4.19.
+_TCP_INFO = struct.Struct("=B127xQ8xI52xQQ16x")
 #: The states of a connection whose client has ended its side: TIME_WAIT, CLOSE_WAIT, LAST_ACK, CLOSING
 #: (linux/tcp_states.h). After a reset there is no telling whether it had.
 _AFTER_FIN = frozenset({6, 8, 9, 11})
+_LINUX = sys.platform == "linux"
+_TCP = (int(socket.IPPROTO_TCP), int(getattr(socket, "TCP_INFO", 0)), _TCP_INFO.size)
 
 
 def traffic(request: Any) -> tuple[int | None, int | None]:
@@ -119,21 +124,12 @@ def traffic(request: Any) -> tuple[int | None, int | None]:
     """
     if isinstance(request, tuple):
         return len(request[0]), None
-    if sys.platform != "linux":
+    if not _LINUX:
         return None, None
     try:
-        info = request.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_SIZE)
-    except (AttributeError, OSError):
+        state, received, unsent, sent, repeated = _TCP_INFO.unpack(request.getsockopt(*_TCP))
+    except (AttributeError, OSError, struct.error):  # no TCP, or an older Linux
         return None, None
-    if len(info) < 216:  # older than Linux 4.19: bytes_sent is not there
-        return None, None
-    received = _u64(info, 128)  # tcpi_bytes_received, which counts the client's FIN, too
-    if info[0] in _AFTER_FIN:
-        received -= 1
-    # What the application wrote: first sendings (all less repeats) and what waits in the buffer.
-    sent = _u64(info, 200) - _u64(info, 208) + int.from_bytes(info[144:148], sys.byteorder)
-    return received, sent
-
-
-def _u64(info: bytes, offset: int) -> int:
-    return int.from_bytes(info[offset : offset + 8], sys.byteorder)
+    # The client's FIN is counted, too. What the application wrote: first sendings (all less repeats),
+    # and what waits in the buffer.
+    return received - (state in _AFTER_FIN), sent - repeated + unsent

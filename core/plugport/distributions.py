@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 
 import importlib_metadata
 
-__all__ = ["EntryPoint", "canonical_name", "entry_points", "installed_version", "satisfies"]
+__all__ = [
+    "EntryPoint",
+    "canonical_name",
+    "entry_points",
+    "installed_version",
+    "requirements_of",
+    "satisfies",
+]
 
 
 class EntryPoint(NamedTuple):
@@ -58,6 +65,12 @@ def installed_version(distribution: str) -> str | None:
     """Return the version of an installed distribution, None if it is not installed."""
     found = next(_installed(name=distribution), None)
     return None if found is None else _header(found, "Version")
+
+
+def requirements_of(distribution: str) -> list[str]:
+    """Return the requirements (PEP 508) of an installed distribution, those of its extras with them."""
+    found = next(_installed(name=distribution), None)
+    return [] if found is None else list(found.requires or ())
 
 
 # A name, perhaps extras, perhaps a version specifier (PEP 508).

@@ -12,6 +12,7 @@
     ├── OptionError                 an option unknown, ambiguous or of the wrong type
     ├── IncompatibleError           a combination that is refused
     ├── DatagramTooLongError        a datagram that does not fit max_packet_size (also an OSError)
+    ├── ScaffoldError               a project that can't be made: its name or directory is taken
     └── ChildError                  what a handler in a forked child raised, as its parent knows it
 
 Every message is one line that says what was asked, why it can't be, and what to do.
@@ -33,6 +34,7 @@ __all__ = [
     "PluginError",
     "PlugportError",
     "RegistryError",
+    "ScaffoldError",
     "TargetError",
     "UnavailableError",
     "UnknownNameError",
@@ -89,6 +91,10 @@ class DatagramTooLongError(PlugportError, OSError):
     def __init__(self, message: str, client_address: object = None) -> None:
         super().__init__(errno.EMSGSIZE, message)
         self.client_address = client_address
+
+
+class ScaffoldError(PlugportError):
+    """A new project that can't be made: its name or its directory is taken, or can't be had."""
 
 
 class ChildError(PlugportError):

@@ -1,7 +1,8 @@
 """Guards around hookimpls: what one raises is logged, and harms neither the request nor the others.
 
 A guard takes the place of the function in pluggy's HookImpl, so that pluggy's ordering and
-wrappers work as ever, and a call costs one ``try`` more.
+wrappers work as ever, and a call costs one ``try`` more. Where there are no wrappers, what pluggy
+would find out at each call, whom to call with what, is found out once.
 """
 
 from __future__ import annotations
@@ -24,20 +25,42 @@ _VERIFY = "plugport_verify_request"
 _GUARDED = "_plugport_guarded"
 
 
-def server_hooks(manager: pluggy.PluginManager) -> ServerHooks:
-    """Put guards around the hookimpls of run-time hooks, and return the hooks that have any."""
+def server_hooks(manager: pluggy.PluginManager, monitored: frozenset[str] = frozenset()) -> ServerHooks:
+    """Put guards around the hookimpls of run-time hooks; return the hooks that have any.
+
+    Those that are *monitored* are returned although nobody implements them, and called by the
+    manager: it is pluggy that lets calls be monitored.
+    """
     calls: dict[str, Callable[..., Any]] = {}
     for name in SERVER_HOOKS:
         caller = getattr(manager.hook, f"plugport_{name}")
-        for impl in caller.get_hookimpls():
-            calls[name] = caller
+        impls = caller.get_hookimpls()
+        for impl in impls:
             if not hasattr(impl.function, _GUARDED):
                 guard = _guard_wrapper if impl.wrapper or impl.hookwrapper else _guard
                 impl.function = guard(caller.name, impl.plugin_name, impl.function)
                 setattr(impl.function, _GUARDED, True)
+        if name in monitored:
+            calls[name] = caller
+        elif impls:
+            calls[name] = _without_detours(caller)
     if "verify_request" in calls:
         calls["verify_request"] = _all(calls["verify_request"])
     return ServerHooks(**calls)
+
+
+def _without_detours(caller: pluggy.HookCaller) -> Callable[..., Any]:
+    """Return what calls the hookimpls of *caller* as it would itself: the last registered first."""
+    impls = caller.get_hookimpls()
+    if any(impl.wrapper or impl.hookwrapper for impl in impls):
+        return caller
+    functions = [(impl.function, impl.argnames) for impl in reversed(impls)]
+
+    def call(**arguments: object) -> list[object]:
+        answers = [function(*[arguments[name] for name in names]) for function, names in functions]
+        return [answer for answer in answers if answer is not None]
+
+    return call
 
 
 def _all(verify: Callable[..., list[object]]) -> Callable[..., bool]:

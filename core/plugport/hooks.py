@@ -59,11 +59,15 @@ class ServerHooks:
     def in_child(self, request_finished: HookCall) -> ServerHooks:
         """The hooks of a forked child: its parent fires those of the request.
 
-        *request_finished* is called at the request's end, to report it to the parent.
+        *request_finished* is called at the request's end, to report it to the parent, if anybody
+        there wants to know.
         """
+        if self.request_finished is None and self.request_failed is None:
+            return _NO_REPORT
         return ServerHooks(request_finished=request_finished)
 
 
+_NO_REPORT = ServerHooks()
 #: The hooks of a server that no service runs: none. A server that has these is on its own,
 #: and reports as the standard library's does.
 NO_HOOKS = ServerHooks()

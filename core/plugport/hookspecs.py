@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     import click
 
     from plugport.context import RequestContext
+    from plugport.doctor.findings import Finding
     from plugport.server import BaseServer
+    from plugport.url import Url
 
-__all__ = ["hookimpl"]
+__all__ = ["HOOKS", "hookimpl"]
 
 hookspec = pluggy.HookspecMarker("plugport")
 #: Marks a function as the implementation of the hook whose name it has.
@@ -33,7 +35,7 @@ hookimpl = pluggy.HookimplMarker("plugport")
 
 @hookspec
 def plugport_register_servers() -> Iterable[Component]:
-    """Return the servers that this plugin brings.
+    """Called when plugins are loaded: return the servers that this plugin brings.
 
     The name of a server is the scheme of its URLs; its target is a subclass of BaseServer, or of
     the standard library's. A plugin whose registration raises is quarantined as a whole::
@@ -47,9 +49,9 @@ def plugport_register_servers() -> Iterable[Component]:
 
 @hookspec
 def plugport_register_concurrency() -> Iterable[Component]:
-    """Return the concurrency strategies that this plugin brings: mix-ins put before a server class.
+    """Called when plugins are loaded: return the concurrency strategies that this plugin brings.
 
-    ::
+    The target of each is a mix-in class, put before a server class::
 
         @plugport.hookimpl
         def plugport_register_concurrency():
@@ -60,7 +62,7 @@ def plugport_register_concurrency() -> Iterable[Component]:
 
 @hookspec
 def plugport_register_handlers() -> Iterable[Component]:
-    """Return the handlers that this plugin brings.
+    """Called when plugins are loaded: return the handlers that this plugin brings.
 
     ::
 
@@ -73,7 +75,7 @@ def plugport_register_handlers() -> Iterable[Component]:
 
 @hookspec
 def plugport_register_commands(group: click.Group) -> None:
-    """Add commands to the ``plugport`` command line.
+    """Called when the command line is built: add commands to *group*.
 
     A command of a name that is taken is refused, and the plugin's failure reported::
 
@@ -84,6 +86,21 @@ def plugport_register_commands(group: click.Group) -> None:
                 "Say hello."
                 click.echo("hello")
     """
+
+
+@hookspec
+def plugport_doctor(urls: tuple[Url, ...]) -> Iterable[Finding]:
+    """Called by ``plugport doctor``: return what would go wrong here with what this plugin brings.
+
+    *urls* are those that a service is to listen on; there may be none. A hookimpl that raises is
+    reported as a problem of its own::
+
+        @plugport.hookimpl
+        def plugport_doctor(urls):
+            if not os.path.exists("/dev/tipc"):
+                yield plugport.Finding("problem", "the kernel has no TIPC", "modprobe tipc")
+    """
+    return ()
 
 
 # The life of a server -------------------------------------------------------------------------
@@ -179,7 +196,7 @@ def plugport_service_actions(server: BaseServer) -> None:
 
 @hookspec
 def plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | None:
-    """Decide whether a request may begin: any False turns it away, and so does a hookimpl that raises.
+    """Called before a request begins: any False turns it away, and so does a hookimpl that raises.
 
     *request* is the connection, or the pair (datagram, socket). Runs in the accepting thread: it
     must not wait::
@@ -237,3 +254,9 @@ def plugport_request_rejected(server: BaseServer, client_address: Any, reason: s
         def plugport_request_rejected(server, client_address, reason):
             rejected.inc()
     """
+
+
+#: The names of all hooks, without their prefix, in the order above.
+HOOKS: tuple[str, ...] = tuple(
+    name.removeprefix("plugport_") for name in tuple(globals()) if name.startswith("plugport_")
+)

@@ -25,6 +25,9 @@ ABORT_GRACE = 1.0
 SERVICE_HOOK_INTERVAL = 1.0
 #: Seconds between two looks at a limit when nothing can wake the loop.
 _BLIND_WAIT = 0.05
+#: Looks that must all have brought as many requests as were asked for, before more are: asking in vain
+#: costs a system call.
+_FULL_BURSTS = 4
 #: Seconds by which a request timeout may be late, so that not each one costs a look at all.
 _EXPIRY_GRAIN = 0.05
 
@@ -41,7 +44,7 @@ class Loop(Protocol):
     def register(self, fd: int, events: int, callback: Callback) -> None:
         """Call *callback* with what has happened when *fd* is ready for *events* (READ, WRITE)."""
 
-    def modify(self, fd: int, events: int) -> None:
+    def modify(self, fd: int, events: int, callback: Callback) -> None:
         """Watch *fd* for other *events*."""
 
     def unregister(self, fd: int) -> None:
@@ -52,6 +55,9 @@ class Loop(Protocol):
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Call *callback* in this thread in so many seconds; return a timer with cancel()."""
+
+    def reconsider(self) -> None:
+        """Have the listeners look again at what to poll for before the next wait."""
 
     def discard(self, listener: Listener) -> None:
         """Stop polling for a server."""
@@ -78,6 +84,8 @@ class Listener:
         #: Whether the loop has looked at the socket since the last prepare(); one that has turns
         #: without a look in between says so.
         self.polled = True
+        #: Whether what prepare() has decided stands until its wait is over or reconsider() is called.
+        self.steady = False
         self._session = session
         self._polled_fd: int | None = None
         self._prepare: Callable[[float | None], float | None] = (
@@ -85,6 +93,8 @@ class Listener:
         )
         self._next_hook = 0.0
         self._next_expiry = 0.0
+        self._burst = 1
+        self._full_bursts = 0
         self._last_call = 0
         self._offered = False
         self._aborts = 0
@@ -97,14 +107,13 @@ class Listener:
                 session.__exit__(None, None, None)
             raise
 
-    def prepare(self, timeout: float | None) -> float | None:
-        """Decide what to poll for in the next turn, and for how long at most."""
+    def prepare(self, timeout: float | None) -> Any:
+        """Decide what to poll for in the next turn, and for how many seconds at most (None: for ever)."""
         if self._stopping():
             return 0.0  # settle() lets it go
-        timeout = self._prepare(timeout)
         server = self.server
-        if server.longest_wait is not None:
-            timeout = sooner(timeout, server.longest_wait)
+        self.steady = not (server.acts_each_turn or server.is_draining())
+        timeout = self._prepare(timeout)
         if server.request_timeout is not None:
             timeout = self._expire_requests(timeout, server.request_timeout)
         return timeout
@@ -133,13 +142,24 @@ class Listener:
 
     def ready(self, events: int) -> None:
         """The listening socket is readable."""
-        if self._stopping():
+        server = self.server
+        if server._BaseServer__shutdown_request and self._session is not None:
             return  # bpo-35017: shutdown() during the wait comes first
         self.handled += 1
-        if self._prepare == self._prepare_last_call:
-            self.server.accept_for_later()
-        else:
-            self.server._handle_request_noblock()
+        if self._last_call:
+            server.accept_for_later()
+            return
+        taken = server.take_requests(self._burst)
+        if server._accept_delay or (server.active_requests and not server.has_room()):
+            self.loop.reconsider()
+        if taken < self._burst:
+            self._burst = max(taken, 1)
+            self._full_bursts = 0
+        elif self._burst < server.burst:
+            self._full_bursts += 1
+            if self._full_bursts > _FULL_BURSTS and self._session is not None:
+                self._burst = min(self._burst * 2, server.burst)
+                self._full_bursts = 0
 
     def settle(self) -> None:
         """End the turn: periodic work, and shutdown()."""
@@ -220,10 +240,11 @@ class Listener:
 
     def _prepare_last_call(self, timeout: float | None) -> float | None:
         emptied = self._offered and self.polled and not self.handled
-        self._last_call -= self.handled
+        self._last_call = max(self._last_call - self.handled, 0)
         self.handled = 0
         left = self.server._drain_deadline - time.monotonic()
-        if emptied or left <= 0 or self._last_call <= 0:
+        if emptied or left <= 0 or not self._last_call:
+            self._last_call = 0
             self._poll(False)
             self.server.stop_listening()
             self.server._waiting = True

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import heapq
 import socket
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from time import monotonic
 from typing import Any
 
 from plugport.listener import Listener, sooner
@@ -54,7 +54,9 @@ class ServerLoop:
         self._sockets: tuple[socket.socket, ...] = ()
         poller = make_poller() if waker else blocking_poller()
         self.register, self.modify, self.unregister = poller.register, poller.modify, poller.unregister
+        self._dispatch = poller.dispatch
         self._poller = poller
+        self._reconsider = False
         if waker:
             wakes, self._waker = self._sockets = socket.socketpair()
             for end in self._sockets:
@@ -74,6 +76,7 @@ class ServerLoop:
             self._sockets[0].recv(4096)
         except OSError:
             pass
+        self._reconsider = True
 
     def add(self, server: Any, session: AbstractContextManager[None] | None = None) -> Listener:
         """Poll for *server* from now on; *session* is entered now and left when the server leaves.
@@ -96,26 +99,45 @@ class ServerLoop:
         """Turn until no server is left."""
         listeners = self._listeners
         while listeners:
-            self.poll(poll_interval)
+            self._reconsider = False
+            timeout: float = poll_interval
+            for listener in listeners:
+                timeout = listener.prepare(timeout)
+                self._reconsider |= not listener.steady
+            deadline = monotonic() + timeout
+            # As long as nothing touches what the listeners decided, they need not decide again.
+            while self._turn(timeout) and not self._reconsider:
+                timeout = deadline - monotonic()
+                if timeout <= 0.0:
+                    break
             for listener in tuple(listeners):
                 listener.settle()
+
+    def reconsider(self) -> None:
+        """Have the listeners look again at what to poll for before the next wait."""
+        self._reconsider = True
 
     def poll(self, timeout: float | None) -> None:
         """Wait for at most *timeout* seconds (None: for ever) and do what is ready to be done."""
         for listener in self._listeners:
             timeout = listener.prepare(timeout)
+        self._turn(timeout)
+
+    def _turn(self, timeout: float | None) -> int:
+        """Wait, and call who is due. Return how many descriptors were ready."""
         soon = self._soon
         if self._timers:
             timeout = self._run_timers(timeout)
-        for callback, events in self._poller.poll(0.0 if soon else timeout):
-            callback(events)
-        # Only those that are here now: what they add waits for the next turn, and starves nobody.
-        for _ in range(len(soon)):
-            soon.popleft()()
+        ready = self._dispatch(0.0 if soon else timeout)
+        if soon:
+            # Only those that are here now: what they add waits for the next turn, and starves nobody.
+            for _ in range(len(soon)):
+                soon.popleft()()
+        return ready
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Call *callback* in this thread in so many seconds, unless the timer is cancelled."""
-        timer = Timer(time.monotonic() + seconds, callback)
+        timer = Timer(monotonic() + seconds, callback)
         timers = self._timers
         if len(timers) >= self._purge_at:
             timers[:] = [other for other in timers if other.callback is not None]
@@ -127,7 +149,7 @@ class ServerLoop:
     def _run_timers(self, timeout: float | None) -> float | None:
         """Call what is due; return how long the next one can wait, *timeout* at most."""
         timers = self._timers
-        now = time.monotonic()
+        now = monotonic()
         while timers and (timers[0].callback is None or timers[0].when <= now):
             callback = heapq.heappop(timers).callback
             if callback is not None:

@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     import click
 
     from plugport.hooks import ServerHooks
+    from plugport.tracing import HookTrace
+    from plugport.url import Url
 
-__all__ = ["PluginRecord", "Plugins", "Registration", "load_plugins"]
+__all__ = ["PER_PLUGIN_HOOKS", "PluginRecord", "Plugins", "Registration", "load_plugins"]
 
 _PREFIX = "plugport_"
 _REGISTER_HOOKS: dict[str, Kind] = {
@@ -33,14 +35,18 @@ _REGISTER_HOOKS: dict[str, Kind] = {
     "plugport_register_handlers": "handler",
 }
 _COMMANDS_HOOK = "plugport_register_commands"
+_DOCTOR_HOOK = "plugport_doctor"
+#: The hooks by which each plugin speaks for itself alone, called in the order of the records.
+PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK})
 
 
 @dataclass
 class PluginRecord:
     """One plugin as it is listed.
 
-    ``name`` is that of its entry point; ``error`` is one line, "" unless it failed; ``hooks`` are
-    the hooks it implements, without their prefix.
+    ``name`` is that of its entry point, and ``module`` what that names; ``error`` is one line, ""
+    unless it failed; ``hooks`` are the hooks it implements, without their prefix; ``commands``
+    are what it added to the command line.
     """
 
     name: str
@@ -49,6 +55,8 @@ class PluginRecord:
     status: Literal["active", "disabled", "failed"] = "active"
     error: str = ""
     hooks: tuple[str, ...] = ()
+    module: str = ""
+    commands: tuple[str, ...] = ()
 
     @property
     def qualified_name(self) -> str:
@@ -79,8 +87,9 @@ class Registration(NamedTuple):
 class Plugins:
     """The plugins of this process, what they register, and their hooks. Made by load_plugins()."""
 
-    def __init__(self, *, strict: bool = False) -> None:
+    def __init__(self, *, strict: bool = False, trace: "HookTrace | None" = None) -> None:
         self.strict = strict
+        self.trace = trace
         self.records: list[PluginRecord] = []
         #: What the active plugins registered, in the order of ``records``.
         self.registrations: list[Registration] = []
@@ -88,6 +97,8 @@ class Plugins:
         self.lost: list[Registration] = []
         self.manager = pluggy.PluginManager("plugport")
         self.manager.add_hookspecs(hookspecs)
+        if trace is not None:
+            trace.attach(self.manager)
 
     def add(self, plugin: object, record: PluginRecord) -> None:
         """Validate *plugin*, register its hookimpls and its components. Quarantined if it fails."""
@@ -107,13 +118,28 @@ class Plugins:
         """
         for record in self.records:
             for impl in self._hookimpls(_COMMANDS_HOOK, record):
-                self._attempt(record, partial(_add_commands, impl.function, group, reserved))
+                self._attempt(record, partial(_add_commands, record, impl.function, group, reserved))
+
+    def examinations(self, urls: "tuple[Url, ...]") -> Iterator[tuple[str, Callable[[], Any]]]:
+        """Yield the active plugins that look for what would go wrong: the qualified name, and a call.
+
+        The call returns what the plugin finds, for a service on *urls*. It may raise.
+        """
+        arguments = {"urls": urls}
+        for record in self.records:
+            for impl in self._hookimpls(_DOCTOR_HOOK, record):
+                wanted = [arguments[name] for name in impl.argnames]
+                yield record.qualified_name, partial(impl.function, *wanted)
 
     def server_hooks(self) -> "ServerHooks":
-        """The run-time hooks of the active plugins, for servers to call."""
+        """The run-time hooks of the active plugins, for servers to call.
+
+        Those that are traced are called although nobody implements them: they tell of the
+        service's life.
+        """
         from plugport.guards import server_hooks  # late: a listing fires no hooks
 
-        return server_hooks(self.manager)
+        return server_hooks(self.manager, frozenset() if self.trace is None else self.trace.hooks)
 
     def failed(self) -> list[PluginRecord]:
         """The plugins that are in quarantine."""
@@ -128,7 +154,7 @@ class Plugins:
     def _quarantine(self, record: PluginRecord, error: BaseException) -> None:
         record.status = "failed"
         record.error = str(error) if isinstance(error, PluginError) else describe_error(error)
-        record.hooks = ()
+        record.hooks = record.commands = ()
         if self.manager.has_plugin(record.qualified_name):
             self.manager.unregister(name=record.qualified_name)
         self.lost += [found for found in self.registrations if found.plugin is record]
@@ -144,6 +170,8 @@ class Plugins:
         for caller in callers:
             for impl in self._hookimpls(caller.name, record):
                 _validate(caller, impl)
+                if self.trace is not None:
+                    self.trace.follow(impl, caller.name)
         record.hooks = tuple(
             sorted(caller.name.removeprefix(_PREFIX) for caller in callers if caller.has_spec())
         )
@@ -172,12 +200,13 @@ def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugin
     The built-ins come first, then by normalised distribution name and entry point name.
     *disable*, and the comma separated PLUGPORT_DISABLE of the environment, name plugins that are
     not imported: by entry point, by distribution, or ``distribution:name``.
+    Hooks are traced if PLUGPORT_TRACE says so: see plugport.tracing.
     Raises UnknownNameError if such a name is nobody's; with *strict* PluginError if a plugin fails.
     """
-    plugins = Plugins(strict=strict)
+    plugins = Plugins(strict=strict, trace=_trace())
     found = [
-        (entry_point, PluginRecord(entry_point.name, entry_point.distribution, entry_point.version))
-        for entry_point in entry_points("plugport")
+        (point, PluginRecord(point.name, point.distribution, point.version, module=point.found.value))
+        for point in entry_points("plugport")
     ]
     for name in _names(disable):
         matches = [record for _, record in found if record.answers_to(name)]
@@ -196,6 +225,16 @@ def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugin
     return plugins
 
 
+def _trace() -> "HookTrace | None":
+    text = os.environ.get("PLUGPORT_TRACE")
+    if not text:
+        return None
+    from plugport.tracing import HookTrace, hooks_to_trace  # late: needed when something is wrong
+
+    hooks = hooks_to_trace(text)
+    return HookTrace(hooks) if hooks else None
+
+
 def _names(disable: Iterable[str]) -> Iterator[str]:
     yield from disable
     for name in os.environ.get("PLUGPORT_DISABLE", "").split(","):
@@ -208,14 +247,12 @@ def _validate(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
     if not caller.has_spec():
         if impl.optionalhook:
             return
-        known = [name for name in vars(hookspecs) if name.startswith(_PREFIX)]
+        known = [_PREFIX + name for name in hookspecs.HOOKS]
         raise PluginError(f"implements {caller.name!r}, which is no hook{nearest(caller.name, known)}")
     if inspect.iscoroutinefunction(impl.function):
         raise PluginError(f"{caller.name} is a coroutine function; hooks are called, not awaited")
-    if (impl.wrapper or impl.hookwrapper) and (
-        caller.name in _REGISTER_HOOKS or caller.name == _COMMANDS_HOOK
-    ):
-        raise PluginError(f"{caller.name} is a wrapper; each plugin registers for itself alone")
+    if (impl.wrapper or impl.hookwrapper) and caller.name in PER_PLUGIN_HOOKS:
+        raise PluginError(f"{caller.name} is a wrapper; each plugin speaks for itself alone")
 
 
 def _components(hook: str, function: Callable[..., Any]) -> Iterator[Component]:
@@ -228,7 +265,9 @@ def _components(hook: str, function: Callable[..., Any]) -> Iterator[Component]:
         yield component
 
 
-def _add_commands(function: Callable[..., Any], group: "click.Group", reserved: frozenset[str]) -> None:
+def _add_commands(
+    record: PluginRecord, function: Callable[..., Any], group: "click.Group", reserved: frozenset[str]
+) -> None:
     import click
 
     aside = click.Group()
@@ -238,3 +277,4 @@ def _add_commands(function: Callable[..., Any], group: "click.Group", reserved: 
         raise PluginError(f"adds the command {taken[0]!r}, a name that is taken")
     for name, command in aside.commands.items():
         group.add_command(command, name)
+    record.commands = tuple(sorted(aside.commands))

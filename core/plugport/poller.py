@@ -1,7 +1,4 @@
-"""Pollers: which descriptors are ready, by epoll where there is one, else by the selectors module.
-
-Both call nothing by themselves: poll() returns the callbacks that are due, with their events.
-"""
+"""Pollers: who is to be called when a descriptor is ready, by epoll where there is one, else by selectors."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import Protocol
 __all__ = ["READ", "WRITE", "Callback", "Poller", "blocking_poller", "make_poller"]
 
 #: Events, as given to register() and to callbacks. A broken connection is readable and writable.
+#: A callback may come although its descriptor is not ready: what it calls must not block.
 READ, WRITE = 1, 2
 
 Callback = Callable[[int], None]
@@ -24,14 +22,18 @@ class Poller(Protocol):
     def register(self, fd: int, events: int, callback: Callback) -> None:
         """Watch *fd* for *events*. Raises KeyError if it is watched already."""
 
-    def modify(self, fd: int, events: int) -> None:
+    def modify(self, fd: int, events: int, callback: Callback) -> None:
         """Watch *fd* for other *events*; 0 keeps its place and reports only that it broke, or nothing."""
 
     def unregister(self, fd: int) -> None:
         """Watch *fd* no longer. To be called before it is closed; unknown ones are let pass."""
 
-    def poll(self, timeout: float | None) -> list[tuple[Callback, int]]:
-        """Wait for at most *timeout* seconds (None: for ever); return who is to be called."""
+    def dispatch(self, timeout: float | None) -> int:
+        """Wait for at most *timeout* seconds (None: for ever), and call who is due.
+
+        Who was unregistered by one that was called before is not called. Returns how many descriptors
+        were ready.
+        """
 
     def close(self) -> None:
         """Release the poller's own descriptors, and nothing else: a forked child may do it."""
@@ -51,9 +53,10 @@ class EpollPoller:
         self._epoll.register(fd, _EPOLL[events])
         self._callbacks[fd] = callback
 
-    def modify(self, fd: int, events: int) -> None:
+    def modify(self, fd: int, events: int, callback: Callback) -> None:
         """See Poller."""
         self._epoll.modify(fd, _EPOLL[events])
+        self._callbacks[fd] = callback
 
     def unregister(self, fd: int) -> None:
         """See Poller."""
@@ -63,12 +66,18 @@ class EpollPoller:
             except OSError:
                 pass  # closed, and so gone from there
 
-    def poll(self, timeout: float | None) -> list[tuple[Callback, int]]:
+    def dispatch(self, timeout: float | None) -> int:
         """See Poller."""
-        callbacks = self._callbacks
+        callbacks, events = self._callbacks, _EVENTS
         # epoll counts in milliseconds; rounding up keeps a wait from becoming a spin.
-        wait = None if timeout is None else timeout and timeout + 0.0005
-        return [(callbacks[fd], _EVENTS[events & 0x1F]) for fd, events in self._epoll.poll(wait)]
+        ready = self._epoll.poll(None if timeout is None else timeout and timeout + 0.0005)
+        for fd, bits in ready:
+            try:
+                callback = callbacks[fd]
+            except KeyError:
+                continue
+            callback(events[bits])
+        return len(ready)
 
     def close(self) -> None:
         """See Poller."""
@@ -89,43 +98,52 @@ class SelectorPoller:
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
-        self._idle: dict[int, Callback] = {}  # watched for nothing, which selectors can't express
+        self._callbacks: dict[int, Callback] = {}
+        self._idle: set[int] = set()  # watched for nothing, which selectors can't express
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
         """See Poller."""
-        if fd in self._idle:
+        if fd in self._callbacks:
             raise KeyError(fd)
-        if events:
-            self._selector.register(fd, events, callback)
-        else:
-            self._idle[fd] = callback
+        self._callbacks[fd] = callback
+        self._select(fd, events)
 
-    def modify(self, fd: int, events: int) -> None:
+    def _select(self, fd: int, events: int) -> None:
+        if events:
+            self._selector.register(fd, events)
+        else:
+            self._idle.add(fd)
+
+    def modify(self, fd: int, events: int, callback: Callback) -> None:
         """See Poller."""
-        callback = self._idle.pop(fd, None)
-        if callback is None:
-            callback = self._selector.get_key(fd).data
-            if events:
-                self._selector.modify(fd, events, callback)
-                return
+        self._callbacks[fd] = callback
+        if fd in self._idle:
+            self._idle.discard(fd)
+        else:
             self._selector.unregister(fd)
-        self.register(fd, events, callback)
+        self._select(fd, events)
 
     def unregister(self, fd: int) -> None:
         """See Poller."""
-        if self._idle.pop(fd, None) is None:
-            try:
+        if self._callbacks.pop(fd, None) is not None:
+            if fd in self._idle:
+                self._idle.discard(fd)
+            else:
                 self._selector.unregister(fd)
-            except (KeyError, ValueError):
-                pass
 
-    def poll(self, timeout: float | None) -> list[tuple[Callback, int]]:
+    def dispatch(self, timeout: float | None) -> int:
         """See Poller."""
-        return [(key.data, events) for key, events in self._selector.select(timeout)]
+        ready = self._selector.select(timeout)
+        for key, events in ready:
+            callback = self._callbacks.get(key.fd)
+            if callback is not None:
+                callback(events)
+        return len(ready)
 
     def close(self) -> None:
         """See Poller."""
         self._selector.close()
+        self._callbacks.clear()
         self._idle.clear()
 
 

@@ -17,6 +17,7 @@ from plugport.errors import (
     UnavailableError,
     UnknownNameError,
 )
+from plugport.hookspecs import HOOKS
 from plugport.plugins import PluginRecord, Plugins, Registration, load_plugins
 from plugport.wording import nearest, one_of
 
@@ -92,17 +93,10 @@ class Registry:
         for entry in self._by_name.get((kind, name), ()):
             if canonical_name(entry.distribution) == wanted:
                 return entry
-        try:
-            return self._ad_hoc(kind, text)
-        except TargetError as error:
-            # Not an import string then; was it meant as a qualified name?
-            if any(canonical_name(record.distribution) == wanted for record in self.plugins.records):
-                unknown = self._unknown(kind, text)
-                raise type(unknown)(f"{unknown}; and as an import string: {error}") from error
-            raise
+        return _ad_hoc(kind, text, self._import(kind, text))
 
-    def find_all(self, text: str) -> list[Entry]:
-        """Look up *text* among the components of every kind, shadowed ones included.
+    def find_all(self, text: str, kind: Kind | None = None) -> list[Entry]:
+        """Look up *text* among the components of one *kind* or of every kind, shadowed ones included.
 
         Raises as find() does, but never AmbiguousNameError.
         """
@@ -110,24 +104,26 @@ class Registry:
         wanted = canonical_name(distribution)
         found = [
             entry
-            for kind in KINDS
-            for entry in self._by_name.get((kind, name), ())
+            for each in (KINDS if kind is None else (kind,))
+            for entry in self._by_name.get((each, name), ())
             if not colon or canonical_name(entry.distribution) == wanted
         ]
         if found:
             return found
         if not colon:
-            raise self._unknown(None, text)
+            raise self._unknown(kind, text)
+        target = self._import(kind, text)
         failure = None
-        for kind in _NARROWEST_FIRST:
-            entry = self.find(kind, text)
+        for each in _NARROWEST_FIRST if kind is None else (kind,):
+            entry = _ad_hoc(each, text, target)
             try:
                 self.load(entry)
             except TargetError as error:
                 failure = failure or error
             else:
                 return [entry]
-        raise TargetError(f"{text!r} is neither a server, a handler nor a concurrency strategy") from failure
+        what = f"no {_what(kind)}" if kind else "neither a server, a handler nor a concurrency strategy"
+        raise TargetError(f"{text!r} is {what}") from failure
 
     def load(self, entry: Entry) -> Any:
         """Import the target of *entry* and see that it is of the entry's kind.
@@ -149,10 +145,16 @@ class Registry:
         """Find and load in one."""
         return self.load(self.find(kind, text))
 
-    def _ad_hoc(self, kind: Kind, text: str) -> Entry:
-        target = _resolve(text)
-        doc = getattr(target, "__doc__", None) or ""
-        return Entry(kind, text, target, doc.strip().partition("\n")[0])
+    def _import(self, kind: Kind | None, text: str) -> Any:
+        try:
+            return _resolve(text)
+        except TargetError as error:
+            # Not an import string then; was it meant as a qualified name?
+            wanted = canonical_name(text.rpartition(":")[0])
+            if any(canonical_name(record.distribution) == wanted for record in self.plugins.records):
+                unknown = self._unknown(kind, text)
+                raise type(unknown)(f"{unknown}; and as an import string: {error}") from error
+            raise
 
     def _find_bare(self, kind: Kind, name: str) -> Entry:
         entries = self._by_name.get((kind, name), [])
@@ -165,9 +167,12 @@ class Registry:
         raise self._unknown(kind, name)
 
     def _unknown(self, kind: Kind | None, text: str) -> RegistryError:
-        """Return the error that says why nothing has this name: a plugin that failed, or a slip."""
+        """Return the error that says why nothing has this name: a plugin that failed, or a slip.
+
+        Without a *kind* the name may have been meant for a plugin or a hook, too.
+        """
         distribution, _, name = text.rpartition(":")
-        what = _what(kind) if kind else "component"
+        what = _what(kind) if kind else "component, plugin or hook"
         for lost in self.plugins.lost:
             record = lost.plugin
             if (
@@ -177,6 +182,10 @@ class Registry:
             ):
                 return PluginError(f"no {what} {text!r}: {_told(record)}")
         known = {entry.qualified_name if distribution else entry.selector for entry in self.entries(kind)}
+        if kind is None:
+            for record in self.plugins.records:
+                known |= {record.qualified_name} if distribution else {record.name, record.distribution}
+            known |= set(HOOKS)
         others = [other for other in KINDS if other != kind and (other, name) in self._by_name]
         message = f"no {what} named {text!r}{nearest(text, known)}"
         if others and not distribution:
@@ -199,9 +208,9 @@ def _what(kind: Kind) -> str:
 
 
 def listing_of(kind: Kind | None) -> str:
-    """Return the command that lists the components of *kind*, or of all."""
+    """Return the command that lists the components of *kind*, or whatever has a name."""
     if kind is None:
-        return "plugport list"
+        return "plugport list [plugins|hooks]"
     return f"plugport list {kind if kind == 'concurrency' else kind + 's'}"
 
 
@@ -249,6 +258,11 @@ def _missing(requires: tuple[str, ...]) -> str:
     import shlex
 
     return f"needs {', '.join(missing)}: pip install {shlex.join(missing)}"
+
+
+def _ad_hoc(kind: Kind, text: str, target: Any) -> Entry:
+    doc = getattr(target, "__doc__", None) or ""
+    return Entry(kind, text, target, doc.strip().partition("\n")[0])
 
 
 def _resolve(text: str) -> Any:

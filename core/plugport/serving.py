@@ -1,42 +1,33 @@
 """How a server is run and stopped: serve_forever, handle_request, shutdown, drain.
 
-The loop itself is in :mod:`plugport.loop`, the account of each request in :mod:`plugport.accounting`.
+The loop itself is in :mod:`plugport.loop`, the taking of requests in :mod:`plugport.accepting`.
 """
 
 from __future__ import annotations
 
-import errno
 import logging
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plugport.accounting import RequestAccounting, RequestHandedOver
+from plugport.accepting import Accepting
 from plugport.bridges import adapt
 from plugport.context import RequestContext
-from plugport.errors import DatagramTooLongError
 from plugport.listener import Loop
 from plugport.loop import ServerLoop
 from plugport.poller import READ, Callback
 from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url
 
-__all__ = ["Serving"]
+__all__ = ["Serving", "acts"]
 
 logger = logging.getLogger("plugport.server")
 
-#: What accept() says when the process or the system is out of something that comes back.
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-#: Seconds to wait after the first such failure, doubled with each next one up to the second number
-#: (asyncio.constants.ACCEPT_RETRY_DELAY).
-_ACCEPT_DELAY, _ACCEPT_DELAY_MAX = 0.05, 1.0
 
-
-class Serving(RequestAccounting):
+class Serving(Accepting):
     """The part of BaseServer that runs, whatever the class below it listens on.
 
     What it needs from that class are socketserver's template methods: fileno, get_request,
@@ -68,24 +59,17 @@ class Serving(RequestAccounting):
     #: The loop that polls for this server, while one does.
     serving_loop: Loop | None = None
     _watched: dict[int, Callback]
-    #: What was accepted before a drain stopped listening, and has not begun.
-    accepted: deque[tuple[Any, Any]]
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
     _drain_deadline: float | None = None
-    _accept_delay: float = 0.0
-    _accept_resumes: float = 0.0
-    #: The longest in seconds that the serving loop may wait before its next turn, for the sake of
-    #: service_actions(); None for as long as it likes.
-    longest_wait: float | None = None
+    #: Whether service_actions() was overridden, so that each turn of the loop counts.
+    acts_each_turn: bool = True
 
     if TYPE_CHECKING:  # what this needs of the server class besides
         timeout: float | None
         socket: Any
 
         def fileno(self) -> int: ...
-        def get_request(self) -> tuple[Any, Any]: ...
-        def process_request(self, request: Any, client_address: Any) -> None: ...
         def service_actions(self) -> None: ...
         def handle_timeout(self) -> None: ...
         def close_request(self, request: Any) -> None: ...
@@ -95,7 +79,6 @@ class Serving(RequestAccounting):
         self._BaseServer__shutdown_request = False
         self._BaseServer__is_shut_down = threading.Event()
         self._watched = {}
-        self.accepted = deque()
         return self
 
     # Where it listens ---------------------------------------------------------------------------
@@ -198,72 +181,6 @@ class Serving(RequestAccounting):
 
         Does nothing here: a strategy that keeps connections in the serving loop overrides it.
         """
-
-    def _handle_request_noblock(self) -> None:
-        """Take one request that is known to wait, and process it."""
-        taken = self._accept()
-        if taken is not None:
-            self._begin_and_process(*taken)
-
-    def _accept(self) -> tuple[Any, Any] | None:
-        """Take one request that is known to wait; None if there is none to be had."""
-        try:
-            taken = self.get_request()
-        except DatagramTooLongError as error:
-            self.take_error(None, error.client_address, error)
-            self.reject_request(error.client_address, str(error.strerror))
-            return None
-        except OSError as error:
-            self._accept_failed(error)
-            return None
-        if self._accept_delay:
-            self._accept_delay = 0.0
-        return taken
-
-    def accept_for_later(self) -> None:
-        """Take one request that is known to wait, for serve_accepted()."""
-        taken = self._accept()
-        if taken is not None:
-            self.accepted.append(taken)
-
-    def serve_accepted(self) -> bool:
-        """Process one of the requests that were accepted for later; False if there is none, or no room."""
-        if not self.accepted or not self.has_room():
-            return False
-        self._begin_and_process(*self.accepted.popleft())
-        return True
-
-    def turn_away_accepted(self) -> None:
-        """Close the requests that were accepted for later, and have not begun."""
-        while self.accepted:
-            request, client_address = self.accepted.popleft()
-            self.reject_request(client_address, "the service has ended")
-            self.shutdown_request(request)
-
-    def _begin_and_process(self, request: Any, client_address: Any) -> None:
-        if self.begin_request(request, client_address) is None:
-            self.shutdown_request(request)
-            return
-        try:
-            self.process_request(request, client_address)
-        except RequestHandedOver:
-            return
-        except Exception as error:
-            self.take_error(request, client_address, error)
-            self.conclude_request(request)
-        except BaseException as error:
-            self.fail_request(request, error)
-            self.conclude_request(request)
-            raise
-
-    def _accept_failed(self, error: OSError) -> None:
-        """Stop accepting for a while if it failed for want of descriptors or memory."""
-        if error.errno not in _EXHAUSTED:
-            return  # the client went away before it was accepted
-        if not self._accept_delay:
-            logger.warning("%s can't accept, will try again: %s", self.listening_url(), error)
-        self._accept_delay = min(self._accept_delay * 2 or _ACCEPT_DELAY, _ACCEPT_DELAY_MAX)
-        self._accept_resumes = time.monotonic() + self._accept_delay
 
     # Stopping -----------------------------------------------------------------------------------
 
@@ -377,6 +294,7 @@ class Serving(RequestAccounting):
         """Called when *loop* begins to poll for the server."""
         if self.handler_style is None:
             self.adapt_handler(evident_style_of(self.RequestHandlerClass))
+        self.acts_each_turn = acts(self.service_actions)
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
@@ -386,3 +304,9 @@ class Serving(RequestAccounting):
         self.serving_loop = None
         for fd in self._watched:
             loop.unregister(fd)
+
+
+def acts(service_actions: Callable[[], None]) -> bool:
+    """Whether *service_actions*, a bound method, was overridden, and so does something."""
+    # The base class's does nothing, be that class plugport's or the standard library's.
+    return getattr(service_actions, "__qualname__", "") != "BaseServer.service_actions"

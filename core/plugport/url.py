@@ -10,10 +10,10 @@ from typing import Any
 
 from plugport.errors import AddressError
 
-__all__ = ["Url", "format_client", "format_url", "parse_url", "resolve_url"]
+__all__ = ["MAX_UNIX_PATH", "Url", "format_client", "format_url", "parse_url", "resolve_url"]
 
 #: Bytes that sun_path takes, the closing NUL not counted (unix(7): 108 on Linux, 104 on the BSDs).
-_MAX_UNIX_PATH = 107 if sys.platform == "linux" else 103
+MAX_UNIX_PATH = 107 if sys.platform == "linux" else 103
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,8 @@ def _unix_address(url: Url) -> str:
         raise AddressError(f"{url} has no path; write {url.scheme}:///run/NAME.sock or {url.scheme}://@NAME")
     if "\0" in path[1:]:
         raise AddressError(f"{str(url)!r}: a path can't hold a NUL")
-    if len(os.fsencode(path)) > _MAX_UNIX_PATH:
-        raise AddressError(
-            f"{url}: the path is longer than the {_MAX_UNIX_PATH} bytes a socket address holds"
-        )
+    if len(os.fsencode(path)) > MAX_UNIX_PATH:
+        raise AddressError(f"{url}: the path is longer than the {MAX_UNIX_PATH} bytes a socket address holds")
     return path
 
 

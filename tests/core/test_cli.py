@@ -198,7 +198,7 @@ def test_matrix(run: Run) -> None:
         (["list", "--bogus"], "No such option"),
         (["list", "things"], "'things' is not one of"),
         (["show"], "Missing argument 'NAME'"),
-        (["show", "ehco"], "no component named 'ehco'; did you mean 'echo'? (plugport list)"),
+        (["show", "ehco"], "no component, plugin or hook named 'ehco'; did you mean 'echo'? (plugport list"),
         (
             ["check", "ehco", "tcp", "sync"],
             "no handler named 'ehco'; did you mean 'echo'? (plugport list handlers)",
@@ -243,7 +243,7 @@ def test_debug_shows_the_traceback(run: Run) -> None:
     result = run("--debug", "show", "ehco")
     assert result.returncode == 2
     assert result.stderr.startswith("Traceback")
-    assert "\nplugport: no component named 'ehco'" in result.stderr
+    assert "\nplugport: no component, plugin or hook named 'ehco'" in result.stderr
 
 
 def test_strict_plugins(run: Run, site: SitePackages) -> None:

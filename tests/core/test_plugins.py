@@ -74,7 +74,8 @@ def test_entry_points_of_a_distribution_come_by_name(site: SitePackages) -> None
 def test_a_record_tells_what_the_plugin_is(site: SitePackages) -> None:
     site.add("good", HANDLER.format(name="good"), version="2.5", entry_point="nice")
     record = record_of(load_plugins(), "good")
-    assert record == PluginRecord("nice", "good", "2.5", "active", "", ("register_handlers",))
+    hooks = ("register_handlers",)
+    assert record == PluginRecord("nice", "good", "2.5", "active", "", hooks, module="good_plugin")
 
 
 @pytest.mark.parametrize("kind", BROKEN)

@@ -203,7 +203,9 @@ def test_find_all_finds_every_kind_and_the_shadowed(site: SitePackages) -> None:
     assert [entry.kind for entry in registry.find_all("socketserver:ThreadingMixIn")] == ["concurrency"]
     assert [entry.kind for entry in registry.find_all("http.server:HTTPServer")] == ["server"]
     assert [entry.kind for entry in registry.find_all("http.server:SimpleHTTPRequestHandler")] == ["handler"]
-    with pytest.raises(UnknownNameError, match=r"no component named 'ehco'; did you mean 'echo'"):
+    with pytest.raises(
+        UnknownNameError, match=r"no component, plugin or hook named 'ehco'; did you mean 'echo'"
+    ):
         registry.find_all("ehco")
     with pytest.raises(TargetError, match="is neither a server, a handler nor a concurrency strategy"):
         registry.find_all("sys:path")

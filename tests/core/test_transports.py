@@ -667,28 +667,60 @@ def test_the_end_of_a_datagram_transport(letters: Any, method: str) -> None:
 # Pollers --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+make_pollers = pytest.mark.parametrize(
     "make", [make_poller, lambda: SelectorPoller(__import__("selectors").PollSelector())]
 )
+
+
+@make_pollers
 def test_pollers(make: Callable[[], Any]) -> None:
     poller = make()
     ours, theirs = socket.socketpair()
     with ours, theirs:
         calls: list[int] = []
-        poller.register(ours.fileno(), 1, calls.append)
+        fd = ours.fileno()
+
+        def dispatched(timeout: float) -> list[int]:
+            calls.clear()
+            assert poller.dispatch(timeout) == len(calls)
+            return calls
+
+        poller.register(fd, 1, calls.append)
         with pytest.raises(KeyError):
-            poller.register(ours.fileno(), 1, calls.append)
-        assert poller.poll(0) == []
+            poller.register(fd, 1, calls.append)
+        assert dispatched(0) == []
         theirs.send(b"x")
-        assert [events for _, events in poller.poll(PATIENCE)] == [1]
-        poller.modify(ours.fileno(), 0)
-        assert poller.poll(0) == []
-        poller.modify(ours.fileno(), 3)
-        assert [events for _, events in poller.poll(PATIENCE)] == [3]
-        poller.modify(ours.fileno(), 2)
-        assert [events for _, events in poller.poll(PATIENCE)] == [2]
-        poller.modify(ours.fileno(), 0)
-        poller.unregister(ours.fileno())
-        poller.unregister(ours.fileno())
-        assert poller.poll(0) == []
+        assert dispatched(PATIENCE) == [1]
+        poller.modify(fd, 0, calls.append)
+        assert dispatched(0) == []
+        poller.modify(fd, 3, calls.append)
+        assert dispatched(PATIENCE) == [3]
+        poller.modify(fd, 2, lambda events: calls.append(-events))
+        assert dispatched(PATIENCE) == [-2]
+        poller.modify(fd, 0, calls.append)
+        poller.unregister(fd)
+        poller.unregister(fd)
+        assert dispatched(0) == []
         poller.close()
+
+
+@make_pollers
+def test_who_was_unregistered_meanwhile_is_not_called(make: Callable[[], Any]) -> None:
+    poller = make()
+    pairs = [socket.socketpair() for _ in range(2)]
+    calls: list[int] = []
+
+    def end_all(events: int) -> None:
+        calls.append(events)
+        for ours, _ in pairs:
+            poller.unregister(ours.fileno())
+
+    for ours, theirs in pairs:
+        poller.register(ours.fileno(), 1, end_all)
+        theirs.send(b"x")
+    assert poller.dispatch(PATIENCE) == 2
+    assert calls == [1]
+    poller.close()
+    for pair in pairs:
+        for end in pair:
+            end.close()

@@ -41,11 +41,9 @@ def _pip(*arguments: Any) -> None:
 
 def _clean_environ() -> dict[str, str]:
     """The environment without what would lead Python or plugport astray."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PYTHON", "PLUGPORT_", "PYTEST_", "COV_")) and name != "VIRTUAL_ENV"
-    }
+    astray = ("PYTHON", "PLUGPORT_", "PYTEST_", "COV_", "VIRTUAL_ENV")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(astray)}
+    return {**kept, "PLUGPORT_TEST_PATIENCE": str(PATIENCE)}
 
 
 class Process:
@@ -87,10 +85,11 @@ class Process:
 
 
 class Environment:
-    """A virtual environment in *folder*, with a pip of its own or none."""
+    """A virtual environment in *folder*, made if it is not there yet, with a pip of its own or none."""
 
     def __init__(self, folder: Path, *, with_pip: bool = False) -> None:
-        venv.create(folder, with_pip=with_pip, symlinks=True)
+        if not (folder / "pyvenv.cfg").exists():
+            venv.create(folder, with_pip=with_pip, symlinks=True)
         self._folder = folder
         self.bin = folder / "bin"
         self.environ = _clean_environ()
@@ -101,12 +100,12 @@ class Environment:
         """Run pip on this environment."""
         _pip("--python", self.bin / "python", *arguments)
 
-    def run(self, *command: Any) -> subprocess.CompletedProcess[str]:
-        """Run a program of this environment in its folder."""
+    def run(self, *command: Any, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a program of this environment in its folder, or in *cwd*."""
         return subprocess.run(
             [self.bin / command[0], *command[1:]],
             env=self.environ,
-            cwd=self._folder,
+            cwd=cwd or self._folder,
             capture_output=True,
             text=True,
             timeout=6 * PATIENCE,
@@ -116,7 +115,7 @@ class Environment:
     def running(self, *command: Any) -> Iterator[Process]:
         """Start a program of this environment, which is ended by SIGTERM, and must exit with 0."""
         self._logs += 1
-        log = self._folder / f"log-{self._logs}.txt"
+        log = self._folder / f"log-{os.getpid()}-{self._logs}.txt"
         process = Process([self.bin / command[0], *command[1:]], log, env=self.environ, cwd=self._folder)
         try:
             yield process

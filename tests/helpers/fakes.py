@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from textwrap import dedent
 
@@ -30,15 +30,17 @@ class SitePackages:
         entry_point: str | None = None,
         module: str | None = None,
         files: dict[str, str] | None = None,
+        requires: Iterable[str] = (),
     ) -> str:
         """Install a distribution *name* whose plugin module has the source *plugin*; return its module.
 
-        None for *plugin*: it declares no entry point.
+        None for *plugin*: it declares no entry point. *requires*: what its metadata require.
         """
         module = module or name.replace("-", "_").replace(".", "_").lower() + "_plugin"
         info = self.path / f"{name.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        needs = "".join(f"Requires-Dist: {requirement}\n" for requirement in requires)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
         if plugin is not None:
             (info / "entry_points.txt").write_text(f"[plugport]\n{entry_point or module} = {module}\n")
             self.write(f"{module}.py", "import plugport\n" + dedent(plugin))

@@ -57,7 +57,7 @@ def refused_to_serve(folder: Path, *arguments: Any, **env: str) -> str:
         (["serve", "echo", "--grace", "-1"], "Invalid value for '--grace'"),
         (["serv", "echo"], "no command named 'serv'; did you mean 'serve'?"),
         (["check", "echo", "tcp", "synch"], "no concurrency strategy named 'synch'; did you mean 'sync'"),
-        (["show", "ehco"], "no component named 'ehco'; did you mean 'echo'?"),
+        (["show", "ehco"], "no component, plugin or hook named 'ehco'; did you mean 'echo'?"),
         (["list", "handler"], "'handler' is not one of"),
         (["--disable-plugin", "nobody", "list"], "nobody"),
     ],

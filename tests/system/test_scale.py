@@ -1,6 +1,6 @@
 """Many connections at once under the strategies that hold them in one thread: idle ones, and slow ones.
 
-What they cost is measured by tests/benchmarks/connections.py.
+What they cost is measured by tests/benchmarks/run.py: the bars idle-*, scale, crowd and slow-senders.
 """
 
 from __future__ import annotations

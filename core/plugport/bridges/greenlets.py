@@ -7,7 +7,6 @@ elsewhere, blocks the loop for all: nothing is patched.
 from __future__ import annotations
 
 import errno
-from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -29,10 +28,10 @@ class SwitchedProtocol:
 
     __slots__ = (
         "_burst",
-        "_chunks",
         "_context",
         "_greenlet",
         "_handler",
+        "_hub",
         "_lost",
         "_paused",
         "_reading_paused",
@@ -46,15 +45,15 @@ class SwitchedProtocol:
     def __init__(self, handler: Callable[[Any, Any, Any], Any], context: RequestContext) -> None:
         self._handler = handler
         self._context = context
-        self._chunks: deque[bytes] = deque()
-        self._greenlet: greenlet.greenlet | None = None
-        self._waiting = False  # the greenlet is switched out
+        self._greenlet: Any = None
+        self._hub: Any = None  # the loop's greenlet
+        self._waiting = False  # the handler's is switched out
         self._paused = False  # too much is unsent
         self._wanted = 0  # bytes that the handler has waited for last
         self._burst = 0  # bytes written since the loop had its turn
         self._reading_paused = False
         self._lost: Exception | None = None
-        self.unread = 0
+        self.unread: bytes | bytearray = b""
         self.eof = False
         self.transport: Any = None
 
@@ -63,15 +62,20 @@ class SwitchedProtocol:
     def connection_made(self, transport: Any) -> None:
         """Start the handler; it runs until it must wait."""
         self.transport = transport
+        self._hub = greenlet.getcurrent()
         self._greenlet = greenlet.greenlet(self._run)
         self._greenlet.switch()
 
     def data_received(self, data: bytes) -> None:
         """Keep *data* for the handler, and switch to it if it waits."""
-        self._chunks.append(data)
-        self.unread += len(data)
-        self._resume()
-        if self.unread > max(_HIGH_WATER, self._wanted) and not self._reading_paused:
+        if self.unread:
+            self._unread_array().extend(data)
+        else:
+            self.unread = data
+        if self._waiting:
+            self._greenlet.switch()
+        unread = len(self.unread)
+        if unread > _HIGH_WATER and unread > self._wanted and not self._reading_paused:
             self._reading_paused = True
             self.transport.pause_reading()
 
@@ -98,6 +102,10 @@ class SwitchedProtocol:
         self._resume()
         self._greenlet = None
 
+    def _resume(self) -> None:
+        if self._waiting and self._greenlet is not None:
+            self._greenlet.switch()
+
     def _run(self) -> None:
         context = self._context
         server = context.server
@@ -119,31 +127,30 @@ class SwitchedProtocol:
         Raises ConnectionResetError if the connection broke and nothing is left to read.
         """
         self._wanted = count
-        while self.unread < count and not self.eof:
+        while len(self.unread) < count and not self.eof:
             if self._reading_paused:
                 self._reading_paused = False
                 self.transport.resume_reading()
             self._wait(timeout)
-        if isinstance(self._lost, ConnectionResetError) and not self.unread:
+        if not self.unread and isinstance(self._lost, ConnectionResetError):
             raise self._lost
 
-    def take(self, count: int, keep: bool) -> bytes:
-        """Return up to *count* of the bytes that are there; *keep* leaves them."""
-        chunks = self._chunks
-        if not chunks:
-            return b""
-        if len(chunks) > 1 and len(chunks[0]) < count:
-            joined = b"".join(chunks)
-            chunks.clear()
-            chunks.append(joined)
-        data = chunks[0][:count]
-        if not keep:
-            self.unread -= len(data)
-            if len(data) == len(chunks[0]):
-                chunks.popleft()
-            else:
-                chunks[0] = chunks[0][len(data) :]
-        return data
+    def take(self, count: int) -> bytes:
+        """Return up to *count* of the bytes that are there; they are read then."""
+        data = self.unread
+        if len(data) <= count:
+            self.unread = b""
+            return data if type(data) is bytes else bytes(data)
+        data = self._unread_array()
+        piece = bytes(data[:count])
+        del data[:count]
+        return piece
+
+    def _unread_array(self) -> bytearray:
+        # It grows at its end and shrinks at its start at no more cost than that of the bytes concerned.
+        if not isinstance(self.unread, bytearray):
+            self.unread = bytearray(self.unread)
+        return self.unread
 
     def write(self, data: Any, timeout: float | None) -> None:
         """Give *data* to the transport, and wait while too much is unsent."""
@@ -156,8 +163,7 @@ class SwitchedProtocol:
         if self._lost is not None:
             raise self._lost
         self.transport.write(data)
-        with memoryview(data) as view:
-            self._burst += view.nbytes
+        self._burst += len(data)
 
     def write_eof(self) -> None:
         """End what is sent."""
@@ -171,12 +177,19 @@ class SwitchedProtocol:
         fd: int = sock.detach()
         return fd
 
-    def _resume(self) -> None:
-        if self._waiting and self._greenlet is not None:
-            self._greenlet.switch()
-
     def _wait(self, timeout: float | None) -> None:
         """Switch to the loop until something has happened. Raises TimeoutError, BlockingIOError."""
+        self._burst = 0
+        if timeout is None:
+            self._waiting = True
+            try:
+                self._hub.switch()
+            finally:
+                self._waiting = False
+        else:
+            self._wait_for(timeout)
+
+    def _wait_for(self, timeout: float) -> None:
         if timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         expired = False
@@ -186,15 +199,11 @@ class SwitchedProtocol:
             expired = True
             self._resume()
 
-        timer = None if timeout is None else self.transport.call_later(timeout, expire)
-        self._burst = 0
-        self._waiting = True
+        timer = self.transport.call_later(timeout, expire)
         try:
-            greenlet.getcurrent().parent.switch()  # type: ignore[union-attr]
+            self._wait(None)
         finally:
-            self._waiting = False
-            if timer is not None:
-                timer.cancel()
+            timer.cancel()
         if expired:
             raise TimeoutError("timed out")
 

@@ -48,12 +48,9 @@ class Pump:
         soon = self._soon
         try:
             while not self._lost:
-                ready = self._poller.poll(0.0 if soon else sock_timeout)
-                if not (ready or soon):
+                if not self._poller.dispatch(0.0 if soon else sock_timeout) and not soon:
                     self._error = TimeoutError(f"nothing came or went for {sock_timeout} seconds")
                     transport.abort()
-                for callback, events in ready:
-                    callback(events)
                 while soon:
                     soon.popleft()()
         finally:

@@ -10,7 +10,9 @@ from typing import Any, Self
 __all__ = ["SwitchedSocket"]
 
 _CHUNK = 65536
-_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+# As plain integers: those of the socket module are enumerations, and slow to test with.
+_PEEK, _WAITALL = int(socket.MSG_PEEK), int(getattr(socket, "MSG_WAITALL", 0))
+_DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 class SwitchedSocket:
@@ -33,11 +35,17 @@ class SwitchedSocket:
 
     def recv(self, bufsize: int, flags: int = 0) -> bytes:
         """Return up to *bufsize* bytes, b"" at the end. Honours MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT."""
-        self._check_open()
+        if self._closed:
+            self._check_open()
         link = self._link
-        count = bufsize if flags & socket.MSG_WAITALL else min(bufsize, 1)
-        link.wait_for_data(count, 0.0 if flags & _DONT_WAIT else self._timeout)
-        data: bytes = link.take(bufsize, keep=bool(flags & socket.MSG_PEEK))
+        if flags:
+            timeout = 0.0 if flags & _DONT_WAIT else self._timeout
+            link.wait_for_data(bufsize if flags & _WAITALL else min(bufsize, 1), timeout)
+            if flags & _PEEK:
+                return bytes(link.unread[:bufsize])
+        elif not link.unread and bufsize:
+            link.wait_for_data(1, self._timeout)
+        data: bytes = link.take(bufsize)
         return data
 
     def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
@@ -55,7 +63,8 @@ class SwitchedSocket:
 
     def sendall(self, data: Any, flags: int = 0) -> None:
         """Send all of *data*."""
-        self._check_open()
+        if self._closed:
+            self._check_open()
         self._link.write(data, self._timeout)
 
     def send(self, data: Any, flags: int = 0) -> int:

@@ -1,4 +1,4 @@
-"""The command line: ``plugport list``, ``show``, ``check``, ``matrix``, ``serve``, ``completion``.
+"""The command line: ``plugport list``, ``show``, ``check``, ``matrix``, ``serve`` and the others.
 
 Each command is in a module of its own, imported when it is called. Here is what they share: the
 global options, and how an error ends the process.
@@ -157,5 +157,6 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
 def cli() -> None:
     """Serve any handler on any server, under any concurrency strategy, by name.
 
-    PLUGPORT_DISABLE in the environment names plugins that are not loaded, separated by commas.
+    In the environment PLUGPORT_DISABLE names plugins that are not loaded, separated by commas, and
+    PLUGPORT_TRACE=1 has each call of a hook told on standard error; names of hooks limit it to these.
     """

@@ -10,8 +10,9 @@ from click.shell_completion import CompletionItem, get_completion_class
 from plugport.cli.session import Session
 from plugport.component import Kind
 from plugport.errors import PlugportError
+from plugport.hookspecs import HOOKS
 
-__all__ = ["complete_component", "completion", "plugins_like"]
+__all__ = ["complete_component", "complete_shown", "completion", "plugins_like"]
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -44,6 +45,17 @@ def complete_component(kind: Kind | None = None) -> Completer:
         ]
 
     return complete
+
+
+def complete_shown(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete to the names of whatever ``plugport show`` knows: components, plugins, hooks."""
+    return [
+        *complete_component()(context, parameter, incomplete),
+        *plugins_like(context, incomplete),
+        *(CompletionItem(name, help="hook") for name in HOOKS if name.startswith(incomplete)),
+    ]
 
 
 def plugins_like(context: click.Context, incomplete: str) -> list[CompletionItem]:

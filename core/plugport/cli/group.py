@@ -17,7 +17,10 @@ _COMMANDS = {
     "show": "plugport.cli.show:show",
     "check": "plugport.cli.verdicts:check_command",
     "matrix": "plugport.cli.verdicts:matrix_command",
+    "doctor": "plugport.cli.doctor:doctor",
     "serve": "plugport.cli.serve:serve",
+    "new": "plugport.cli.new:new",
+    "bench": "plugport.cli.bench:bench",
     "completion": "plugport.cli.completion:completion",
 }
 

@@ -1,8 +1,8 @@
-"""``plugport list``: the components and plugins there are. Imports no component's target."""
+"""``plugport list``: the components, plugins and hooks there are. Imports no component's target."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,10 @@ from plugport.component import Kind
 from plugport.plugins import PluginRecord
 from plugport.registry import Entry
 
-__all__ = ["entry_fields", "list_command", "plugin_fields"]
+if TYPE_CHECKING:
+    from plugport.hookrecords import HookRecord
+
+__all__ = ["entry_fields", "hook_fields", "list_command", "plugin_fields", "status_text"]
 
 _KINDS: dict[str, Kind] = {"servers": "server", "concurrency": "concurrency", "handlers": "handler"}
 
@@ -20,16 +23,23 @@ _KINDS: dict[str, Kind] = {"servers": "server", "concurrency": "concurrency", "h
 @click.command("list")
 @click.argument(
     "what",
-    metavar="[servers|concurrency|handlers|plugins]",
+    metavar="[servers|concurrency|handlers|plugins|hooks]",
     required=False,
-    type=click.Choice([*_KINDS, "plugins"]),
+    type=click.Choice([*_KINDS, "plugins", "hooks"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: an array of objects.")
 @click.pass_obj
 def list_command(session: Session, what: str | None, as_json: bool) -> None:
-    """List the servers, concurrency strategies and handlers, or the plugins that bring them."""
+    """List the servers, concurrency strategies and handlers, or the plugins that bring them, or the hooks.
+
+    Without an argument it lists what services are made of. Plugins and hooks are not: they are
+    listed where they are asked for.
+    """
     if what == "plugins":
         _list_plugins(session.plugins.records, as_json)
+        return
+    if what == "hooks":
+        _list_hooks(session, as_json)
         return
     chosen = {what: _KINDS[what]} if what else _KINDS
     if as_json:
@@ -54,7 +64,7 @@ def _list_plugins(records: list[PluginRecord], as_json: bool) -> None:
         (
             record.name,
             f"{record.distribution} {record.version}",
-            f"{record.status}: {record.error}" if record.error else record.status,
+            status_text(record.status, record.error),
             ", ".join(record.hooks),
         )
         for record in records
@@ -62,9 +72,25 @@ def _list_plugins(records: list[PluginRecord], as_json: bool) -> None:
     print_table("", ("name", "from", "status", "hooks"), rows)
 
 
+def _list_hooks(session: Session, as_json: bool) -> None:
+    from plugport.hookrecords import hook_records  # late: a listing of components needs no hooks
+
+    records = hook_records(session.plugins)
+    if as_json:
+        print_json([hook_fields(record) for record in records])
+        return
+    rows = [(record.name, record.summary, ", ".join(record.implementers)) for record in records]
+    print_table("", ("name", "when", "implemented by"), rows)
+
+
 def _row(entry: Entry) -> tuple[str, str, str, str]:
-    status = f"{entry.status}: {entry.reason}" if entry.reason else entry.status
-    return entry.name, entry.summary, f"{entry.distribution} {entry.version}", status
+    origin = f"{entry.distribution} {entry.version}"
+    return entry.name, entry.summary, origin, status_text(entry.status, entry.reason)
+
+
+def status_text(status: str, reason: str) -> str:
+    """A status for people, and why it is not the best if it is not."""
+    return f"{status}: {reason}" if reason else status
 
 
 def entry_fields(entry: Entry) -> dict[str, Any]:
@@ -91,4 +117,14 @@ def plugin_fields(record: PluginRecord) -> dict[str, Any]:
         "status": record.status,
         "error": record.error or None,
         "hooks": list(record.hooks),
+    }
+
+
+def hook_fields(record: HookRecord) -> dict[str, Any]:
+    """A hook as JSON has it."""
+    return {
+        "name": record.name,
+        "summary": record.summary,
+        "firstresult": record.firstresult,
+        "implementers": list(record.implementers),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -167,6 +168,9 @@ def _serve(plan: _Plan, session: Session, grace: float) -> int:
         Service(servers).close()
         raise
     service = Service(servers, grace)
+    # What is here now stays: the garbage collector need not look at it again, nor forked children copy it.
+    gc.collect()
+    gc.freeze()
     status = service.run()
     if service.abandoned:
         # Threads that would not end would keep the interpreter from ending.

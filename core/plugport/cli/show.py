@@ -1,100 +1,94 @@
-"""``plugport show``: all there is to know of a component, its options above all."""
+"""``plugport show``: all there is to know of a component, a plugin or a hook."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from typing import NoReturn
 
 import click
 
-from plugport.cli.completion import complete_component
-from plugport.cli.listing import entry_fields
+from plugport.cli.completion import complete_shown
 from plugport.cli.output import print_json, print_table
 from plugport.cli.session import Session
-from plugport.combination import traits_of
-from plugport.conversion import type_name
-from plugport.errors import PlugportError
-from plugport.options import Option, collect
-from plugport.registry import Entry, Registry
-from plugport.styles import style_of, transports_of
+from plugport.cli.shown import Shown, show_component, show_hook, show_plugin
+from plugport.component import KINDS, Kind
+from plugport.errors import PlugportError, UnknownNameError
+from plugport.hookrecords import hook_records
+from plugport.hookspecs import HOOKS
+from plugport.wording import nearest
 
 __all__ = ["show"]
 
 
 @click.command()
-@click.argument("name", shell_complete=complete_component())
+@click.argument("name", shell_complete=complete_shown)
+@click.option("--kind", type=click.Choice([*KINDS, "plugin", "hook"]), help="Show only what is of this kind.")
 @click.option(
-    "--json", "as_json", is_flag=True, help="Write JSON: an array, for several kinds may have the name."
+    "--json", "as_json", is_flag=True, help="Write JSON: an array, for several things may have the name."
 )
 @click.pass_obj
-def show(session: Session, name: str, as_json: bool) -> None:
-    """Show what NAME is, who ships it, and its options.
+def show(session: Session, name: str, kind: str | None, as_json: bool) -> None:
+    """Show what NAME is, who ships it, and what belongs to it.
 
-    NAME is that of a server, concurrency strategy or handler, DISTRIBUTION:NAME,
-    package.module:attribute or path/to/file.py:attribute.
+    A server, concurrency strategy or handler (NAME, DISTRIBUTION:NAME, package.module:attribute or
+    path/to/file.py:attribute) is shown with its options; a plugin (NAME, DISTRIBUTION or
+    DISTRIBUTION:NAME) with what it registers; a hook (with its prefix or without) with its
+    documentation and who implements it. All that have the name are shown.
     """
-    registry = session.registry
-    described = [_describe(registry, entry) for entry in registry.find_all(name)]
+    found = _find(session, name, kind)
     if as_json:
-        print_json(
-            [
-                {**fields, "options": options and [_fields(each) for each in options]}
-                for fields, options in described
-            ]
-        )
+        print_json([{**shown.fields, **shown.details} for shown in found])
         return
-    for number, (fields, options) in enumerate(described):
+    for number, shown in enumerate(found):
         if number:
             click.echo()
-        for key, value in fields.items():
-            if value is not None:
-                click.echo(f"{key + ':':<17}{', '.join(value) if isinstance(value, list) else value}")
-        if options:
-            click.echo()
-            print_table("options", ("name", "type", "default", "help"), [_row(each) for each in options])
+        _print(shown)
 
 
-def _describe(registry: Registry, entry: Entry) -> tuple[dict[str, Any], list[Option] | None]:
-    """What is known of *entry*; what its target would tell is missing where that can't be imported."""
-    fields = entry_fields(entry)
-    fields["target"] = entry.target if isinstance(entry.target, str) else _place(entry.target)
+def _find(session: Session, name: str, kind: str | None) -> list[Shown]:
+    """Return all of *kind*, or of any, that *name* names: components, then plugins, then hooks."""
+    others = [*_plugins(session, name, kind), *_hooks(session, name, kind)]
+    component_kind: Kind | None = next((each for each in KINDS if each == kind), None)
+    if component_kind is None and kind is not None:
+        if not others:
+            _refuse(session, name, kind)
+        return others
+    registry = session.registry
     try:
-        target = registry.load(entry)
-    except PlugportError as error:
-        fields["reason"] = fields["reason"] or str(error)
-        return fields, None
-    if entry.kind == "handler":
-        fields["style"] = style_of(target)
-        fields["transports"] = sorted(transports_of(target))
-    elif entry.kind == "concurrency":
-        fields.update(traits_of(target))
-    return fields, list(collect(target).values())
+        entries = registry.find_all(name, component_kind)
+    except PlugportError:
+        if not others:
+            raise
+        return others
+    return [*(show_component(registry, entry) for entry in entries), *others]
 
 
-def _place(target: Any) -> str:
-    name = getattr(target, "__qualname__", None)
-    return f"{target.__module__}:{name}" if name else repr(target)
+def _plugins(session: Session, name: str, kind: str | None) -> Iterator[Shown]:
+    if kind in (None, "plugin"):
+        for record in session.plugins.records:
+            if record.answers_to(name):
+                yield show_plugin(session.registry, record)
 
 
-def _fields(option: Option) -> dict[str, Any]:
-    return {
-        "name": option.name,
-        "type": type_name(option.type, option.note),
-        "default": option.default,
-        "help": option.help,
-    }
+def _hooks(session: Session, name: str, kind: str | None) -> Iterator[Shown]:
+    if kind in (None, "hook"):
+        for record in hook_records(session.plugins):
+            if record.answers_to(name):
+                yield show_hook(record)
 
 
-def _row(option: Option) -> tuple[str, str, str, str]:
-    return option.name, type_name(option.type, option.note), _default(option), option.help
+def _refuse(session: Session, name: str, kind: str) -> NoReturn:
+    known = HOOKS if kind == "hook" else [record.name for record in session.plugins.records]
+    raise UnknownNameError(f"no {kind} named {name!r}{nearest(name, known)} (plugport list {kind}s)")
 
 
-def _default(option: Option) -> str:
-    """The default as it would be written after ``-o``."""
-    value = option.default
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if option.note.octal and isinstance(value, int):
-        return f"{value:04o}"
-    return str(value) if isinstance(value, (int, float, str)) else repr(value)
+def _print(shown: Shown) -> None:
+    for key, value in shown.fields.items():
+        if value not in (None, []):
+            click.echo(f"{key + ':':<17}{', '.join(value) if isinstance(value, list) else value}")
+    if shown.rows:
+        click.echo()
+        print_table(shown.title, shown.header, shown.rows)
+    if shown.text:
+        click.echo()
+        click.echo(shown.text)

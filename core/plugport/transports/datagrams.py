@@ -9,7 +9,7 @@ from plugport.transports.base import BaseTransport, Bytes
 
 __all__ = ["DatagramTransport", "send_datagram"]
 
-_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 def send_datagram(sock: Any, data: Bytes, address: Any) -> None:
@@ -29,17 +29,21 @@ class DatagramTransport(BaseTransport):
 
     __slots__ = ()
 
+    def receive(self, data: bytes, addr: Any) -> None:
+        """Give a datagram to the protocol. Raises what that raises."""
+        self._protocol.datagram_received(data, addr)
+
     def sendto(self, data: Bytes, addr: Any = None) -> None:
         """Send a datagram to *addr*. Raises TypeError if *data* is not bytes-like.
 
         An error of the socket goes to the protocol's error_received().
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
         if self._closing:
             return
         try:
-            send_datagram(self._sock, data, addr)
+            self._sock.sendto(data, _DONT_WAIT, addr)
+        except (BlockingIOError, InterruptedError):
+            pass
         except OSError as error:
             self._protocol.error_received(error)
 

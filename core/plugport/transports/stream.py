@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from plugport.poller import READ, WRITE
-from plugport.transports.base import BaseTransport, Bytes
+from plugport.transports.base import BaseTransport, Bytes, Owner
 
 __all__ = ["StreamTransport"]
 
@@ -31,6 +31,7 @@ class StreamTransport(BaseTransport):
     __slots__ = (
         "_buffer",
         "_buffered",
+        "_clear",
         "_eof_received",
         "_eof_written",
         "_events",
@@ -42,28 +43,37 @@ class StreamTransport(BaseTransport):
         "_writing_paused",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._fd: int = self._sock.fileno()
-        self._buffer: deque[Bytes] = deque()
+    def __init__(self, loop: Any, sock: Any, protocol: Any, owner: Owner, context: Any = None) -> None:
+        super().__init__(loop, sock, protocol, owner, context)
+        self._fd: int = sock.fileno()
+        #: What is unsent; None as long as nothing ever was, for most connections never have.
+        self._buffer: deque[Bytes] | None = None
         self._buffered = 0
         self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
         self._paused = False
         self._writing_paused = False
         self._eof_received = False
         self._eof_written = False
-        self._events: int | None = READ
-        self.set_protocol(self._protocol)
+        #: Whether nothing stands between write() and the socket.
+        self._clear = True
+        #: What the loop watches the socket for; None while it does not.
+        self._events: int | None = None
+        self._receive: Any = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
 
     def start(self) -> None:
         """Call connection_made() and begin to read."""
-        self._loop.register(self._fd, READ, self._ready)
-        self._call(self._protocol.connection_made, self)
+        self._watch()
+        try:
+            self._protocol.connection_made(self)
+        except Exception as error:
+            self._fail(error)
 
     def set_protocol(self, protocol: Any) -> None:
         """Switch to another protocol."""
         self._protocol = protocol
         self._receive = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
+        if self._events == READ:
+            self._loop.modify(self._fd, READ, self._receive)
 
     # Reading ------------------------------------------------------------------------------------
 
@@ -84,17 +94,17 @@ class StreamTransport(BaseTransport):
             self._watch()
 
     def _ready(self, events: int) -> None:
-        self.context.active = True
+        """Do what is to be done when there is more to it than reading."""
         if events & WRITE and self._buffer:
+            self.context.active = True
             self._flush()
         if events & READ and not self._closed:
-            if self._paused or self._closing or self._eof_received:
-                # Not read for, so the connection is broken: find out how.
-                self._check_broken()
+            if self.is_reading():
+                self._receive(events)
             else:
-                self._receive()
+                self._check_broken()
 
-    def _receive_bytes(self) -> None:
+    def _receive_bytes(self, events: int) -> None:
         try:
             data = self._sock.recv(_READ_SIZE)
         except (BlockingIOError, InterruptedError):
@@ -102,6 +112,7 @@ class StreamTransport(BaseTransport):
         except OSError as error:
             self._fail(error)
             return
+        self.context.active = True
         if not data:
             self._receive_eof()
             return
@@ -110,7 +121,8 @@ class StreamTransport(BaseTransport):
         except Exception as error:
             self._fail(error)
 
-    def _receive_into(self) -> None:
+    def _receive_into(self, events: int) -> None:
+        self.context.active = True
         try:
             buffer = self._protocol.get_buffer(-1)
             if not len(buffer):
@@ -128,15 +140,18 @@ class StreamTransport(BaseTransport):
 
     def _receive_eof(self) -> None:
         self._eof_received = True
-        keep_open = self._call(self._protocol.eof_received)
-        if self._closing:
+        try:
+            keep_open = self._protocol.eof_received()
+        except Exception as error:
+            self._fail(error)
             return
-        if keep_open:
+        if keep_open and not self._closing:
             self._watch()
         else:
             self.close()
 
     def _check_broken(self) -> None:
+        # Not read for and yet readable, so the connection is broken: find out how.
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._fail(OSError(code, "the connection broke"))
@@ -157,33 +172,32 @@ class StreamTransport(BaseTransport):
 
         Raises TypeError if it is not bytes-like, RuntimeError after write_eof().
         """
+        if not (self._clear and data):
+            self._write_later(data)
+            return
+        try:
+            sent = self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._fail(error)
+            return
+        self.context.active = True
+        if sent != len(data) or type(data) is not bytes:
+            rest = memoryview(data).cast("B")[sent:]
+            if rest:
+                self._enqueue(rest)
+                self._watch()
+
+    def _write_later(self, data: Bytes) -> None:
+        """Take what write() can't send at once."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"data must be bytes-like, not {type(data).__name__}")
         if self._eof_written:
             raise RuntimeError("write() after write_eof()")
-        if self._closing or not data:
-            return
-        self.context.active = True
-        if not self._buffer:
-            try:
-                sent = self._sock.send(data)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError as error:
-                self._fail(error)
-                return
-            if sent == len(data) and not isinstance(data, memoryview):
-                return
-            data = memoryview(data).cast("B")[sent:]
-            if not data:
-                return
+        if not self._closing and data:
+            self.context.active = True
             self._enqueue(data)
-            self._watch()
-        else:
-            self._enqueue(data)
-        if self._buffered > self._high and not self._writing_paused:
-            self._writing_paused = True
-            self._call(self._protocol.pause_writing)
 
     def writelines(self, list_of_data: Iterable[Bytes]) -> None:
         """Send the pieces, joined."""
@@ -192,11 +206,19 @@ class StreamTransport(BaseTransport):
     def _enqueue(self, data: Bytes) -> None:
         # A bytearray or view is the caller's to change, once write() has returned.
         piece = data if isinstance(data, bytes) else bytes(data)
+        if self._buffer is None:
+            self._buffer = deque()
         self._buffer.append(piece)
         self._buffered += len(piece)
+        self._clear = False
+        if self._buffered > self._high and not self._writing_paused:
+            self._writing_paused = True
+            self._call(self._protocol.pause_writing)
 
     def _flush(self) -> None:
         buffer = self._buffer
+        if not buffer:
+            return
         try:
             if len(buffer) > 1 and hasattr(self._sock, "sendmsg"):
                 sent = self._sock.sendmsg(islice(buffer, _MAX_PIECES))
@@ -224,6 +246,7 @@ class StreamTransport(BaseTransport):
             if self._closing:
                 self._lose(None)
             else:
+                self._clear = not self._eof_written
                 self._watch()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
@@ -257,6 +280,7 @@ class StreamTransport(BaseTransport):
         if self._closing or self._eof_written:
             return
         self._eof_written = True
+        self._clear = False
         if not self._buffer:
             self._shut_down_writing()
 
@@ -273,6 +297,7 @@ class StreamTransport(BaseTransport):
         if self._closing:
             return
         self._closing = True
+        self._clear = False
         if self._buffer:
             self._watch()
         else:
@@ -299,7 +324,8 @@ class StreamTransport(BaseTransport):
         if self._closed:
             return
         self._closed = self._closing = True
-        self._buffer.clear()
+        self._clear = False
+        self._buffer = None
         self._buffered = 0
         self._loop.unregister(self._fd)
         # Not from within a call of the protocol's, as asyncio has it.
@@ -312,6 +338,8 @@ class StreamTransport(BaseTransport):
             self._owner.transport_failed(self, failure)
         finally:
             self._owner.transport_lost(self)
+            # What is in no circle is freed now, and not whenever the garbage collector comes by.
+            self._receive = self._protocol = None
 
     def _watch(self) -> None:
         if self._closed:
@@ -320,8 +348,6 @@ class StreamTransport(BaseTransport):
         if self._buffer:
             events |= WRITE
         if events != self._events:
-            if self._events is None:
-                self._loop.register(self._fd, events, self._ready)
-            else:
-                self._loop.modify(self._fd, events)
+            watch = self._loop.register if self._events is None else self._loop.modify
+            watch(self._fd, events, self._receive if events == READ else self._ready)
             self._events = events

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from plugport import Help, RequestContext
 from plugport.bridges.coroutine import note_traffic, serve_datagram, serve_stream
 from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
-from plugport_builtins.concurrency.endpoint import DatagramEndpoint
+from plugport_builtins.concurrency.endpoint import EndpointMixIn
 from plugport_builtins.concurrency.idle import IdleSweep
 from plugport_builtins.concurrency.workers import WorkerPool
-
-if TYPE_CHECKING:
-    from plugport import BaseServer as _Server
-else:
-    _Server = object
 
 __all__ = ["AsyncioMixIn"]
 
 
-class AsyncioMixIn(_Server):
+class AsyncioMixIn(EndpointMixIn):
     """Runs protocols and coroutines on an event loop, and blocking handlers in threads beside it."""
 
     styles: ClassVar[frozenset[str]] = frozenset({"protocol", "async", "blocking"})
@@ -36,7 +31,6 @@ class AsyncioMixIn(_Server):
 
     _factory: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
     _pool: WorkerPool | None = None
-    _endpoint: DatagramEndpoint | None = None
     _idle_sweep: IdleSweep | None = None
     #: What runs on the loop, by the id() of the request's context.
     _tasks: dict[int, asyncio.Task[None]]
@@ -73,7 +67,7 @@ class AsyncioMixIn(_Server):
         elif style == "async":
             self._start(context, self._run_async(context))
         elif isinstance(request, tuple):
-            self._receive(request, client_address)
+            self.receive_datagram(request, client_address)
         else:
             request.setblocking(False)
             self._start(context, self._connect(context))
@@ -83,13 +77,6 @@ class AsyncioMixIn(_Server):
         key = id(context)
         self._tasks[key] = task
         task.add_done_callback(lambda done: self._tasks.pop(key, None))
-
-    def _receive(self, request: Any, client_address: Any) -> None:
-        data, sock = request
-        if self._endpoint is None:
-            self._endpoint = DatagramEndpoint(self, sock)
-        self._endpoint.receive(data, client_address)
-        self.conclude_request(request)
 
     async def _run_async(self, context: RequestContext) -> None:
         request, client_address = context.request, context.client_address
@@ -160,9 +147,6 @@ async def _end_requests(servers: Sequence[Any]) -> None:
     tasks = [task for server in servers for task in server._tasks.values()]
     for server in servers:
         server._idle_sweep = None
-        endpoint, server._endpoint = server._endpoint, None
-        if endpoint is not None:
-            endpoint.close()
         if server.handler_style != "blocking":
             server.abort_requests(force=True)
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -254,7 +238,10 @@ class _TransportProxy:
         self.set_protocol = set_protocol
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+        # Asked once for each: from then on the transport's own method is found at once.
+        method = getattr(self._transport, name)
+        setattr(self, name, method)
+        return method
 
 
 def _noting(receive: Callable[[Any], None], context: RequestContext) -> Callable[[Any], None]:

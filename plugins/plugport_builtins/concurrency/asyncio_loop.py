@@ -82,7 +82,7 @@ class AsyncioLoop:
         if events & WRITE:
             self._loop.add_writer(fd, ready, WRITE)
 
-    def modify(self, fd: int, events: int) -> None:
+    def modify(self, fd: int, events: int, callback: Callback) -> None:
         """Not needed here: connections are the event loop's own."""
         raise NotImplementedError
 
@@ -98,6 +98,9 @@ class AsyncioLoop:
     def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         """Call *callback* in so many seconds, unless the timer is cancelled."""
         return self._loop.call_later(seconds, callback)
+
+    def reconsider(self) -> None:
+        """Do nothing: each event has a turn after it."""
 
     def discard(self, listener: Listener) -> None:
         """Stop polling for a server."""

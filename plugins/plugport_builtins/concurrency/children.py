@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import signal
 import sys
@@ -21,6 +22,8 @@ from plugport.accounting import RequestHandedOver
 from plugport.context import Outcome
 from plugport.errors import ChildError
 from plugport.hooks import NO_HOOKS
+from plugport.listener import Loop
+from plugport.serving import acts
 
 if TYPE_CHECKING:
     from plugport import BaseServer as _Server
@@ -87,7 +90,9 @@ class ChildrenMixIn(_Server):
     _children: dict[int, Child]
     #: Those that are about to exit: they have reported, or closed their pipe.
     _exiting: tuple[Child, ...] = ()
-    _next_look = 0.0
+    #: When _look() comes next, and when it looks at all of them, by the monotonic clock.
+    _next_look = math.inf
+    _next_collection = 0.0
     #: In a child: the end of the pipe that its report goes to.
     _report_fd: int | None = None
     #: The pipe for the report of the next child, (reader, writer), if it is open already.
@@ -98,10 +103,12 @@ class ChildrenMixIn(_Server):
 
     def has_room(self) -> bool:
         """Whether one more request may begin: there must be room for its child, too."""
-        if len(self.active_children or ()) >= self.max_children:
-            for child in self._exiting:  # handle_request() has no service_actions()
+        if self.active_children and len(self.active_children) >= self.max_children:
+            for child in self._exiting:
                 self._reap(child)
-        return len(self.active_children or ()) < self.max_children and super().has_room()
+            if len(self.active_children) >= self.max_children:
+                return False
+        return super().has_room()
 
     def fork_request(self, request: Any) -> bool:
         """Fork a child for *request*. Return True in the child, False in the parent.
@@ -133,6 +140,9 @@ class ChildrenMixIn(_Server):
             context.held = True
         child = self._children[pid] = Child(pid, reader, context)
         self.watch(reader, lambda events: self._hear(child))
+        self._schedule_look(_LOOK_INTERVAL)
+        if self.serving_loop is not None:
+            self.serving_loop.reconsider()  # the child may outlive its request
         self.close_request(request)
         return False
 
@@ -140,6 +150,7 @@ class ChildrenMixIn(_Server):
         """Have the pipe for the report of the next child, (reader, writer). Raises OSError."""
         if self._next_report is None:
             self._next_report = os.pipe()
+            os.set_blocking(self._next_report[0], False)  # the loop may call when there is nothing
         return self._next_report
 
     def hand_over(self, request: Any) -> None:
@@ -163,7 +174,10 @@ class ChildrenMixIn(_Server):
         """Read what a child reports; at the end of its pipe, reap it."""
         if child.fd < 0:
             return
-        data = os.read(child.fd, 65536)
+        try:
+            data = os.read(child.fd, 65536)
+        except BlockingIOError:
+            return
         if data:
             child.report += data
             if child.report.endswith(b"\n"):
@@ -206,7 +220,6 @@ class ChildrenMixIn(_Server):
             self._hear_out(child)
         if child in self._exiting:
             self._exiting = tuple(other for other in self._exiting if other is not child)
-            self.longest_wait = _EXIT_POLL if self._exiting else None
         del self._children[child.pid]
         if self.active_children is not None:
             self.active_children.discard(child.pid)
@@ -217,13 +230,12 @@ class ChildrenMixIn(_Server):
     def _await_exit(self, child: Child) -> None:
         if child not in self._exiting:
             self._exiting += (child,)
-            self.longest_wait = _EXIT_POLL
+            self._schedule_look(_EXIT_POLL)
 
     def _hear_out(self, child: Child) -> None:
         # It has exited, so its report is in the pipe whole; a process that it forked may hold
         # the other end open still, so don't wait for the pipe's end.
         self.unwatch(child.fd)
-        os.set_blocking(child.fd, False)
         try:
             child.report += os.read(child.fd, 65536)
         except BlockingIOError:
@@ -237,17 +249,45 @@ class ChildrenMixIn(_Server):
             for child in tuple(self._children.values()):
                 self._reap(child, block=blocking)
 
-    def service_actions(self) -> None:
-        """Reap the children that are about to exit each turn of the serving loop, any now and then."""
-        for child in self._exiting:
-            self._reap(child)
+    def _schedule_look(self, seconds: float) -> None:
+        """Have the serving loop call _look() in so many seconds, or sooner."""
+        when = time.monotonic() + seconds
+        if when < self._next_look and self.serving_loop is not None:
+            self._next_look = when
+            self.serving_loop.call_later(seconds, self._look)
+
+    def _look(self) -> None:
+        """Reap the children that are about to exit, and now and then any that have exited."""
+        self._next_look = math.inf
+        now = time.monotonic()
+        if now >= self._next_collection:
+            # One may have exited without a report, and left its pipe to what it forked.
+            self._next_collection = now + _LOOK_INTERVAL
+            self.collect_children()
+        else:
+            for child in self._exiting:
+                self._reap(child)
         if self.active_children:
-            now = time.monotonic()
-            if now >= self._next_look:
-                # One may have exited without a report, and left its pipe to what it forked.
-                self._next_look = now + _LOOK_INTERVAL
-                self.collect_children()
+            self._schedule_look(_EXIT_POLL if self._exiting else _LOOK_INTERVAL)
+
+    def service_actions(self) -> None:
+        """Reap the children that have exited."""
+        self.collect_children()
         super().service_actions()
+
+    def enter_loop(self, loop: Loop) -> None:
+        """Look after the children that there are."""
+        super().enter_loop(loop)
+        if getattr(self.service_actions, "__func__", None) is ChildrenMixIn.service_actions:
+            # No need to reap each turn: timers see to it.
+            self.acts_each_turn = acts(super().service_actions)
+        if self.active_children:
+            self._schedule_look(_EXIT_POLL)
+
+    def leave_loop(self, loop: Loop) -> None:
+        """Nobody looks any more."""
+        self._next_look = math.inf
+        super().leave_loop(loop)
 
     def handle_request(self) -> None:
         """Handle one request, and reap the children that have exited, before and after."""

@@ -7,23 +7,18 @@ is ready, for one read or write, before it looks again: so nobody starves.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from plugport.listener import Loop
 from plugport.loop import ServerLoop
 from plugport.transports import StreamTransport
-from plugport_builtins.concurrency.endpoint import DatagramEndpoint
+from plugport_builtins.concurrency.endpoint import EndpointMixIn
 from plugport_builtins.concurrency.idle import IdleSweep
-
-if TYPE_CHECKING:
-    from plugport import BaseServer as _Server
-else:
-    _Server = object
 
 __all__ = ["SelectMixIn"]
 
 
-class SelectMixIn(_Server):
+class SelectMixIn(EndpointMixIn):
     """Drives protocols in the serving loop: asyncio's Protocol, BufferedProtocol and DatagramProtocol.
 
     Blocking handlers come over the bridge of greenlets, and block nobody where they wait for
@@ -32,13 +27,12 @@ class SelectMixIn(_Server):
 
     styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
 
-    _endpoint: DatagramEndpoint | None = None
     _idle_sweep: IdleSweep | None = None
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Take a connection into the table; hand a datagram to the protocol."""
         if isinstance(request, tuple):
-            self._receive(request, client_address)
+            self.receive_datagram(request, client_address)
             return
         context = self.active_requests[id(request)]
         request.setblocking(False)
@@ -48,13 +42,6 @@ class SelectMixIn(_Server):
             self._idle_sweep = IdleSweep(self)
         context.transport.start()
 
-    def _receive(self, request: Any, client_address: Any) -> None:
-        data, sock = request
-        if self._endpoint is None:
-            self._endpoint = DatagramEndpoint(self, sock)
-        self._endpoint.receive(data, client_address)
-        self.conclude_request(request)
-
     def transport_failed(self, transport: Any, error: Exception) -> None:
         """Take note of what a protocol raised, or what broke its connection."""
         context = transport.context
@@ -62,7 +49,9 @@ class SelectMixIn(_Server):
 
     def transport_lost(self, transport: Any) -> None:
         """Strike the connection from the table, and close it."""
-        self.conclude_request(transport.context.request)
+        context = transport.context
+        self.conclude_request(context.request)
+        context.transport = None
 
     def complete_requests(self, loop: ServerLoop) -> None:
         """Poll until the table is empty."""
@@ -72,8 +61,5 @@ class SelectMixIn(_Server):
     def leave_loop(self, loop: Loop) -> None:
         """Cut the connections that shutdown() left in the table: nobody would go on with them."""
         self.abort_requests()
-        endpoint, self._endpoint = self._endpoint, None
-        if endpoint is not None:
-            endpoint.close()
         self._idle_sweep = None
         super().leave_loop(loop)

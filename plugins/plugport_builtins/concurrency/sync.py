@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, ClassVar
 
+from plugport import RequestContext
 from plugport.accounting import RequestHandedOver
 from plugport_builtins.concurrency.children import ChildrenMixIn, fork_counter
 
@@ -25,18 +26,20 @@ class SyncMixIn(ChildrenMixIn):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Run the request now."""
-        limit = self.request_timeout
-        if limit is not None:
-            # The loop, which keeps the timeouts of others, is not there while a handler runs.
-            context = self.active_requests[id(request)]
-            reason = f"it took longer than request_timeout = {limit} s"
-            self._timer = threading.Timer(limit, self.expire_request, (context, reason))
-            self._timer.daemon = True
-            self._timer.start()
+        if self.request_timeout is not None:
+            self._start_timer(self.active_requests[id(request)], self.request_timeout)
         try:
             self.run_request(request, client_address)
         finally:
-            self._stop_timer()
+            if self._timer is not None:
+                self._stop_timer()
+
+    def _start_timer(self, context: RequestContext, limit: float) -> None:
+        # The loop, which keeps the timeouts of others, is not there while a handler runs.
+        reason = f"it took longer than request_timeout = {limit} s"
+        self._timer = threading.Timer(limit, self.expire_request, (context, reason))
+        self._timer.daemon = True
+        self._timer.start()
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None

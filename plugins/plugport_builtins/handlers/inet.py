@@ -12,7 +12,7 @@ __all__ = ["InetHandler"]
 #: Ports of services that answer whatever comes (echo, daytime, qotd, chargen, time), and 0, which
 #: says that the sender expects no answer (RFC 768).
 _UNANSWERED_PORTS = frozenset({0, 7, 13, 17, 19, 37})
-_DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
+_DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
 
 
 class InetHandler(BaseRequestHandler):

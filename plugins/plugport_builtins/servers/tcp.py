@@ -6,6 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from plugport import BaseServer, Help
@@ -85,17 +86,30 @@ class TCPServer(BaseServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection. On a socket that was wrapped in TLS the handshake is left for later."""
-        if _is_tls(self.socket):
-            # Else accept() would do it, here in the accepting thread, for as long as a client likes.
-            self.socket.do_handshake_on_connect = False
-        request, client_address = self.socket.accept()
+        listening: Any = self.socket
+        if type(listening) is not socket.socket:
+            if _is_tls(listening):
+                # Else accept() would do it, here in the accepting thread, for as long as a client likes.
+                listening.do_handshake_on_connect = False
+            request, client_address = listening.accept()
+            return request, client_address
+        # What accept() does, without the enumerations that it makes of the family and type each time.
+        fd, client_address = listening._accept()  # type: ignore[attr-defined]
+        request = socket.socket(*self._accepted_as, fd)
+        if listening.gettimeout() and socket.getdefaulttimeout() is None:
+            request.setblocking(True)
         return request, client_address
+
+    @cached_property
+    def _accepted_as(self) -> tuple[int, int, int]:
+        """Family, type and protocol of the connections."""
+        return int(self.socket.family), int(self.socket.type), self.socket.proto
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the handler on the connection, after its TLS handshake if it is still to be done."""
-        if _is_tls(request):
+        if type(request) is not socket.socket and _is_tls(request):
             self._shake_hands(request)
-        super().finish_request(request, client_address)
+        self.RequestHandlerClass(request, client_address, self)
 
     def _shake_hands(self, request: Any) -> None:
         timeout = request.gettimeout()
@@ -110,7 +124,8 @@ class TCPServer(BaseServer):
 
     def shutdown_request(self, request: Any) -> None:
         """End the account of a connection, send the end of the stream, and close."""
-        self.end_request(request)
+        if id(request) in self.active_requests:
+            self.end_request(request)
         try:
             # close() alone would wait for whoever else holds the connection, a forked child say.
             request.shutdown(socket.SHUT_WR)
@@ -120,7 +135,8 @@ class TCPServer(BaseServer):
 
     def close_request(self, request: Any) -> None:
         """Close the connection in this process."""
-        self.end_request(request)
+        if id(request) in self.active_requests:
+            self.end_request(request)
         request.close()
 
 

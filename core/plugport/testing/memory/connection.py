@@ -29,7 +29,7 @@ class MemoryTransport(StreamTransport):
     @property
     def written(self) -> bytes:
         """All that was written: what the client has taken, and what is unsent."""
-        return bytes(self._sock.taken) + b"".join(self._buffer)
+        return bytes(self._sock.taken) + b"".join(self._buffer or ())
 
 
 class MemoryConnection:
@@ -63,6 +63,7 @@ class MemoryConnection:
         self._sock = MemorySocket(socket.SOCK_STREAM, client_address, room)
         self._loop = MemoryLoop(self._sock)
         self._returned = 0
+        self._last_protocol: Any = None
         self._framing: Framing | None = None
         context = self.server.begin_request(self._sock, client_address)
         assert context is not None, "it turns nobody away"
@@ -149,8 +150,8 @@ class MemoryConnection:
 
     @property
     def protocol(self) -> Any:
-        """The protocol that the transport drives now."""
-        return self.transport.get_protocol()
+        """The protocol that the transport drives now, or did at last."""
+        return self.transport.get_protocol() or self._last_protocol
 
     def _go_on(self) -> bytes:
         self._run()
@@ -175,4 +176,5 @@ class MemoryConnection:
 
     def transport_lost(self, transport: Any) -> None:
         """End the request."""
+        self._last_protocol = transport.get_protocol()
         self.server.conclude_request(self._sock)

@@ -154,10 +154,9 @@ class MemoryLoop:
         """Watch the socket."""
         self._watched = events, callback
 
-    def modify(self, fd: int, events: int) -> None:
+    def modify(self, fd: int, events: int, callback: Callback) -> None:
         """Watch it for other events."""
-        if self._watched is not None:
-            self._watched = events, self._watched[1]
+        self._watched = events, callback
 
     def unregister(self, fd: int) -> None:
         """Watch it no longer."""

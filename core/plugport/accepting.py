@@ -1,0 +1,132 @@
+"""How a server takes requests and begins them; what became of get_request().
+
+When it does so is the business of :mod:`plugport.listener`, the account of each request that of
+:mod:`plugport.accounting`.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from plugport.accounting import RequestAccounting, RequestHandedOver
+from plugport.errors import DatagramTooLongError
+
+__all__ = ["Accepting"]
+
+logger = logging.getLogger("plugport.server")
+
+#: What accept() says when the process or the system is out of something that comes back.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: Seconds to wait after the first such failure, doubled with each next one up to the second number
+#: (asyncio.constants.ACCEPT_RETRY_DELAY).
+_ACCEPT_DELAY, _ACCEPT_DELAY_MAX = 0.05, 1.0
+
+
+class Accepting(RequestAccounting):
+    """Takes requests by get_request(), and hands those that may begin to process_request()."""
+
+    #: How many requests the loop may take when the socket is ready; above 1 only where get_request()
+    #: raises BlockingIOError instead of waiting for one that is not there.
+    burst: int = 1
+
+    #: What was accepted before a drain stopped listening, and has not begun.
+    accepted: deque[tuple[Any, Any]]
+    #: Seconds that it pauses for want of descriptors or memory, and when that is over; 0 if it does not.
+    _accept_delay: float = 0.0
+    _accept_resumes: float = 0.0
+    _BaseServer__shutdown_request: bool
+
+    if TYPE_CHECKING:  # what this needs of the server class: template methods of socketserver
+
+        def get_request(self) -> tuple[Any, Any]: ...
+        def process_request(self, request: Any, client_address: Any) -> None: ...
+        def listening_url(self) -> str: ...
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        self = super().__new__(cls, *args, **kwargs)
+        self.accepted = deque()
+        return self
+
+    def take_requests(self, most: int) -> int:
+        """Take up to *most* requests that wait, and process each. Return how many there were.
+
+        *most* is above 1 only for a server with a ``burst``. A strategy may override it.
+        """
+        for taken in range(most):
+            if not self._handle_request_noblock():
+                return taken
+            if self._BaseServer__shutdown_request or (most > 1 and not self.has_room()):
+                return taken + 1
+        return most
+
+    def _handle_request_noblock(self) -> bool:
+        """Take one request if one waits, and process it. Return whether there was one."""
+        taken = self._accept()
+        if taken is None:
+            return False
+        self._begin_and_process(*taken)
+        return True
+
+    def _accept(self) -> tuple[Any, Any] | None:
+        """Take one request if one waits; None if there is none to be had."""
+        try:
+            taken = self.get_request()
+        except OSError as error:
+            self.not_taken(error)
+            return None
+        if self._accept_delay:
+            self._accept_delay = 0.0
+        return taken
+
+    def not_taken(self, error: OSError) -> None:
+        """Take note of what get_request() raised."""
+        if isinstance(error, DatagramTooLongError):
+            self.take_error(None, error.client_address, error)
+            self.reject_request(error.client_address, str(error.strerror))
+        elif error.errno in _EXHAUSTED:
+            # Stop accepting for a while: there are no descriptors, or there is no memory.
+            if not self._accept_delay:
+                logger.warning("%s can't accept, will try again: %s", self.listening_url(), error)
+            self._accept_delay = min(self._accept_delay * 2 or _ACCEPT_DELAY, _ACCEPT_DELAY_MAX)
+            self._accept_resumes = time.monotonic() + self._accept_delay
+        # else: there is none, or the client went away before it was accepted
+
+    def accept_for_later(self) -> None:
+        """Take one request that is known to wait, for serve_accepted()."""
+        taken = self._accept()
+        if taken is not None:
+            self.accepted.append(taken)
+
+    def serve_accepted(self) -> bool:
+        """Process one of the requests that were accepted for later; False if there is none, or no room."""
+        if not self.accepted or not self.has_room():
+            return False
+        self._begin_and_process(*self.accepted.popleft())
+        return True
+
+    def turn_away_accepted(self) -> None:
+        """Close the requests that were accepted for later, and have not begun."""
+        while self.accepted:
+            request, client_address = self.accepted.popleft()
+            self.reject_request(client_address, "the service has ended")
+            self.shutdown_request(request)
+
+    def _begin_and_process(self, request: Any, client_address: Any) -> None:
+        if self.begin_request(request, client_address) is None:
+            self.shutdown_request(request)
+            return
+        try:
+            self.process_request(request, client_address)
+        except RequestHandedOver:
+            return
+        except Exception as error:
+            self.take_error(request, client_address, error)
+            self.conclude_request(request)
+        except BaseException as error:
+            self.fail_request(request, error)
+            self.conclude_request(request)
+            raise

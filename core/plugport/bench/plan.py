@@ -1,0 +1,196 @@
+"""Plan: what is to be served under which strategies, checked before anything runs."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plugport.bench.exchange import Address
+from plugport.combination import Verdict, check, compose, traits_of
+from plugport.component import Kind
+from plugport.errors import AddressError, IncompatibleError, PlugportError
+from plugport.options import Part, UnknownOptionError, configure, parse_options
+from plugport.registry import Entry, Registry
+from plugport.styles import style_of
+from plugport.url import Url, parse_url
+
+__all__ = ["Candidate", "Plan", "make_plan"]
+
+#: The families that the load has clients for.
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, getattr(socket, "AF_UNIX", None))
+_KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
+#: Where a client reaches a service that listens on all interfaces.
+_LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A strategy under which the handler is to be served.
+
+    ``refusal``     why it can't be, "" if it can; then nothing below says anything
+    ``caveats``     what speaks against it, whatever it measures
+    ``serial``      whether it serves one request at a time
+    ``options``     those of the options that it, its server or the handler has, ``KEY=VALUE``
+    ``left_out``    the others
+    """
+
+    strategy: str
+    refusal: str = ""
+    caveats: tuple[str, ...] = ()
+    serial: bool = False
+    options: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    server_class: Any = None
+
+    def address_of(self, url: str) -> Address:
+        """Return where clients reach the service that announces *url*. Raises AddressError."""
+        address, members = self.server_class.resolve_url(parse_url(url))
+        family = members.get("address_family", self.server_class.address_family)
+        if isinstance(address, tuple):
+            address = (_LOOPBACK.get(address[0], address[0]), *address[1:])
+        return Address(family, self.server_class.socket_type, address)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is served where, and how: the *candidates* in the order of the listing, or of the command."""
+
+    handler: str
+    url: str
+    is_stream: bool
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def legal(self) -> list[Candidate]:
+        """The candidates that are not refused."""
+        return [candidate for candidate in self.candidates if not candidate.refusal]
+
+
+def make_plan(
+    registry: Registry, handler: str, url: str, strategies: Sequence[str] = (), options: Sequence[str] = ()
+) -> Plan:
+    """Check what can be checked. *strategies* are names, by default all that are registered.
+
+    Raises IncompatibleError if all of them are refused, AddressError, OptionError, and what finding
+    and loading a component raises.
+    """
+    parsed = parse_url(url)
+    parts = _Parts(registry, registry.find("handler", handler), registry.find("server", parsed.scheme))
+    server_class = registry.load(parts.server)
+    is_stream = _is_stream(parsed, server_class)
+    entries = [registry.find("concurrency", name) for name in dict.fromkeys(strategies)]
+    verdicts = [
+        (entry, parts.verdict(entry, strict=bool(strategies)))
+        for entry in entries or registry.entries("concurrency")
+    ]
+    legal = [entry for entry, verdict in verdicts if verdict.legal]
+    if not legal:
+        raise IncompatibleError(_all_refused(parts, verdicts))
+    chosen = parts.distribute(options, legal)
+    candidates = []
+    for entry, verdict in verdicts:
+        if verdict.legal:
+            candidates.append(parts.candidate(entry, verdict, chosen[entry.selector], options, parsed))
+        else:
+            candidates.append(Candidate(entry.selector, verdict.reason))
+    return Plan(handler, url, is_stream, tuple(candidates))
+
+
+def _is_stream(url: Url, server_class: Any) -> bool:
+    """Whether the load needs connections or datagrams. Raises AddressError if it can make neither."""
+    family = getattr(server_class, "address_family", None)
+    kind = getattr(server_class, "socket_type", None)
+    if family not in _FAMILIES or kind not in _KINDS:
+        raise AddressError(
+            f"{url}: there are no clients for {url.scheme} servers; "
+            "plugport bench has some for IPv4, IPv6 and unix sockets"
+        )
+    return bool(kind == socket.SOCK_STREAM)
+
+
+def _all_refused(parts: _Parts, verdicts: list[tuple[Entry, Verdict]]) -> str:
+    reasons: dict[str, list[str]] = {}
+    for entry, verdict in verdicts:
+        reasons.setdefault(verdict.reason, []).append(entry.selector)
+    told = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in reasons.items())
+    return (
+        f"{parts.handler.name} can't be served by {parts.server.name} under any of these strategies: {told}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """A handler and a server, to be combined with strategies."""
+
+    registry: Registry
+    handler: Entry
+    server: Entry
+
+    def verdict(self, strategy: Entry, *, strict: bool) -> Verdict:
+        """Return the verdict; what can't be loaded is refused, but an error if it was asked for by name."""
+        try:
+            return check(self.handler, self.server, strategy, self.registry)
+        except PlugportError as error:
+            if strict:
+                raise
+            self.registry.load(self.handler)  # is it the strategy's fault?
+            return Verdict("refused", str(error))
+
+    def distribute(self, options: Sequence[str], strategies: list[Entry]) -> dict[str, list[str]]:
+        """Return for each strategy the options that are known under it. One that none knows is an error."""
+        chosen: dict[str, list[str]] = {strategy.selector: [] for strategy in strategies}
+        for text in options:
+            unknown: list[UnknownOptionError] = []
+            for strategy in strategies:
+                try:
+                    self._parse([text], strategy)
+                    chosen[strategy.selector].append(text)
+                except UnknownOptionError as error:
+                    unknown.append(error)
+            if len(unknown) == len(strategies):
+                raise unknown[0]
+        return chosen
+
+    def candidate(
+        self, strategy: Entry, verdict: Verdict, chosen: list[str], options: Sequence[str], url: Url
+    ) -> Candidate:
+        """Describe a legal strategy, after a look whether all that belongs to it can be put together."""
+        handler, mixin = self.registry.load(self.handler), self.registry.load(strategy)
+        members = self._parse(chosen, strategy)
+        server_class: Any = compose(self.registry.load(self.server), mixin)
+        server_class = configure(server_class, {**members["server"], **members["concurrency"]})
+        server_class.resolve_url(url)
+        configure(handler, members["handler"])
+        traits = traits_of(mixin)
+        return Candidate(
+            strategy.selector,
+            caveats=_caveats(verdict, traits, style_of(handler)),
+            serial=traits["serial"],
+            options=tuple(chosen),
+            left_out=tuple(text for text in options if text not in chosen),
+            server_class=server_class,
+        )
+
+    def _parse(self, texts: Sequence[str], strategy: Entry) -> dict[Part, dict[str, Any]]:
+        entries: dict[Kind, Entry] = {
+            "server": self.server,
+            "concurrency": strategy,
+            "handler": self.handler,
+        }
+        parts: dict[Part, Any] = {part: self.registry.load(entry) for part, entry in entries.items()}
+        return parse_options(texts, parts, {part: entry.selector for part, entry in entries.items()})
+
+
+def _caveats(verdict: Verdict, traits: dict[str, Any], style: str) -> tuple[str, ...]:
+    threads = traits["multithreaded"]
+    if isinstance(threads, list):  # of styles
+        threads = style in threads
+    if traits["serial"]:
+        return verdict.warnings or ("one request that takes long holds up all others",)
+    if traits["isolates_memory"]:
+        return (*verdict.warnings, "what a handler changes in memory is gone with its process")
+    if not threads:
+        return (*verdict.warnings, "a single thread: a handler that computes for long holds up all others")
+    return verdict.warnings

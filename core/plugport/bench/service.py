@@ -1,0 +1,118 @@
+"""The service that is measured: the real ``plugport serve``, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import IO
+
+from plugport.errors import PlugportError
+
+__all__ = ["ServiceError", "ServiceProcess", "running"]
+
+#: Seconds that a service may take to listen: its handler may import much.
+_START_PATIENCE = 60.0
+#: Seconds that requests have to end, and the process after them.
+_GRACE, _STOP_PATIENCE = 1.0, 5.0
+#: Seconds between two looks whether it listens.
+_LOOK = 0.005
+#: How much of the end of a log is looked at.
+_TAIL = 8192
+
+
+class ServiceError(PlugportError):
+    """The service did not start, or has ended before its time."""
+
+
+class ServiceProcess:
+    """A service that runs; what it writes to standard error goes to *log*."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
+        self._process = process
+        self._log = log
+        self._log_begin = 0  # behind what a service says before it listens, once it does
+        self.pid = process.pid
+
+    def wait_until_listening(self) -> str:
+        """Return the URL that it announces. Raises ServiceError if there is none."""
+        deadline = time.monotonic() + _START_PATIENCE
+        while True:
+            ended = self._process.poll() is not None
+            self._log.seek(0)
+            found = re.search(rb"^listening on (\S.*)$", self._log.read(), re.MULTILINE)
+            if found:
+                self._log_begin = found.end()
+                return os.fsdecode(found[1].rstrip())
+            if ended:
+                raise ServiceError(self._obituary())
+            if time.monotonic() >= deadline:
+                raise ServiceError(
+                    f"the service did not listen within {_START_PATIENCE:g} s{self.last_words()}"
+                )
+            time.sleep(_LOOK)
+
+    def check(self, patience: float = 0.0) -> None:
+        """Raise ServiceError if it runs no longer, or ends within *patience* seconds."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience)
+            raise ServiceError(self._obituary())
+
+    def last_words(self) -> str:
+        """Return ``; its log ends: LINE``, "" if it has logged nothing."""
+        line = self._last_line()
+        return f"; its log ends: {line}" if line else ""
+
+    def stop(self) -> None:
+        """End it by SIGTERM, and by force if that does not do; its children with it."""
+        try:
+            self._process.terminate()
+            self._process.wait(_STOP_PATIENCE)
+        except subprocess.TimeoutExpired:
+            pass
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _obituary(self) -> str:
+        status = self._process.wait()
+        line = self._last_line()
+        if line.startswith("plugport: "):
+            return line.removeprefix("plugport: ")
+        how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
+        return f"the service ended, {how}{self.last_words()}"
+
+    def _last_line(self) -> str:
+        size = self._log.seek(0, os.SEEK_END)
+        self._log.seek(max(self._log_begin, size - _TAIL))
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else ""
+
+
+@contextmanager
+def running(global_options: Sequence[str], arguments: Sequence[str], folder: str) -> Iterator[ServiceProcess]:
+    """Run ``plugport serve`` with *arguments* until the block ends; its log is a file in *folder*."""
+    # -P: a file of the user's folder must not take a module's place.
+    command = [sys.executable, "-P", "-m", "plugport", *global_options]
+    command += ["serve", f"--grace={_GRACE}", "--log-level=error", *arguments]
+    path = os.path.join(folder, "log")
+    # Two descriptors, so that what reads doesn't move the place where the service writes.
+    with open(path, "wb") as sink, open(path, "rb") as log:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=sink,
+            process_group=0,  # Ctrl-C is for the command alone, which ends the others in order
+        )
+        service = ServiceProcess(process, log)
+        try:
+            yield service
+        finally:
+            service.stop()

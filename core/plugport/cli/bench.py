@@ -1,0 +1,265 @@
+"""``plugport bench``: a handler under each strategy in turn, measured, and which of them to choose."""
+
+from __future__ import annotations
+
+import math
+import re
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
+
+import click
+
+from plugport.bench.settings import Settings
+from plugport.cli.completion import complete_component
+from plugport.cli.output import print_json, print_table
+from plugport.cli.session import Session
+
+if TYPE_CHECKING:
+    from plugport.bench.report import Report
+
+__all__ = ["bench"]
+
+_DEFAULTS = Settings()
+_DEFAULT_URL = "tcp://127.0.0.1:0"
+_DEFAULT_PAYLOAD = b"hello, plugport\n"
+_ESCAPES = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t", "0": "\0"}
+
+
+def _unescape(context: click.Context, parameter: click.Parameter, text: str | None) -> bytes | None:
+    """Read the escapes of a payload: with them any request can be written in any shell."""
+    if text is None:
+        return None
+
+    def replace(found: re.Match[str]) -> str:
+        name = found[1]
+        if len(name) == 3:
+            byte = int(name[1:], 16)
+            return chr(byte) if byte < 0x80 else chr(0xDC00 + byte)  # as "surrogateescape" has bytes
+        if name not in _ESCAPES:
+            raise click.BadParameter(rf"'\{name}' is none of \n, \r, \t, \0, \\ and \xHH", context, parameter)
+        return _ESCAPES[name]
+
+    return re.sub(r"\\(x[0-9a-fA-F]{2}|.?)", replace, text, flags=re.DOTALL).encode(
+        "utf-8", "surrogateescape"
+    )
+
+
+def _check_finite(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if not math.isfinite(value):
+        raise click.BadParameter(f"{value} is no number of seconds", context, parameter)
+    return value
+
+
+def _check_plot(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None:
+        from plugport.bench.plot import check_plot
+
+        check_plot(path)
+    return path
+
+
+@click.command()
+@click.argument("handler", shell_complete=complete_component("handler"))
+@click.argument("url", default=_DEFAULT_URL)
+@click.option(
+    "-c",
+    "--concurrency",
+    "strategies",
+    metavar="STRATEGY",
+    multiple=True,
+    shell_complete=complete_component("concurrency"),
+    help="A concurrency strategy to measure; by default all that are installed. May be repeated.",
+)
+@click.option(
+    "-o",
+    "--option",
+    "options",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Set an option as for 'plugport serve'; strategies that don't have it go without. May be repeated.",
+)
+@click.option(
+    "--seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=_DEFAULTS.seconds,
+    callback=_check_finite,
+    show_default=True,
+    help="How long each strategy is measured, all its rounds together.",
+)
+@click.option(
+    "--rounds",
+    metavar="NUMBER",
+    type=click.IntRange(min=2),
+    default=_DEFAULTS.rounds,
+    show_default=True,
+    help="Rounds in which the strategies take turns.",
+)
+@click.option(
+    "--connections",
+    metavar="NUMBER",
+    type=click.IntRange(min=1),
+    default=_DEFAULTS.connections,
+    show_default=True,
+    help="Clients at once.",
+)
+@click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    default=_DEFAULTS.timeout,
+    callback=_check_finite,
+    show_default=True,
+    help="How long an answer may take.",
+)
+@click.option(
+    "--payload",
+    metavar="TEXT",
+    callback=_unescape,
+    help=r"The request; \n, \r, \t, \0, \\ and \xHH in it are read as in C. By default a line.",
+)
+@click.option(
+    "--payload-file",
+    metavar="FILE",
+    type=click.File("rb"),
+    help="A file with the request, taken as it is; - is standard input.",
+)
+@click.option(
+    "--new-connections",
+    is_flag=True,
+    help="Make a connection for each request, though the handler may keep them.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON: an object.")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    callback=_check_plot,
+    help="Draw the figures to FILE, .svg or .png (needs matplotlib).",
+)
+@click.pass_context
+def bench(
+    context: click.Context,
+    /,
+    handler: str,
+    url: str,
+    strategies: tuple[str, ...],
+    options: tuple[str, ...],
+    payload: bytes | None,
+    payload_file: BinaryIO | None,
+    new_connections: bool,
+    as_json: bool,
+    plot: Path | None,
+    **numbers: Any,
+) -> None:
+    """Serve HANDLER under each concurrency strategy in turn, measure each under load, and recommend one.
+
+    HANDLER and URL are as for 'plugport serve'; the default URL is tcp://127.0.0.1:0, any free port.
+    A probe finds out how the payload is answered, and whether connections are kept. The strategies
+    run as processes of their own; the load comes from others on the same machine. The exit
+    status is 1 if no strategy could be measured.
+    """
+    # Late: `plugport --help` imports the modules of all commands.
+    from plugport.bench.loaders import make_room
+    from plugport.bench.measure import measure, probe_service
+    from plugport.bench.plan import make_plan
+    from plugport.bench.report import Report
+
+    session = context.find_object(Session)
+    assert session is not None
+    if payload is not None and payload_file is not None:
+        raise click.UsageError("--payload and --payload-file exclude each other", context)
+    if payload_file is not None:
+        payload = payload_file.read()
+    settings = Settings(**numbers, keep_alive=not new_connections, global_options=_global_options(session))
+    plan = make_plan(session.registry, handler, url, strategies, options)
+    if new_connections and not plan.is_stream:
+        raise click.UsageError(f"--new-connections: {plan.url} has no connections", context)
+    make_room(settings.connections)
+    with _ending_in_order(), _progress(len(plan.legal) * settings.rounds) as progress:
+        exchange = probe_service(plan, _DEFAULT_PAYLOAD if payload is None else payload, settings)
+        report = Report(plan, settings, exchange, measure(plan, exchange, settings, progress))
+    if as_json:
+        print_json(report.as_object())
+    else:
+        _print(report)
+    if plot is not None and report.measured:
+        from plugport.bench.plot import draw_plot
+
+        draw_plot(report, plot)
+    context.exit(0 if report.measured else 1)
+
+
+def _global_options(session: Session) -> tuple[str, ...]:
+    """What the services must be told to find the same components as this process."""
+    strict = ("--strict-plugins",) if session.strict else ()
+    return (*strict, *(f"--disable-plugin={name}" for name in session.disable))
+
+
+def _print(report: Report) -> None:
+    from plugport.bench.report import HEADER
+
+    for line in report.heading():
+        click.echo(line)
+    click.echo()
+    if report.measured:
+        print_table("", HEADER, report.rows())
+    for line in report.footnotes():
+        click.echo(line)
+    click.echo()
+    for line in report.advice():
+        click.echo(line)
+
+
+@contextmanager
+def _progress(steps: int) -> Iterator[Callable[[str], None]]:
+    """Yield what is to be called with the name of each step: it moves a bar on a terminal, else nothing."""
+    if sys.stderr is None or not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    # Drawn between the rounds: a thread that did it would take its time from what is measured.
+    with Progress(
+        BarColumn(),
+        TextColumn("{task.description}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        auto_refresh=False,
+    ) as bar:
+        task = bar.add_task("asking the handler", total=steps)
+        bar.refresh()
+        begun = 0
+
+        def step(name: str) -> None:
+            nonlocal begun
+            bar.update(task, completed=begun, description=name, refresh=True)
+            begun += 1
+
+        yield step
+
+
+@contextmanager
+def _ending_in_order() -> Iterator[None]:
+    """Have SIGTERM and SIGHUP unwind the block, as Ctrl-C does, so that no child is left."""
+
+    def end(number: int, frame: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are not ours
+        return
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

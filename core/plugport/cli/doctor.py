@@ -1,0 +1,65 @@
+"""``plugport doctor``: what would go wrong here, and what to do about it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import click
+
+from plugport.cli.output import print_json
+from plugport.cli.session import Session
+from plugport.doctor.deployment import plan_deployment
+from plugport.doctor.diagnosis import diagnose
+from plugport.doctor.findings import Finding
+
+__all__ = ["doctor"]
+
+
+@click.command()
+@click.argument("urls", metavar="[URL]...", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Write JSON: an array of objects.")
+@click.pass_context
+def doctor(context: click.Context, urls: tuple[str, ...], as_json: bool) -> None:
+    """Look for what would go wrong here: with what is installed, this machine, and each URL.
+
+    Limits of the process and of the system are those that the doctor itself runs under: run it
+    as the user, and where, the service is to run. All components are imported; nothing listens.
+    The exit status is 0 if there is no problem, 1 if there is one, 2 for bad input. Warnings are
+    no problems: a service may well run with them.
+    """
+    session = context.find_object(Session)
+    assert session is not None
+    deployment = plan_deployment(session.registry, urls)
+    found = []
+    for finding in diagnose(deployment):
+        found.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        print_json([_fields(finding) for finding in found])
+    else:
+        click.echo(_summary(found))
+    context.exit(1 if any(finding.status == "problem" for finding in found) else 0)
+
+
+def _print(finding: Finding) -> None:
+    click.echo(f"{finding.status:<9}{finding.check}: {finding.message}")
+    if finding.remedy:
+        click.echo(f"{'':<9}-> {finding.remedy}")
+
+
+def _summary(found: list[Finding]) -> str:
+    counts = Counter(finding.status for finding in found)
+    return ", ".join(
+        f"{counts[status]} {status}{'' if counts[status] == 1 else 's'}" for status in ("problem", "warning")
+    )
+
+
+def _fields(finding: Finding) -> dict[str, Any]:
+    return {
+        "check": finding.check,
+        "status": finding.status,
+        "message": finding.message,
+        "remedy": finding.remedy or None,
+    }

@@ -1,0 +1,139 @@
+"""``plugport new``: a project of one's own to begin with, a handler, a server, a strategy or hooks."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sysconfig
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from plugport.cli.session import Session
+from plugport.styles import STYLES, Style
+
+if TYPE_CHECKING:
+    from plugport.scaffold.shapes import Shape
+
+__all__ = ["new"]
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+@click.group(no_args_is_help=False)
+def new() -> None:
+    """Make a project: a package for plugport that works, with its tests.
+
+    It is put in a new directory, and the commands that install, test and serve it are shown.
+    """
+
+
+def _arguments(command: Command) -> Command:
+    """Add what all kinds have in common."""
+    command = click.option(
+        "--directory",
+        metavar="DIRECTORY",
+        type=click.Path(path_type=Path),
+        help="Where to put it: a directory that is not there yet, or is empty; plugport-NAME if not given.",
+    )(command)
+    return click.argument("name")(command)
+
+
+@new.command()
+@_arguments
+@click.option(
+    "--style",
+    type=click.Choice(STYLES),
+    default="message",
+    show_default=True,
+    help="message: a function of a message. blocking: a handler of socketserver's. protocol: a protocol "
+    "of asyncio's. async: a coroutine with a reader and a writer.",
+)
+@click.option(
+    "--datagrams",
+    is_flag=True,
+    help="Serve datagrams (udp, unixgram) rather than connections (tcp, unix); a message is both.",
+)
+@click.pass_obj
+def handler(session: Session, name: str, directory: Path | None, style: Style, datagrams: bool) -> None:
+    """A handler: what is done with a request.
+
+    NAME is what it will be served by: plugport serve NAME. The distribution is plugport-NAME.
+    """
+    from plugport.scaffold.shapes import handler_shape
+
+    _make(session, handler_shape(style, datagrams), name, directory)
+
+
+@new.command()
+@_arguments
+@click.pass_obj
+def server(session: Session, name: str, directory: Path | None) -> None:
+    """A server: how requests arrive.
+
+    NAME is the scheme of its URLs: plugport serve echo NAME://127.0.0.1:9000. The distribution is
+    plugport-NAME.
+    """
+    from plugport.scaffold.shapes import SERVER
+
+    _make(session, SERVER, name, directory)
+
+
+@new.command()
+@_arguments
+@click.pass_obj
+def concurrency(session: Session, name: str, directory: Path | None) -> None:
+    """A concurrency strategy: how requests are scheduled.
+
+    NAME is what it will be selected by: plugport serve echo -c NAME. The distribution is
+    plugport-NAME.
+    """
+    from plugport.scaffold.shapes import CONCURRENCY
+
+    _make(session, CONCURRENCY, name, directory)
+
+
+@new.command()
+@_arguments
+@click.pass_obj
+def hooks(session: Session, name: str, directory: Path | None) -> None:
+    """A plugin of hooks: what is to happen at each request.
+
+    NAME is that of the plugin: plugport --disable-plugin NAME. The distribution is plugport-NAME.
+    """
+    from plugport.scaffold.shapes import HOOKS
+
+    _make(session, HOOKS, name, directory)
+
+
+def _make(session: Session, shape: Shape, name: str, directory: Path | None) -> None:
+    from plugport.scaffold.names import Names
+    from plugport.scaffold.rendering import render, serve_arguments
+    from plugport.scaffold.taken import check_free
+    from plugport.scaffold.writing import write_project
+
+    names = Names(name)
+    check_free(names, shape, session.registry)
+    files = render(shape, names)
+    directory = directory or Path(names.distribution)
+    write_project(directory, files)
+    place = os.path.join(os.curdir, directory)
+    click.echo(f"made {names.distribution}, a {shape.what}:")
+    for path in sorted(files):
+        click.echo(f"  {directory / path}")
+    click.echo("install, test and serve it:")
+    click.echo(f"  {_program('pip')} install --editable {shlex.quote(f'{place}[test]')}")
+    click.echo(f"  {_program('pytest')} {shlex.quote(place)}")
+    click.echo(f"  {_program('plugport')} serve {serve_arguments(shape, names)}")
+
+
+def _program(name: str) -> str:
+    """Return what to type for a program of this environment, be it activated or not."""
+    scripts = sysconfig.get_path("scripts")
+    found = shutil.which("plugport")
+    if found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(scripts):
+        return name
+    return shlex.quote(os.path.join(scripts, name))

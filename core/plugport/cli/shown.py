@@ -1,0 +1,138 @@
+"""What ``plugport show`` tells of a component, of a plugin and of a hook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from plugport.cli.listing import entry_fields, hook_fields, plugin_fields, status_text
+from plugport.combination import traits_of
+from plugport.conversion import type_name
+from plugport.errors import PlugportError
+from plugport.hookrecords import HookRecord
+from plugport.options import Option, collect
+from plugport.plugins import PluginRecord
+from plugport.registry import Entry, Registry
+from plugport.styles import style_of, transports_of
+
+__all__ = ["Shown", "show_component", "show_hook", "show_plugin"]
+
+
+class Shown(NamedTuple):
+    """One thing: ``fields`` for all readers, ``details`` for JSON, and the same as a table or text."""
+
+    fields: dict[str, Any]
+    details: dict[str, Any]
+    title: str = ""
+    header: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+    text: str = ""
+
+
+# Components -----------------------------------------------------------------------------------
+
+
+def show_component(registry: Registry, entry: Entry) -> Shown:
+    """Tell of *entry*; what its target would tell is missing where that can't be imported."""
+    fields = entry_fields(entry)
+    fields["target"] = entry.target if isinstance(entry.target, str) else _place(entry.target)
+    try:
+        target = registry.load(entry)
+    except PlugportError as error:
+        fields["reason"] = fields["reason"] or str(error)
+        return Shown(fields, {"options": None})
+    if entry.kind == "handler":
+        fields["style"] = style_of(target)
+        fields["transports"] = sorted(transports_of(target))
+    elif entry.kind == "concurrency":
+        fields.update(traits_of(target))
+    options = collect(target).values()
+    return Shown(
+        fields,
+        {"options": [_option_fields(each) for each in options]},
+        "options",
+        ("name", "type", "default", "help"),
+        [_option_row(each) for each in options],
+    )
+
+
+def _place(target: Any) -> str:
+    name = getattr(target, "__qualname__", None)
+    return f"{target.__module__}:{name}" if name else repr(target)
+
+
+def _option_fields(option: Option) -> dict[str, Any]:
+    return {
+        "name": option.name,
+        "type": type_name(option.type, option.note),
+        "default": option.default,
+        "help": option.help,
+    }
+
+
+def _option_row(option: Option) -> tuple[str, str, str, str]:
+    return option.name, type_name(option.type, option.note), _default(option), option.help
+
+
+def _default(option: Option) -> str:
+    """The default as it would be written after ``-o``."""
+    value = option.default
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if option.note.octal and isinstance(value, int):
+        return f"{value:04o}"
+    return str(value) if isinstance(value, (int, float, str)) else repr(value)
+
+
+# Plugins and hooks ----------------------------------------------------------------------------
+
+
+def show_plugin(registry: Registry, record: PluginRecord) -> Shown:
+    """Tell of *record*, and of its components: those of a plugin that failed are lost."""
+    fields = {
+        "kind": "plugin",
+        "name": record.name,
+        "qualified_name": record.qualified_name,
+        "origin": "built-in" if record.is_builtin else "third-party",
+        "module": record.module,
+        **plugin_fields(record),
+        "commands": list(record.commands),
+    }
+    components = list(_components(registry, record))
+    return Shown(
+        fields,
+        {"components": components},
+        "components",
+        ("kind", "name", "summary", "status"),
+        [
+            (each["kind"], each["name"], each["summary"], status_text(each["status"], each["reason"] or ""))
+            for each in components
+        ],
+    )
+
+
+def _components(registry: Registry, record: PluginRecord) -> Iterator[dict[str, Any]]:
+    plugins = registry.plugins
+    mine = {(found.kind, found.component.name) for found in plugins.registrations if found.plugin is record}
+    for entry in registry.entries():
+        if entry.distribution == record.distribution and (entry.kind, entry.name) in mine:
+            yield _component_fields(entry.kind, entry.name, entry.summary, entry.status, entry.reason)
+    for kind, component, plugin in plugins.lost:
+        if plugin is record:
+            yield _component_fields(kind, component.name, component.summary, "lost", "the plugin failed")
+
+
+def _component_fields(kind: str, name: str, summary: str, status: str, reason: str) -> dict[str, Any]:
+    return {"kind": kind, "name": name, "summary": summary, "status": status, "reason": reason or None}
+
+
+def show_hook(record: HookRecord) -> Shown:
+    """Tell of *record*."""
+    fields: dict[str, Any] = {"kind": "hook", **hook_fields(record)}
+    summary = fields.pop("summary")
+    fields["signature"] = record.signature
+    return Shown(
+        fields, {"summary": summary, "documentation": record.documentation}, text=record.documentation
+    )

@@ -1,0 +1,61 @@
+"""HookRecord: a hook as it is listed and shown, read from its specification and who implements it."""
+
+import inspect
+from typing import NamedTuple
+
+from plugport.hookspecs import HOOKS
+from plugport.plugins import PER_PLUGIN_HOOKS, Plugins
+
+__all__ = ["HookRecord", "hook_records"]
+
+
+class HookRecord(NamedTuple):
+    """One hook.
+
+    ``name`` is without its prefix, ``signature`` what an implementation has that takes all
+    arguments; ``documentation`` is that of :mod:`plugport.hookspecs`. ``firstresult`` says
+    whether the first answer that is not None ends the call. ``implementers`` are the qualified
+    names of plugins, in the order in which they are called.
+    """
+
+    name: str
+    signature: str
+    documentation: str
+    firstresult: bool
+    implementers: tuple[str, ...]
+
+    @property
+    def summary(self) -> str:
+        """When it is called, or what for: the first line of its documentation."""
+        return self.documentation.partition("\n")[0]
+
+    def answers_to(self, name: str) -> bool:
+        """Whether *name* is its own, with the prefix or without."""
+        return name.removeprefix("plugport_") == self.name
+
+
+def hook_records(plugins: Plugins) -> list[HookRecord]:
+    """Return all hooks, in the order of their specifications."""
+    return [_record(plugins, name) for name in HOOKS]
+
+
+def _record(plugins: Plugins, name: str) -> HookRecord:
+    caller = getattr(plugins.manager.hook, f"plugport_{name}")
+    if caller.name in PER_PLUGIN_HOOKS:
+        implementers = [record.qualified_name for record in plugins.records if name in record.hooks]
+    else:  # pluggy keeps them from the last that is called to the first
+        implementers = [impl.plugin_name for impl in reversed(caller.get_hookimpls())]
+    return HookRecord(
+        name,
+        _signature(caller.spec.function),
+        inspect.getdoc(caller.spec.function) or "",
+        bool(caller.spec.opts["firstresult"]),
+        tuple(implementers),
+    )
+
+
+def _signature(function: object) -> str:
+    # The annotations are texts; str(signature) would put them in quotes.
+    signature = inspect.signature(function)  # type: ignore[arg-type]
+    arguments = ", ".join(f"{each.name}: {each.annotation}" for each in signature.parameters.values())
+    return f"{function.__name__}({arguments}) -> {signature.return_annotation}"  # type: ignore[attr-defined]

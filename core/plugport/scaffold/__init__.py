@@ -1,0 +1,1 @@
+"""What ``plugport new`` makes projects from: names, templates, and the writing of files."""

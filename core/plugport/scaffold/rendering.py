@@ -1,0 +1,77 @@
+"""Rendering: the texts of a project's files, filled in from the templates. Writes none of them."""
+
+from __future__ import annotations
+
+import re
+import time
+from importlib.resources import files
+from string import Template
+
+from plugport.component import Kind
+from plugport.distributions import installed_version
+from plugport.errors import ScaffoldError
+from plugport.scaffold.names import Names
+from plugport.scaffold.shapes import Shape
+
+__all__ = ["render", "serve_arguments"]
+
+#: One for each file; .in keeps tools from taking them for what they become.
+_TEMPLATES = files(__package__) / "templates"
+
+#: Those of the files that every project has.
+_COMMON = {
+    ".github/workflows/test.yml": "project/test.yml",
+    ".gitignore": "project/gitignore",
+    "LICENSE": "project/LICENSE",
+    "README.md": "project/README.md",
+    "pyproject.toml": "project/pyproject.toml",
+    "src/$package/__init__.py": "project/__init__.py",
+    "src/$package/py.typed": "project/py.typed",
+}
+_HOOKS: dict[Kind | None, str] = {
+    "handler": "plugport_register_handlers",
+    "server": "plugport_register_servers",
+    "concurrency": "plugport_register_concurrency",
+}
+
+
+def render(shape: Shape, names: Names) -> dict[str, str]:
+    """Return the texts of a project's files by their paths.
+
+    Raises ScaffoldError if the component's class would have the name of one that it uses.
+    """
+    values = {
+        "name": names.component,
+        "plugin": names.plugin,
+        "distribution": names.distribution,
+        "package": names.package,
+        "class_name": names.class_name(shape.suffix),
+        "kind": shape.kind or "",
+        "hook": _HOOKS.get(shape.kind, ""),
+        "what": shape.what,
+        "summary": shape.summary,
+        "serve": serve_arguments(shape, names),
+        # A build's part of a version says nothing to an installer elsewhere (PEP 440).
+        "version": (installed_version("plugport") or "0").partition("+")[0],
+        "year": str(time.gmtime().tm_year),
+    }
+    templates = {path: _template(name) for path, name in {**_COMMON, **shape.templates}.items()}
+    # A plugin of hooks has no class.
+    used = rf"\b{values['class_name']}\b"
+    if shape.suffix and any(re.search(used, template.template) for template in templates.values()):
+        raise ScaffoldError(
+            f"the class of {names.component!r} would be {values['class_name']}, which is the name of "
+            "one that it uses; choose another name"
+        )
+    return {
+        Template(path).substitute(values): template.substitute(values) for path, template in templates.items()
+    }
+
+
+def serve_arguments(shape: Shape, names: Names) -> str:
+    """Return the arguments of ``plugport serve`` that show the project at work."""
+    return Template(shape.serve).substitute(name=names.component)
+
+
+def _template(name: str) -> Template:
+    return Template((_TEMPLATES / f"{name}.in").read_text(encoding="utf-8"))

@@ -1,0 +1,40 @@
+"""What may have the names of a new project already: components, plugins, distributions and modules."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from plugport.distributions import installed_version
+from plugport.errors import ScaffoldError
+from plugport.registry import Registry
+from plugport.scaffold.names import Names
+from plugport.scaffold.shapes import Shape
+
+__all__ = ["check_free"]
+
+
+def check_free(names: Names, shape: Shape, registry: Registry) -> None:
+    """Raise ScaffoldError if one of the *names* is taken by what is installed."""
+    for entry in registry.entries(shape.kind) if shape.kind else ():
+        if entry.name != names.component:
+            continue
+        if entry.origin == "built-in":
+            raise ScaffoldError(
+                f"{shape.what} {entry.name!r} is plugport's own, and would shadow yours; choose another name"
+            )
+        raise ScaffoldError(
+            f"there is a {shape.what} {entry.name!r} of {entry.distribution}; choose another name"
+        )
+    for record in registry.plugins.records:
+        if record.name == names.plugin:
+            raise ScaffoldError(
+                f"there is a plugin {record.name!r} of {record.distribution}; choose another name"
+            )
+    version = installed_version(names.distribution)
+    if version is not None:
+        raise ScaffoldError(
+            f"{names.distribution} {version} is installed; uninstall it, or choose another name"
+        )
+    module = importlib.util.find_spec(names.package)
+    if module is not None and module.origin is not None:  # a mere directory has none
+        raise ScaffoldError(f"there is a module {names.package!r} ({module.origin}); choose another name")

@@ -1,0 +1,110 @@
+"""The reference of components: servers, strategies and handlers, and their options."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from installed import registry
+from prose import first_paragraph, markdown, page, table
+
+from plugport.combination import traits_of
+from plugport.conversion import type_name
+from plugport.options import Option, collect
+from plugport.registry import Entry
+from plugport.styles import style_of, transports_of
+
+__all__ = ["components", "options_table"]
+
+
+def components() -> str:
+    """Return the page."""
+    return page(
+        "Components and their options",
+        "An option is set by `-o KEY=VALUE` of `plugport serve`, or as a member variable in code. "
+        "`plugport show NAME` tells the same of every component that is installed, those of others too.",
+        *_servers(),
+        *_strategies(),
+        *_handlers(),
+    )
+
+
+def _servers() -> Iterator[str]:
+    entries = list(registry().entries("server"))
+    yield "## Servers\n\nThe name of a server is the scheme of its URLs."
+    yield _overview(entries)
+    common: dict[str, Option] = {}
+    for entry in entries:
+        common |= {name: option for name, option in _options(entry).items() if _is_of_core(option)}
+    yield f"### Options of every server\n\n{options_table(common.values())}"
+    for entry in entries:
+        yield from _section(entry, [each for each in _options(entry).values() if not _is_of_core(each)])
+
+
+def _strategies() -> Iterator[str]:
+    yield "## Concurrency strategies"
+    entries = list(registry().entries("concurrency"))
+    yield _overview(entries)
+    yield "What they declare, which is what combinations are checked by:"
+    names = ("styles", "isolates_memory", "multithreaded", "serial")
+    rows = []
+    for entry in entries:
+        traits = traits_of(registry().load(entry))
+        rows.append([f"`{entry.name}`", *(_trait(traits[name]) for name in names)])
+    yield table(["name", "drives", "isolates memory", "runs in threads", "serial"], rows)
+    for entry in entries:
+        yield from _section(entry, _options(entry).values())
+
+
+def _handlers() -> Iterator[str]:
+    yield "## Handlers"
+    entries = list(registry().entries("handler"))
+    yield _overview(entries)
+    for entry in entries:
+        target = registry().load(entry)
+        transports = " and ".join(sorted(transports_of(target)))
+        yield from _section(
+            entry, _options(entry).values(), f"Style: {style_of(target)}. Serves: {transports}."
+        )
+
+
+def _section(entry: Entry, options: Iterable[Option], note: str = "") -> Iterator[str]:
+    yield f"### {entry.name}"
+    yield markdown(registry().load(entry).__doc__)
+    yield note
+    yield options_table(options)
+
+
+def _overview(entries: Iterable[Entry]) -> str:
+    return table(["name", "summary"], ([f"`{entry.name}`", entry.summary] for entry in entries))
+
+
+def _options(entry: Entry) -> dict[str, Option]:
+    return collect(registry().load(entry))
+
+
+def _is_of_core(option: Option) -> bool:
+    module: str = option.owner.__module__
+    return module.partition(".")[0] == "plugport"
+
+
+def options_table(options: Iterable[Option]) -> str:
+    """Return a table of *options*; "" if there are none."""
+    rows = [
+        [f"`{each.name}`", type_name(each.type, each.note), f"`{_default(each)}`", first_paragraph(each.help)]
+        for each in options
+    ]
+    return table(["option", "type", "default", "what it says"], rows)
+
+
+def _default(option: Option) -> str:
+    """The default as it would be written after ``-o``."""
+    value: Any = option.default
+    return str(value) if isinstance(value, str) else json.dumps(value, default=repr)
+
+
+def _trait(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(value)
+    return "yes" if value else "no"

@@ -16,7 +16,7 @@ from plugport.testing.conformance import HandlerConformance
 
 #: What the sound handlers answer to it is this: all that is sent, in capitals.
 QUESTION = b"first line\nsecond line\n"
-LARGE = b"x" * 8 * 2**20
+LARGE = b"x" * 16 * 2**20  # more than the system buffers
 
 
 @pytest.fixture(autouse=True)

@@ -65,6 +65,7 @@ class SyncThatDropsTheNext(SyncMixIn):
 
 class ThreadingWithoutAnAccount(ThreadingMixIn):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        LOST.append(request.close)
         self.finish_request(request, client_address)
         request.close()
 

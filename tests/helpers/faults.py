@@ -26,7 +26,7 @@ class Fault(NamedTuple):
     arguments: tuple[str, ...] = ()
     settings: dict[str, Any] = {}
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return f"{self.component.__name__}-{self.case}"
 
 

@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from plugport.context import RequestContext, outcome_of, traffic
+from plugport.errors import PlugportError
 from plugport.hooks import NO_HOOKS, ServerHooks
 from plugport.members import Help
 from plugport.url import format_client
@@ -226,7 +227,10 @@ class RequestAccounting:
         if context is None:
             logger.error("a request from %s failed before it began: %s", client, error)
         elif context.outcome == "failed":
-            logger.error("request %s from %s failed", context.id, client, exc_info=error)
+            # What plugport says itself, of a client that breaks a framing say, needs no traceback.
+            trace = None if isinstance(error, PlugportError) else error
+            what = f": {error}" if trace is None else ""
+            logger.error("request %s from %s failed%s", context.id, client, what, exc_info=trace)
         else:
             logger.info("request %s from %s %s: %r", context.id, client, context.outcome, error)
 

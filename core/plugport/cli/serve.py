@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ from plugport.url import Url, parse_url
 __all__ = ["serve"]
 
 DEFAULT_URL = "tcp://127.0.0.1:9000"
+
+
+def _check_grace(context: click.Context, parameter: click.Parameter, value: float) -> float:
+    if math.isnan(value):  # it compares with no bound
+        raise click.BadParameter(f"{value} is no number of seconds", context, parameter)
+    return value
 
 
 @click.command()
@@ -50,8 +57,9 @@ DEFAULT_URL = "tcp://127.0.0.1:9000"
 @click.option(
     "--grace",
     metavar="SECONDS",
-    type=click.FloatRange(min=0),
+    type=click.FloatRange(min=0, max=1e9),
     default=30.0,
+    callback=_check_grace,
     show_default=True,
     help="How long active requests may go on after a signal to stop.",
 )

@@ -100,6 +100,8 @@ class Conformance:
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         """Run a case for each value of its parameter. (A hook of pytest's.)"""
+        if not self._values_of:
+            raise TypeError(f"{type(self).__name__} does not say what it is to be run on (an attribute)")
         if self.parameter in metafunc.fixturenames:
             metafunc.parametrize(self.parameter, self._values_of[metafunc.function.__name__])
 

@@ -179,6 +179,7 @@ class HandlerConformance(Conformance):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             client.sendall(self.exchange[0])
             client.shutdown(socket.SHUT_WR)
+            client.recv(1, socket.MSG_PEEK)  # the answer has begun
             self.assert_answers(trial)
             trial.drain(0.1)
             trial.join()

@@ -161,3 +161,9 @@ def test_a_name_that_nobody_has_is_told_at_once() -> None:
         type("Slip", (ServerConformance,), {"server": "tpc"})
     with pytest.raises(UnknownNameError, match="did you mean 'echo'"):
         type("Slip", (HandlerConformance,), {"handler": "ehco", "exchange": (b"", b"")})
+
+
+def test_a_suite_that_does_not_say_of_what_is_told_so() -> None:
+    slip = type("Slip", (HandlerConformance,), {"handlr": "echo"})
+    with pytest.raises(TypeError, match="Slip does not say what it is to be run on"):
+        slip().pytest_generate_tests(None)

@@ -17,6 +17,7 @@ from recording import Recorder
 
 from plugport.context import RequestContext, outcome_of, traffic
 from plugport.errors import DatagramTooLongError
+from plugport.framing import FramingError
 from plugport.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
 from plugport.server import BaseServer
 
@@ -382,11 +383,12 @@ def test_on_its_own_a_server_reports_to_stderr(
 
 
 @pytest.mark.parametrize(
-    ("error", "level"),
+    ("error", "level", "traced"),
     [
-        (ValueError("broken"), logging.ERROR),
-        (TimeoutError("timed out"), logging.INFO),
-        (ConnectionResetError("reset"), logging.INFO),
+        (ValueError("broken"), logging.ERROR, True),
+        (FramingError("a message longer than it may be"), logging.ERROR, False),
+        (TimeoutError("timed out"), logging.INFO, False),
+        (ConnectionResetError("reset"), logging.INFO, False),
     ],
 )
 def test_in_a_service_it_reports_to_the_log(
@@ -395,6 +397,7 @@ def test_in_a_service_it_reports_to_the_log(
     caplog: pytest.LogCaptureFixture,
     error: Exception,
     level: int,
+    traced: bool,
 ) -> None:
     caplog.set_level(logging.INFO)
     context = report(Reporting(hooks=recorder.hooks), error)
@@ -402,7 +405,7 @@ def test_in_a_service_it_reports_to_the_log(
     assert record.levelno == level
     assert f"request {context.id} from 192.0.2.1:1024" in record.message
     assert str(error) in caplog.text
-    assert (record.exc_info is not None) is (level == logging.ERROR)
+    assert (record.exc_info is not None) is traced
     assert capsys.readouterr().err == ""
     assert recorder.requests == ["started", "failed"]
 

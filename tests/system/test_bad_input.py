@@ -55,6 +55,8 @@ def refused_to_serve(folder: Path, *arguments: Any, **env: str) -> str:
         (["serve", "echo", "--grase", "1"], "No such option"),
         (["serve", "echo", "--grace", "soon"], "Invalid value for '--grace'"),
         (["serve", "echo", "--grace", "-1"], "Invalid value for '--grace'"),
+        (["serve", "echo", "--grace", "nan"], "Invalid value for '--grace': nan is no number of seconds"),
+        (["serve", "echo", "--grace", "inf"], "Invalid value for '--grace'"),
         (["serv", "echo"], "no command named 'serv'; did you mean 'serve'?"),
         (["check", "echo", "tcp", "synch"], "no concurrency strategy named 'synch'; did you mean 'sync'"),
         (["show", "ehco"], "no component, plugin or hook named 'ehco'; did you mean 'echo'?"),

@@ -234,6 +234,25 @@ def test_setting_the_private_flag_stops_the_loop(serve: Serve) -> None:
     assert server._BaseServer__is_shut_down.is_set()
 
 
+def test_a_handler_that_sets_the_private_flag_stops_the_loop(serve: Serve) -> None:
+    def handler(request: Any, client_address: Any, server: Any) -> None:
+        server._BaseServer__shutdown_request = True
+
+    server = socketserver.TCPServer(LOCALHOST, handler)
+    call = serve(server, poll_interval=60)
+    assert ask(server, b"") == b""
+    call.result()
+
+
+def test_a_client_makes_the_loop_see_the_private_flag(serve: Serve) -> None:
+    server = socketserver.TCPServer(LOCALHOST, Line)
+    call = serve(server, poll_interval=60)
+    assert ask(server, b"hello\n") == b"HELLO\n"
+    server._BaseServer__shutdown_request = True
+    with connect(server):
+        call.result()
+
+
 def test_private_handle_request_noblock(closing: Closing) -> None:
     server = closing(socketserver.TCPServer(LOCALHOST, Line))
     with connect(server) as client:
@@ -361,6 +380,26 @@ def test_template_methods_are_called_in_their_order(closing: Closing) -> None:
         server.handle_request()
         assert read_all(client) == b"HELLO\n"
     assert calls == names.split()
+
+
+def test_a_get_request_that_waits_is_called_for_one_datagram_at_a_time(serve: Serve, tmp_path: Path) -> None:
+    class WaitsMixIn:
+        socket: socket.socket
+
+        def get_request(self) -> tuple[Any, Any]:
+            data, client_address = self.socket.recvfrom(1000)
+            return (data, self.socket), client_address
+
+    class Server(WaitsMixIn, socketserver.UDPServer):
+        pass
+
+    server = Server(LOCALHOST, Upper)
+    serve(server)
+    with datagram_client(server, tmp_path) as client:
+        for _ in range(20):
+            client.send(b"hello")
+            assert client.recv(100) == b"HELLO"
+        within(10, server.shutdown)
 
 
 def test_constructor_binds_and_activates_unless_told_not_to(closing: Closing) -> None:

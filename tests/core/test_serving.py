@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import http.server
 import os
@@ -26,7 +27,10 @@ from recording import Recorder
 from plugport import listener
 from plugport.adopt import adopt, is_foreign_server
 from plugport.handlers import BaseRequestHandler, StreamRequestHandler
+from plugport.hooks import NO_HOOKS, ServerHooks
+from plugport_builtins.concurrency import children
 from plugport_builtins.concurrency.forking import ForkingMixIn
+from plugport_builtins.concurrency.select import SelectMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.servers.tcp import TCPServer
@@ -222,6 +226,34 @@ def test_many_requests_leave_nothing(build: Build, serve: Serve, recorder: Recor
         assert ask(server, b"hello\n") == b"HELLO\n"
     assert finished(recorder, 50) == ["completed"] * 50
     assert server.active_requests == {}
+
+
+class Echoes(asyncio.DatagramProtocol):
+    """Sends each datagram back."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, address: Any) -> None:
+        self.transport.sendto(data, address)
+
+
+def test_a_strategy_that_overrides_take_requests(build: Build, serve: Serve, tmp_path: Path) -> None:
+    calls = []
+
+    class CountingMixIn(SelectMixIn):
+        def take_requests(self, most: int) -> int:
+            calls.append(most)
+            return super().take_requests(most)
+
+    server = build(CountingMixIn, Echoes, on=UDPServer)
+    server.hooks = NO_HOOKS  # otherwise nobody would think of passing it over
+    serve(server)
+    with datagram_client(server, tmp_path) as client:
+        for count in 1, 2, 3:
+            client.send(b"hello")
+            assert client.recv(100) == b"hello"
+            assert len(calls) >= count
 
 
 # Life of a server -----------------------------------------------------------------------------
@@ -684,6 +716,76 @@ def test_a_child_that_exits_on_its_own(build: Build, serve: Serve, recorder: Rec
     assert finished(recorder) == ["aborted"]
     wait_until(lambda: recorder.of("child_exited"))
     assert recorder.of("child_exited")[0]["status"] == 5
+
+
+@pytest.mark.parametrize(
+    "hooks", [NO_HOOKS, ServerHooks(request_started=lambda **_: None)], ids=["none", "request_started"]
+)
+def test_the_outcome_when_nobody_asks_for_the_end(build: Build, serve: Serve, hooks: ServerHooks) -> None:
+    server = build(ForkingMixIn, Hello)
+    server.hooks = hooks
+    serve(server)
+    with connect(server) as client:
+        assert client.recv(100)
+        [context] = server.active_requests.values()
+        client.sendall(b"done\n")
+        assert read_all(client) == b"done\n"
+    assert wait_until(lambda: context.outcome, what="an outcome") == "completed"
+
+
+@pytest.fixture
+def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has all children looked at so rarely that nothing can count on it."""
+    monkeypatch.setattr(children, "_LOOK_INTERVAL", 1000.0)
+
+
+@pytest.mark.usefixtures("never_looks")
+def test_a_child_that_exits_after_its_report_makes_room(
+    build: Build, serve: Serve, recorder: Recorder
+) -> None:
+    (bell, ring), (stay, leave) = os.pipe(), os.pipe()
+
+    def shutdown_request(self: Any, request: Any) -> None:
+        if self._report_fd is not None:
+            os.read(stay, 1)  # the child has reported, and has not exited
+        super(type(self), self).shutdown_request(request)
+
+    def let_exit(events: int) -> None:
+        """Hold the loop until the child has exited, and the timer is due that reaps it."""
+        server.unwatch(bell)
+        [pid] = server.active_children
+        os.write(leave, b"xx")  # one for the next child
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        wait_until(lambda: server._next_look < time.monotonic())
+
+    server = build(ForkingMixIn, max_children=1, shutdown_request=shutdown_request)
+    server.watch(bell, let_exit)
+    try:
+        serve(server, poll_interval=60)
+        with connect(server) as first, connect(server) as second:
+            for client in first, second:
+                client.sendall(b"hello\n")
+            assert first.recv(100) == b"HELLO\n"
+            wait_until(lambda: server._exiting, what="the first child's report")
+            assert len(recorder.of("request_started")) == 1
+            os.write(ring, b"x")
+            assert read_all(second) == b"HELLO\n"
+    finally:
+        for end in bell, ring, stay, leave:
+            os.close(end)
+
+
+@pytest.mark.usefixtures("never_looks")
+def test_children_that_come_and_go_leave_one_timer(build: Build, serve: Serve, recorder: Recorder) -> None:
+    server = build(ForkingMixIn, Hello)
+    serve(server)
+    with connect(server) as staying:
+        assert staying.recv(100)
+        for count in range(1, 6):
+            assert ask(server, b"").strip().isdigit()
+            wait_until(lambda count=count: len(recorder.of("child_exited")) == count, what="child_exited")
+        timers = [timer for timer in server.serving_loop._timers if timer.callback is not None]
+        assert len(timers) <= 1
 
 
 @pytest.mark.parametrize("report", [b"garbled\n", b"[", b"\xff", b"1\n"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
 import socket
 import struct
@@ -301,6 +302,21 @@ def test_another_protocol_takes_over(start: Start) -> None:
     session.protocol.lost.set()
 
 
+def test_another_protocol_takes_over_what_has_ended(start: Start) -> None:
+    session = start(Script())
+    seen(session.protocol, "made")
+    transport, other = session.protocol.transport, Script()
+    other.lost = session.protocol.lost
+
+    def close_and_hand_over() -> None:
+        transport.close()
+        transport.set_protocol(other)
+
+    session.do(close_and_hand_over)
+    assert session.ended() == ["made"]
+    assert other.calls == [("lost", None)]
+
+
 # Reading --------------------------------------------------------------------------------------
 
 
@@ -454,6 +470,28 @@ def test_a_low_limit_pauses_early(start: Start) -> None:
     seen(session.protocol, "resume")
 
 
+def test_resume_writing_may_resume_reading_and_write(start: Start) -> None:
+    class Blocks(Script):
+        left = 2
+
+        def resume_writing(self) -> None:
+            self.transport.resume_reading()
+            if self.left:
+                self.left -= 1
+                self.transport.write(LARGE)
+            else:
+                self.transport.close()
+
+    def made(transport: Any) -> None:
+        transport.set_write_buffer_limits(high=0)
+        transport.pause_reading()
+        transport.write(LARGE)
+
+    session = start(Blocks(made))
+    assert read_all(session.peer) == LARGE * 3
+    session.ended()
+
+
 def test_writes_keep_their_order_and_what_they_were_given(start: Start) -> None:
     def made(transport: Any) -> None:
         transport.write(LARGE)
@@ -597,6 +635,25 @@ def test_a_pump_gives_up_after_the_socket_s_timeout() -> None:
     script = Script()
     with ours, theirs, pytest.raises(TimeoutError):
         Pump().run(ours, script, context_of(ours))
+
+
+def test_any_buffer_can_be_written_whether_or_not_something_is_unsent() -> None:
+    numbers = array.array("i", range(1000))
+
+    def made(transport: Any) -> None:
+        transport.write(numbers)
+        transport.write(LARGE)
+        assert transport.get_write_buffer_size()
+        transport.write(numbers)
+        transport.close()
+
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(PATIENCE)
+    with ours, theirs:
+        call = Call(Pump().run, ours, Script(made), context_of(ours))
+        received = read_exactly(theirs, len(LARGE) + 8000)
+        call.result()
+    assert received == numbers.tobytes() + LARGE + numbers.tobytes()
 
 
 def test_detach_gives_the_socket_away() -> None:

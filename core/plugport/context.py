@@ -84,11 +84,6 @@ class RequestContext:
         limit: float | None = self.server.request_timeout
         return None if limit is None else self.started + limit
 
-    @property
-    def elapsed(self) -> float:
-        """Seconds since the request started, by the monotonic clock."""
-        return monotonic() - self.started
-
     def __repr__(self) -> str:
         return f"<RequestContext {self.id} {self.handler} {self.client_address!r} {self.outcome or 'active'}>"
 

@@ -1,8 +1,8 @@
 """ChildrenMixIn: requests in forked children, which the sync and forking strategies have in common.
 
-Each child holds one end of a pipe. It writes its report there at the end of the request; the end
-of the pipe tells the parent, through the serving loop, that the child exits. So only children that
-plugport forked are ever waited for, and nobody waits for a signal.
+Each child holds one end of a pipe. It writes its report there at the end of the request, if a hook
+wants to know; the end of the pipe tells the parent, through the serving loop, that the child exits.
+So only children that plugport forked are ever waited for, and nobody waits for a signal.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from typing import Any
 
 from plugport.context import RequestContext, traffic
 from plugport.styles import unwrapped
-from plugport.transports import send_datagram
+from plugport.transports import named, send_datagram
 
 __all__ = ["looped_datagrams", "looped_stream", "note_traffic", "serve_datagram", "serve_stream"]
 
@@ -79,7 +79,7 @@ async def _serve_streams(
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
-    writer = _Writer(transport, protocol, reader, loop)
+    writer = _Writer(named(transport, context), protocol, reader, loop)
     writer._context = context
     try:
         await handle(reader, writer)
@@ -167,6 +167,8 @@ async def _serve_protocol(make: Callable[[], Any], request: Any, context: Reques
         receive(data)
 
     protocol.data_received = note_data
+    made = protocol.connection_made
+    protocol.connection_made = lambda transport: made(named(transport, context))
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
     context.server.transport_made(transport, context)
     await lost

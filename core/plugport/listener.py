@@ -222,6 +222,7 @@ class Listener:
                 )
             if server.hooks.server_draining is not None:
                 server.hooks.server_draining(server=server)
+            server.tell_draining()
             return self._prepare(timeout)
         return self._prepare_accepting(timeout)
 

@@ -99,6 +99,8 @@ class DatagramTooLongError(PlugportError, OSError):
 
 class PreludeError(PlugportError):
     """A connection that does not begin as it must: no request begins, and it is turned away."""
+
+
 class StartupError(PlugportError):
     """A handler could not begin what it needs in order to serve; see plugport.bridges.coroutine.attended."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from hypothesis import given, settings
@@ -42,7 +43,9 @@ def requests(draw: Any) -> bytes:
             lines.append(b"Content-Length: %d" % len(body))
         case 1:
             pieces = [piece for piece in draw(st.lists(bodies, max_size=3)) if piece]
-            body = b"".join(b"%x;e=f\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nT: u\r\n\r\n"
+            body = (
+                b"".join(b"%x;e=f\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\nT: u\r\n\r\n"
+            )
             lines.append(b"Transfer-Encoding: chunked")
         case 2:
             lines.append(b"Connection: close")
@@ -106,7 +109,7 @@ def told(parser: Any, pieces: list[bytes], *, answer_early: bool = False) -> lis
 @given(streams(), st.lists(st.integers(0, 1000), max_size=12))
 def test_any_split_gives_the_same_requests(stream: bytes, cuts: list[int]) -> None:
     places = sorted({0, len(stream), *(cut % (len(stream) + 1) for cut in cuts)})
-    pieces = [stream[start:end] for start, end in zip(places, places[1:], strict=False)]
+    pieces = [stream[start:end] for start, end in itertools.pairwise(places)]
     whole = told("httptools", [stream])
     assert told("httptools", pieces) == whole
     assert told("h11", pieces) == whole

@@ -12,7 +12,7 @@ from typing import Any
 
 from plugport.context import RequestContext, traffic
 from plugport.styles import unwrapped
-from plugport.transports import send_datagram
+from plugport.transports import named, send_datagram
 
 __all__ = [
     "attended",
@@ -108,7 +108,7 @@ async def _serve_streams(
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
-    writer = _Writer(transport, protocol, reader, loop)
+    writer = _Writer(named(transport, context), protocol, reader, loop)
     writer._context = context
     try:
         await handle(reader, writer)
@@ -183,7 +183,7 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
     def note_making(transport: Any) -> None:
         context.server.transport_made(transport, context)
         try:
-            made(transport)
+            made(named(transport, context))
         except Exception as error:
             context.server.take_error(request, context.client_address, error)
             transport.abort()

@@ -7,9 +7,11 @@ subclass's business.
 from __future__ import annotations
 
 import asyncio
+import socket
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
+from plugport import RequestContext
 from plugport.transports import call_later
 
 from plugport_http.engine import (
@@ -54,11 +56,22 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._reading = True
         self._lingering = False
         self._lost = False
+        #: The RequestContext of the connection; None where asyncio alone made the protocol.
+        self._context: RequestContext | None = None
         #: When the client's time is up, by the monotonic clock; None: it is our turn.
         self._deadline: float | None = None
-        self._unsent = 0  # when the deadline of sending was set
+        self._sending = False  # by other means than the transport's write()
+        self._progress = 0
+        self._mark = (0, 0)  # what was unsent, and the progress, when the deadline of sending was set
         self._timer: Any = None
         self._timer_at = 0.0
+
+    @classmethod
+    def for_request(cls, context: RequestContext) -> Self:
+        """Make the protocol of a connection. (plugport.bridges)"""
+        self = cls()
+        self._context = context
+        return self
 
     # What a subclass does ---------------------------------------------------------------------------
 
@@ -123,6 +136,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     def connection_made(self, transport: Any) -> None:
         """Keep the transport; the clock is running."""
         self.transport = transport
+        if self._context is not None:
+            self._context.server.drain_calls.add(self.drain)
         self._await_client(self.header_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -150,13 +165,14 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     def pause_writing(self) -> None:
         """The client does not take what was written."""
         self.can_write = False
-        self._unsent = self.transport.get_write_buffer_size()
-        self._await_client(self.send_timeout)
+        self._await_taking()
 
     def resume_writing(self) -> None:
         """It has taken it."""
         self.can_write = True
         self._deadline = None
+        if self._sending:
+            self._await_taking()
         if self.http.request is not None:
             self.writable()
         if self.can_write and self.http.request is None and not self._lingering:
@@ -170,7 +186,37 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._context is not None:
+            self._context.server.drain_calls.discard(self.drain)
         self.disconnected(exc)
+
+    def drain(self) -> None:
+        """The server drains: wait for no other request. Other threads may call this."""
+        http, context = self.http, self._context
+        if http.request is not None or http.buffered:
+            http.keep_alive = False
+        elif context is not None and context.transport is not None:
+            self._close()
+        elif http.requests:
+            # Another thread has the connection, and sees that it ends.
+            try:
+                self.transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
+            except OSError:
+                pass
+
+    # Sending by other means -------------------------------------------------------------------------
+
+    def sending(self, on: bool) -> None:
+        """Say that the body is sent past write() from now on, or no more; see progressed()."""
+        self._sending = on
+        if on:
+            self._await_taking()
+
+    def progressed(self) -> None:
+        """Say that the client has taken something of what is sent so."""
+        self._progress += 1
+        if self._context is not None:
+            self._context.active = True
 
     # The way of requests ----------------------------------------------------------------------------
 
@@ -252,9 +298,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     def _close(self) -> None:
         """Close when all is sent, and give the client its time to take it."""
         self.transport.close()
-        self._unsent = self.transport.get_write_buffer_size()
-        if self._unsent:
-            self._await_client(self.send_timeout)
+        if self.transport.get_write_buffer_size():
+            self._await_taking()
 
     def _linger(self) -> None:
         transport = self.transport
@@ -278,6 +323,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(seconds, deadline)
 
+    def _await_taking(self) -> None:
+        """The client has to take something of what is sent."""
+        self._mark = (self.transport.get_write_buffer_size(), self._progress)
+        self._await_client(self.send_timeout)
+
     def _set_timer(self, seconds: float, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -299,13 +349,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         http, transport = self.http, self.transport
         if self._lingering:
             transport.abort()
-        elif not self.can_write or transport.is_closing():
-            unsent = transport.get_write_buffer_size()
-            if unsent != self._unsent:
-                self._unsent = unsent
-                self._await_client(self.send_timeout)
-            else:
+        elif not self.can_write or self._sending or transport.is_closing():
+            if self._mark == (transport.get_write_buffer_size(), self._progress):
                 transport.abort()
+            else:
+                self._await_taking()
         elif http.request is not None:
             self.send_error(HTTPError(408, "the body does not come"))
         elif http.buffered and http.reads_head:

@@ -31,7 +31,9 @@ _BAD_FIELD = re.compile(rb"\n(?!%b:)" % _TOKEN)
 _TARGET = re.compile(rb"[!$-;=?-~]+")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]+)([^?]*)")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+#: The fields that frame a body, as they stand in a head: the parsers have views of their own on them.
+_LENGTH_FIELD = re.compile(rb"(?i:\ncontent-length:)[ \t]*[0-9]{1,18}[ \t]*\r")
+_CODING_FIELD = re.compile(rb"(?i:\ntransfer-encoding:)([^\r]*)")
 
 #: The methods of llhttp, all but CONNECT, which asks for a tunnel.
 _METHODS = {
@@ -106,14 +108,20 @@ def read_head(head: bytes, parse: HeaderParser, limits: Limits) -> Request:
     if lines - 2 > limits.max_headers:
         raise HTTPError(431, f"the header has more than {limits.max_headers} fields")
     request.target = target
-    request.headers = headers = parse(head)
+    try:
+        request.headers = headers = parse(head)
+    except HTTPError:
+        _refuse_coding(request, head)
+        raise
+    if len(headers) != lines - 2:
+        raise HTTPError(400, "a field is repeated that may not be")  # h11 makes two lengths one
     fields = dict(headers)
     if len(fields) != len(headers):
         fields = _joined(headers)
     request.fields = fields
     _read_host(request)
     _read_target(request)
-    _read_framing(request)
+    _read_framing(request, head)
     return request
 
 
@@ -153,15 +161,15 @@ def _read_target(request: Request) -> None:
         request.path, request.query = target, b""
 
 
-def _read_framing(request: Request) -> None:
+def _read_framing(request: Request, head: bytes) -> None:
     get = request.fields.get
     length, coding = get(b"content-length"), get(b"transfer-encoding")
     request.content_length = 0
     if coding is not None:
-        _check_coding(request, coding, length)
+        _check_coding(request, coding, length is not None)
         request.content_length = None
     elif length is not None:
-        if _LENGTH.fullmatch(length) is None:
+        if _LENGTH_FIELD.search(head) is None:
             raise HTTPError(400, "the Content-Length is malformed")
         request.content_length = int(length)
     request.keep_alive = request.version == "1.1"
@@ -183,9 +191,16 @@ def _read_framing(request: Request) -> None:
         request.expect_continue = request.content_length != 0
 
 
-def _check_coding(request: Request, coding: bytes, length: bytes | None) -> None:
+def _refuse_coding(request: Request, head: bytes) -> None:
+    """Say what is wrong with a Transfer-Encoding that made the parser refuse the head."""
+    codings = _CODING_FIELD.findall(head)
+    if codings:
+        _check_coding(request, b",".join(codings), b"\ncontent-length:" in head.lower())
+
+
+def _check_coding(request: Request, coding: bytes, has_length: bool) -> None:
     """Take "chunked", and nothing else. (RFC 9112, 6.1 and 6.3)"""
-    if length is not None:
+    if has_length:
         raise HTTPError(400, "Content-Length and Transfer-Encoding contradict each other")
     if request.version == "1.0":
         raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding")

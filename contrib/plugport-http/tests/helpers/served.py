@@ -7,10 +7,12 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from plugport.testing.waiting import wait_until
 
 APPLICATIONS = Path(__file__).parents[1] / "applications"
 PATIENCE = 30.0
@@ -107,6 +109,11 @@ class Client(http.client.HTTPConnection):
         response = self.getresponse()
         content = response.read()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, content
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait until *condition* is true."""
+    wait_until(condition, PATIENCE, "what the test waits for")
 
 
 def raw(sock: Any, *pieces: bytes) -> bytes:

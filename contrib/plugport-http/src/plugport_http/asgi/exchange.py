@@ -64,6 +64,7 @@ class Exchange:
             if not (self.ended or self.gone):  # it was cancelled
                 self.gone = True
                 self._connection.cut()
+            self.task = None  # which has this frame
             self._connection.exchange_ended(self)
 
     def _fail(self, what: str, error: Exception | None) -> None:
@@ -81,7 +82,7 @@ class Exchange:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next piece of the body; after its end, and when there is one, the client's end."""
-        if not self._told_body:
+        if not (self._told_body or self.ended):
             if not self._request.has_body:
                 self._told_body = True
                 return {"type": "http.request", "body": b"", "more_body": False}

@@ -117,7 +117,9 @@ class ASGIProtocol(HTTPProtocol):
         exchange = self._exchange = Exchange(self, request)
         self._running.add(exchange)
         scope = http_scope(self._scope, request, self._state)
-        exchange.task = asyncio.Task(exchange.run(self.application, scope), loop=self._loop, **_EAGER)  # type: ignore[arg-type]
+        task = asyncio.Task(exchange.run(self.application, scope), loop=self._loop, **_EAGER)  # type: ignore[arg-type]
+        if exchange in self._running:  # else it has ended at once
+            exchange.task = task
 
     def want_piece(self) -> None:
         """Have the next piece of the body come."""

@@ -115,7 +115,8 @@ class WebSocketSession:
         message = self._messages.popleft()
         if message["type"] == "websocket.receive":
             self._waiting_size -= _size_of(message)
-            if self._reading_paused and self._waiting_size <= _HIGH_WATER // 2:
+            waiting = len(self._messages) > _MAX_WAITING // 2 or self._waiting_size > _HIGH_WATER // 2
+            if self._reading_paused and not waiting:
                 self._reading_paused = False
                 self._transport.resume_reading()
         return message

@@ -55,6 +55,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._advancing = False
         self._reading = True
         self._lingering = False
+        self._head_begun = False  # a part of a head is there
         self._lost = False
         #: The RequestContext of the connection; None where asyncio alone made the protocol.
         self._context: RequestContext | None = None
@@ -145,13 +146,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._lingering:
             return
         http = self.http
-        waiting = http.request is None and not http.buffered
         http.receive_data(data)
         if http.request is None or self._reads_body:
             self._advance()
-            if waiting and http.buffered and http.reads_head and http.request is None:
-                self._await_client(self.header_timeout)  # it has begun a head
-        self._check_read_ahead()
+        if http.request is not None or not self.can_write:
+            self._check_read_ahead()
 
     def eof_received(self) -> bool:
         """Finish the response at hand, if there is one."""
@@ -176,7 +175,6 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self.http.request is not None:
             self.writable()
         if self.can_write and self.http.request is None and not self._lingering:
-            self._await_client(self.keep_alive_timeout)
             self._advance()
             self._check_read_ahead()
 
@@ -231,11 +229,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
             while self.can_write or http.request is not None:
                 event = next_event()
                 if event is NEED_DATA:
-                    if self._reads_body and http.request is not None:
-                        self._await_client(self.body_timeout)
+                    self._await_more()
                     break
                 if type(event) is Request:
                     self._deadline = None
+                    self._head_begun = False
                     self.request_received(event)
                     if http.request is not None and not self._reads_body:
                         break
@@ -270,8 +268,6 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if not http.keep_alive:
             self._end()
             return
-        if self.can_write:
-            self._await_client(self.keep_alive_timeout)
         if not self._advancing:
             self._advance()
             self._check_read_ahead()
@@ -322,6 +318,21 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         deadline = self._deadline = monotonic() + seconds
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(seconds, deadline)
+
+    def _await_more(self) -> None:
+        """The client has to send what is asked for: the body, the rest of a head, or another request."""
+        http = self.http
+        if http.request is not None:
+            if self._reads_body:
+                self._await_client(self.body_timeout)
+        elif not http.reads_head:
+            self._await_client(self.body_timeout)  # of a body that is dropped
+        elif not http.buffered:
+            if http.requests:
+                self._await_client(self.keep_alive_timeout)
+        elif not self._head_begun:
+            self._head_begun = True
+            self._await_client(self.header_timeout)
 
     def _await_taking(self) -> None:
         """The client has to take something of what is sent."""

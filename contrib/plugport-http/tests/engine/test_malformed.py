@@ -31,6 +31,8 @@ MALFORMED = [
     ("LF alone everywhere", b"GET / HTTP/1.1\nHost: a\n\n", 400),
     ("CR alone in a value", GET + b"X: b\rY: c\r\n\r\n", 400),
     ("CR alone for a line end", b"GET / HTTP/1.1\rHost: a\r\n\r\n", 400),
+    ("CR alone, and then LF alone", GET + b"X: a\rb\nY: c\r\n\r\n", 400),
+    ("CR alone, and then LF alone, in the request line", b"GET /\ra\n HTTP/1.1\r\nHost: a\r\n\r\n", 400),
     ("CR CR LF", GET + b"X: b\r\r\n\r\n", 400),
     ("NUL in a value", GET + b"X: a\0b\r\n\r\n", 400),
     ("NUL in a name", GET + b"X\0: b\r\n\r\n", 400),
@@ -211,6 +213,14 @@ def events_of(data: bytes, parser: Any, step: int) -> list[Any]:
 @pytest.mark.parametrize(("data", "status"), named(MALFORMED))
 def test_what_is_malformed_has_its_status(data: bytes, status: int, parser: str, step: int) -> None:
     found = events_of(data, parser, step)
+    assert isinstance(found[-1], HTTPError), f"taken: {found}"
+    assert found[-1].status == status, str(found[-1])
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+@pytest.mark.parametrize(("data", "status"), named(MALFORMED))
+def test_it_has_its_status_after_a_good_one_too(data: bytes, status: int, parser: str) -> None:
+    found = events_of(GET + b"\r\n" + data, parser, 10**6)
     assert isinstance(found[-1], HTTPError), f"taken: {found}"
     assert found[-1].status == status, str(found[-1])
 

@@ -22,7 +22,7 @@ Checks = list[tuple[bytes, Signature | None]]
 
 @dataclass(slots=True)
 class Answer:
-    """``head``, and ``content``; or ``pieces`` of the open file ``fd``, for whoever has the answer to close."""
+    """``head``, and ``content``; or ``pieces`` of the open file ``fd``, to be closed by whoever has it."""
 
     head: ResponseHead
     content: bytes = b""

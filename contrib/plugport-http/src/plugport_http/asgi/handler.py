@@ -169,6 +169,10 @@ class ASGIProtocol(HTTPProtocol):
             self._exchange.wake()
         return keep_open
 
+    def _end(self) -> None:
+        if self._websocket is None:  # else it goes on, as another protocol
+            super()._end()
+
     def pause_writing(self) -> None:
         """Have the application wait before it goes on sending."""
         self.gate.paused = True

@@ -64,6 +64,7 @@ class WebSocketSession:
         self._gate = gate
         self._ping_interval = options.ping_interval
         self._protocol = ServerProtocol(
+            state=State.OPEN,  # the request was read already: what it parses are frames
             extensions=enable_server_permessage_deflate(None) if options.compression else None,
             max_size=options.max_size,
             logger=_protocol_logger,
@@ -167,7 +168,6 @@ class WebSocketSession:
         head = ResponseHead(101, fields)
         date = b"" if head.has_date else date_line()
         self._transport.write(b"%bconnection: Upgrade\r\n%b\r\n" % (head.block, date))
-        self._protocol.state = State.OPEN
         self._phase = "open"
         if self._ping_interval is not None:
             self._timer = self._loop.call_later(self._ping_interval, self._ping)

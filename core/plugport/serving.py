@@ -90,6 +90,13 @@ class Serving(Accepting):
     # Where it listens ---------------------------------------------------------------------------
 
     @classmethod
+    def check_options(cls) -> None:
+        """Look at the member variables together, when they have been set; raise OptionError.
+
+        Does nothing here. Server and strategy become one class: whoever overrides it calls super()'s.
+        """
+
+    @classmethod
     def resolve_url(cls, url: Url) -> tuple[Any, dict[str, Any]]:
         """Turn *url* into the server address, and the member variables that go with it.
 

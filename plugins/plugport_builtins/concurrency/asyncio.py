@@ -39,6 +39,7 @@ class AsyncioMixIn(EndpointMixIn):
     @classmethod
     def check_options(cls) -> None:
         """Import the loop factory. Raises OptionError if that fails."""
+        super().check_options()
         if cls.loop_factory is not None:
             try:
                 cls._factory = staticmethod(resolve_target(cls.loop_factory))

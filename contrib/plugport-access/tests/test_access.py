@@ -212,6 +212,7 @@ def test_two_services_of_a_process_have_limits_of_their_own(serve: Any) -> None:
     ("options", "hooks"),
     [
         ({}, set()),
+        ({"rate": 1.0}, {"verify_request", "server_bound", "server_stopped"}),
         ({"deny": ["192.0.2.1"]}, {"verify_request", "server_bound", "server_stopped"}),
         (
             {"max_per_peer": 1},

@@ -147,10 +147,10 @@ class _Scrape:
         self._head += data
         if not data:
             self._close()
-        elif is_whole(self._head):
-            self._begin_answer(self._respond(self._head))
         elif len(self._head) > MAX_HEAD:
             self._begin_answer(TOO_LONG)
+        elif is_whole(self._head):
+            self._begin_answer(self._respond(self._head))
 
     def _begin_answer(self, answer: bytes) -> None:
         self._left = memoryview(answer)

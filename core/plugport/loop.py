@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from plugport.listener import Listener, sooner
-from plugport.poller import READ, blocking_poller, make_poller
+from plugport.poller import READ, Poller, blocking_poller, make_poller
 
 __all__ = ["ServerLoop", "Timer"]
 
@@ -41,10 +41,10 @@ class ServerLoop:
     """Polls for servers until each has been shut down or has drained.
 
     With *waker* the loop can be woken from other threads and from signal handlers; without, it
-    takes no descriptors of its own.
+    takes no descriptors of its own. *poller_class*: how it waits, if not by the poller of this platform.
     """
 
-    def __init__(self, *, waker: bool = True) -> None:
+    def __init__(self, *, waker: bool = True, poller_class: Callable[[], Poller] | None = None) -> None:
         self.can_wake = waker
         self._listeners: list[Listener] = []
         self._timers: list[Timer] = []
@@ -52,7 +52,7 @@ class ServerLoop:
         self._soon: deque[Callable[[], object]] = deque()
         self.call_soon = self._soon.append
         self._sockets: tuple[socket.socket, ...] = ()
-        poller = make_poller() if waker else blocking_poller()
+        poller = (poller_class or (make_poller if waker else blocking_poller))()
         self.register, self.modify, self.unregister = poller.register, poller.modify, poller.unregister
         self._dispatch = poller.dispatch
         self._poller = poller

@@ -10,17 +10,20 @@ from weakref import WeakKeyDictionary
 from plugport.bridges.inline import made_protocol
 from plugport.bridges.message import framed_protocol
 from plugport.context import RequestContext
-from plugport.poller import blocking_poller
+from plugport.poller import Poller, blocking_poller
 from plugport.transports import DatagramTransport, StreamTransport
 
 __all__ = ["pumped_datagrams", "pumped_messages", "pumped_stream"]
 
 
 class Pump:
-    """Drives one connection's protocol until it is lost; a Loop for its transport."""
+    """Drives one connection's protocol until it is lost; a Loop for its transport.
 
-    def __init__(self) -> None:
-        self._poller = blocking_poller()
+    *poller_class*: how it waits, where the strategy has a way of its own.
+    """
+
+    def __init__(self, poller_class: Callable[[], Poller] | None = None) -> None:
+        self._poller = (poller_class or blocking_poller)()
         self.register, self.modify, self.unregister = (
             self._poller.register,
             self._poller.modify,
@@ -68,7 +71,7 @@ class StreamPump:
     def __call__(self, request: Any, client_address: Any, server: Any) -> None:
         """Run the connection's protocol to its end."""
         context = server.active_requests.get(id(request)) or RequestContext(server, request, client_address)
-        Pump().run(request, self._make_protocol(context), context)
+        Pump(server.poller_class).run(request, self._make_protocol(context), context)
 
 
 class DatagramPump:

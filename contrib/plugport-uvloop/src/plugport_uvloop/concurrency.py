@@ -12,6 +12,11 @@ from plugport_builtins.concurrency.asyncio import AsyncioMixIn
 __all__ = ["UvloopMixIn"]
 
 
+# With its first event loop libuv makes a pipe for signals, which it keeps as long as the process lives.
+# Better now than while somebody counts descriptors.
+uvloop.new_event_loop().close()
+
+
 class UvloopMixIn(AsyncioMixIn):
     """Runs protocols and coroutines on the event loop of uvloop, and blocking handlers in threads beside it."""
 

@@ -9,19 +9,59 @@ from typing import Any
 import gevent.socket
 from gevent import monkey
 
-__all__ = ["ReplySocket", "cooperative", "cut"]
+__all__ = ["ConnectionSocket", "ReplySocket", "cooperative", "cut"]
 
 # The class of the standard library, which gevent's patches replace by that of gevent.
 _PlainSocket: Any = monkey.get_original("socket", "socket")
 _DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
+#: Reads and writes on all connections together after which the other greenlets have their turn.
+_MAX_CALLS = 32
+
+
+class ConnectionSocket(gevent.socket.socket):  # type: ignore[misc]
+    """A connection whose waiting calls let other greenlets run, and so do those that need not wait.
+
+    gevent's own would keep the thread as long as a client is quick enough to need no waiting for.
+    """
+
+    __slots__ = ()  # so that a socket of gevent's can become one
+
+    _calls = 0
+
+    def _take_turns(self) -> None:
+        ConnectionSocket._calls += 1
+        if ConnectionSocket._calls > _MAX_CALLS and self.timeout != 0.0:
+            ConnectionSocket._calls = 0
+            gevent.sleep(0)
+
+    def recv(self, *args: Any) -> bytes:
+        """Return what is there to read, once there is something."""
+        self._take_turns()
+        data: bytes = super().recv(*args)
+        return data
+
+    def recv_into(self, *args: Any) -> int:
+        """Read into a buffer what is there, once there is something."""
+        self._take_turns()
+        count: int = super().recv_into(*args)
+        return count
+
+    def send(self, data: Any, flags: int = 0, timeout: Any = gevent.socket.timeout_default) -> int:
+        """Send what there is room for, once there is some."""
+        self._take_turns()
+        count: int = super().send(data, flags, timeout)
+        return count
 
 
 def cooperative(sock: Any) -> Any:
-    """Return a connection as gevent has it, which takes the descriptor of *sock*; others as they are."""
+    """Return a connection as a ConnectionSocket, if *sock* is a plain socket or one of gevent's; else *sock*."""
+    if type(sock) is gevent.socket.socket:
+        sock.__class__ = ConnectionSocket
+        return sock
     if type(sock) is not _PlainSocket:
         return sock
     timeout = sock.gettimeout()
-    taken = gevent.socket.socket(int(sock.family), int(sock.type), sock.proto, fileno=sock.detach())
+    taken = ConnectionSocket(int(sock.family), int(sock.type), sock.proto, fileno=sock.detach())
     if timeout is not None:
         taken.settimeout(timeout)
     return taken

@@ -19,6 +19,7 @@ from plugport.context import RequestContext
 from plugport.listener import Loop
 from plugport.loop import ServerLoop
 from plugport.poller import READ, Callback, Poller
+from plugport.preludes import WaitingRoom
 from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url
 
@@ -49,7 +50,7 @@ class Serving(Accepting):
     shares_thread: ClassVar[bool] = False
     #: How the serving loop, and a bridge with a loop of its own, wait for descriptors; None: as the
     #: platform does it best, which holds the thread. A strategy on another library's loop sets it.
-    poller_class: ClassVar[Callable[[], Poller] | None] = None
+    poller_class: ClassVar[type[Poller] | None] = None
     #: The style in which RequestHandlerClass is, once it has been adapted to the strategy.
     handler_style: Style | None = None
     RequestHandlerClass: Any
@@ -60,6 +61,10 @@ class Serving(Accepting):
 
     #: Called with the server when it begins to serve, after the hook server_started.
     announce: Callable[[Any], None] | None = None
+
+    #: Called in the serving thread when the server begins to drain. A handler that waits for what need not
+    #: come, another request on a connection say, has here what ends its wait; it takes it out itself.
+    drain_calls: set[Callable[[], object]]
 
     #: The loop that polls for this server, while one does.
     serving_loop: Loop | None = None
@@ -84,6 +89,7 @@ class Serving(Accepting):
         self._BaseServer__shutdown_request = False
         self._BaseServer__is_shut_down = threading.Event()
         self._watched = {}
+        self.drain_calls = set()
         return self
 
     # Where it listens ---------------------------------------------------------------------------
@@ -169,10 +175,15 @@ class Serving(Accepting):
         loop = ServerLoop(waker=False, poller_class=self.poller_class)
         try:
             listener = loop.add(self)
+            settled = self.settled
             while True:
                 wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)
                 loop.poll(wait)
-                if listener.handled:
+                if self.waiting is None:
+                    handled = listener.handled > 0
+                else:
+                    handled = self.serve_accepted() or self.settled != settled
+                if handled:
                     self.complete_requests(loop)
                     return
                 if deadline is not None and time.monotonic() >= deadline:
@@ -214,6 +225,14 @@ class Serving(Accepting):
     def is_draining(self) -> bool:
         """Whether drain() was called."""
         return self._drain_deadline is not None
+
+    def tell_draining(self) -> None:
+        """Call what is in ``drain_calls``: a loop does, when it sees that the server drains."""
+        for call in tuple(self.drain_calls):
+            try:
+                call()
+            except Exception:
+                logger.exception("%r raised, told that the server drains", call)
 
     def wake(self) -> None:
         """End the serving loop's wait, if there is one."""
@@ -279,6 +298,8 @@ class Serving(Accepting):
         self._watched.clear()
         while self.accepted:
             self.close_request(self.accepted.popleft()[0])
+        if self.waiting is not None:
+            self.waiting.abandon()
         self._wake = None
         if self.serving_loop is not None:
             self.serving_loop.abandon()
@@ -307,9 +328,15 @@ class Serving(Accepting):
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
+        if self.waiting is None and (preludes := self.preludes()):
+            self.waiting = WaitingRoom(self, preludes)
+        if self.waiting is not None:
+            self.waiting.enter(loop)
 
     def leave_loop(self, loop: Loop) -> None:
         """Called when *loop* has ceased to poll for the server."""
+        if self.waiting is not None:
+            self.waiting.leave()
         self.serving_loop = None
         for fd in self._watched:
             loop.unregister(fd)

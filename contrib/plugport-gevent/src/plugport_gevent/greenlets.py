@@ -34,7 +34,7 @@ class GeventMixIn(_Server):
     """
 
     shares_thread: ClassVar[bool] = True
-    poller_class: ClassVar[Callable[[], Poller] | None] = HubPoller
+    poller_class: ClassVar[type[Poller] | None] = HubPoller
 
     patch: Annotated[
         bool, Help("patch the standard library when plugport serve begins, so that any wait lets others run")

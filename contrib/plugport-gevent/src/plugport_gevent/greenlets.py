@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -120,7 +120,6 @@ class GeventMixIn(_Server):
         if self._reply_socket is not None:
             self._reply_socket.close()
             self._reply_socket = None
-            self.socket.settimeout(self.socket.gettimeout())  # the other had made it non-blocking
         super().leave_loop(loop)
 
     def _ending(self, given_up: bool) -> list[Any]:

@@ -6,6 +6,7 @@ import os
 import socket
 from typing import Any
 
+import gevent
 import gevent.socket
 from gevent import monkey
 
@@ -16,6 +17,8 @@ _PlainSocket: Any = monkey.get_original("socket", "socket")
 _DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
 #: Reads and writes on all connections together after which the other greenlets have their turn.
 _MAX_CALLS = 32
+#: Seconds between two attempts to send a datagram for which there is no room: the first ones, and the last.
+_FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 
 
 class ConnectionSocket(gevent.socket.socket):  # type: ignore[misc]
@@ -54,7 +57,7 @@ class ConnectionSocket(gevent.socket.socket):  # type: ignore[misc]
 
 
 def cooperative(sock: Any) -> Any:
-    """Return a connection as a ConnectionSocket, if *sock* is a plain socket or one of gevent's; else *sock*."""
+    """Return a ConnectionSocket made of *sock*, if that is a plain socket or one of gevent's; else *sock*."""
     if type(sock) is gevent.socket.socket:
         sock.__class__ = ConnectionSocket
         return sock
@@ -79,18 +82,27 @@ def cut(sock: Any) -> None:
         pass  # not a socket, or gone already
 
 
-class ReplySocket(gevent.socket.socket):  # type: ignore[misc]
-    """The socket of a datagram server as its handlers get it: where its buffer is full, they wait.
+class ReplySocket(_PlainSocket):  # type: ignore[misc]
+    """The socket of a datagram server as its handlers get it: who finds no room waits, and nobody else.
 
-    With MSG_DONTWAIT they don't, which gevent's sockets do not heed.
+    Not by the hub: it can't tell whether the one peer has room, and lets a single greenlet wait for a socket.
+    With MSG_DONTWAIT nobody waits.
     """
 
     def __init__(self, sock: Any) -> None:
-        super().__init__(int(sock.family), int(sock.type), sock.proto, fileno=os.dup(sock.fileno()))
+        super().__init__(fileno=os.dup(sock.fileno()))
 
     def sendto(self, data: Any, *args: Any) -> int:
         """Send a datagram: ``sendto(data, [flags,] address)``."""
-        if len(args) > 1 and args[0] & _DONT_WAIT:
-            sent: int = self._sock.sendto(data, *args)
-            return sent
-        return super().sendto(data, *args)  # type: ignore[no-any-return]
+        *given, address = args
+        flags = given[0] if given else 0
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                sent: int = super().sendto(data, flags | _DONT_WAIT, address)
+                return sent
+            except BlockingIOError:
+                if flags & _DONT_WAIT:
+                    raise
+            gevent.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE)

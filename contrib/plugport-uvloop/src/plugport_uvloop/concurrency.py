@@ -18,7 +18,7 @@ uvloop.new_event_loop().close()
 
 
 class UvloopMixIn(AsyncioMixIn):
-    """Runs protocols and coroutines on the event loop of uvloop, and blocking handlers in threads beside it."""
+    """Runs protocols and coroutines on uvloop's event loop, and blocking handlers in threads beside it."""
 
     #: No option here: which event loop it is, is said by the strategy's name.
     loop_factory: ClassVar[None] = None  # type: ignore[misc]

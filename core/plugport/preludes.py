@@ -43,10 +43,12 @@ def peek(request: Any, size: int) -> Generator[int, None, bytes]:
 
     For ``yield from`` in a prelude. Raises PreludeError if the connection has ended.
     """
+    # Not by the methods of a class over it: what TLS, say, has wrapped, has not begun yet. Sockets that
+    # are no sockets of the standard library, a strategy's own, know themselves how.
+    receive: Any = socket.socket.recv if isinstance(request, socket.socket) else type(request).recv
     while True:
         try:
-            # Not by the methods of a class over it: what TLS, say, has wrapped, has not begun yet.
-            data = socket.socket.recv(request, size, socket.MSG_PEEK)
+            data: bytes | None = receive(request, size, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             data = None
         if data == b"":

@@ -140,6 +140,8 @@ def _refusal(handler: Any, server: type, mixin: type, name: str = "") -> tuple[s
             True,
         )
     inner = unwrapped(handler)
+    if getattr(server, "secure", False) and getattr(inner, "needs_descriptor", False):
+        return "the handler gives its connection's descriptor away, and there the bytes are encrypted", False
     if "blocking" not in driven and getattr(inner, "needs_thread", False):
         return f"the handler waits for more than its connection, and would hold up the loop of {name}", True
     if getattr(inner, "shared_state", False):

@@ -11,6 +11,8 @@ from typing import Any
 
 from plugport.context import RequestContext, traffic
 from plugport.styles import unwrapped
+from plugport.tls.eventloop import connect
+from plugport.tls.failures import broken
 from plugport.transports import send_datagram
 
 __all__ = ["looped_datagrams", "looped_stream", "note_traffic", "serve_datagram", "serve_stream"]
@@ -75,11 +77,10 @@ async def serve_datagram(handler: Any, request: Any, context: RequestContext) ->
 async def _serve_streams(
     handle: Callable[..., Any], request: Any, context: RequestContext, *, close: bool = False
 ) -> None:
-    loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
-    transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
-    writer = _Writer(transport, protocol, reader, loop)
+    transport = await connect(lambda: protocol, request, context.server)
+    writer = _Writer(transport, protocol, reader, asyncio.get_running_loop())
     writer._context = context
     try:
         await handle(reader, writer)
@@ -139,14 +140,13 @@ class _StreamsProtocol(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the traffic, and that it is over."""
         note_traffic(self._context, self._request)
-        super().connection_lost(exc)
+        super().connection_lost(exc if exc is None else broken(exc))
         if not self.lost.done():
             self.lost.set_result(None)
 
 
 async def _serve_protocol(make: Callable[[], Any], request: Any, context: RequestContext) -> None:
-    loop = asyncio.get_running_loop()
-    lost: asyncio.Future[None] = loop.create_future()
+    lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     protocol = make()
     connection_lost = protocol.connection_lost
 
@@ -157,7 +157,7 @@ async def _serve_protocol(make: Callable[[], Any], request: Any, context: Reques
         except Exception as failure:
             error = failure
         if not lost.done():
-            lost.set_exception(error) if error is not None else lost.set_result(None)
+            lost.set_exception(broken(error)) if error is not None else lost.set_result(None)
 
     protocol.connection_lost = note_loss
     receive = protocol.data_received
@@ -167,7 +167,7 @@ async def _serve_protocol(make: Callable[[], Any], request: Any, context: Reques
         receive(data)
 
     protocol.data_received = note_data
-    transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
+    transport = await connect(lambda: protocol, request, context.server)
     context.server.transport_made(transport, context)
     await lost
 

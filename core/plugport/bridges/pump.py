@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from plugport.bridges.inline import made_protocol
-from plugport.bridges.message import framed_protocol
 from plugport.context import RequestContext
+from plugport.loop import Timer
 from plugport.poller import blocking_poller
 from plugport.transports import DatagramTransport, StreamTransport
 
-__all__ = ["pumped_datagrams", "pumped_messages", "pumped_stream"]
+__all__ = ["StreamPump", "pumped_datagrams"]
 
 
 class Pump:
@@ -28,6 +30,8 @@ class Pump:
         )
         self._soon: deque[Callable[[], None]] = deque()
         self.call_soon = self._soon.append
+        self._timers: list[Timer] = []
+        self._silence = 0.0  # seconds without a byte, of which timers have ended waits
         self._lost = False
         self._error: Exception | None = None
 
@@ -39,6 +43,39 @@ class Pump:
         """End the loop."""
         self._lost = True
 
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call *callback* in so many seconds, unless the timer is cancelled."""
+        timer = Timer(monotonic() + seconds, callback)
+        heapq.heappush(self._timers, timer)
+        return timer
+
+    def _wait(self, timeout: float | None) -> bool:
+        """Wait for the connection, and call what is due; False once it was silent for *timeout* seconds."""
+        if self._soon:
+            self._poller.dispatch(0.0)
+            return True
+        while self._timers and self._timers[0].callback is None:
+            heapq.heappop(self._timers)  # cancelled
+        if not self._timers:
+            return self._poller.dispatch(timeout) > 0
+        wait = max(self._timers[0].when - monotonic(), 0.0)
+        left = None if timeout is None else max(timeout - self._silence, 0.0)
+        if self._poller.dispatch(wait if left is None else min(wait, left)):
+            self._silence = 0.0
+        elif left is not None and left <= wait:
+            return False
+        else:
+            self._silence += wait
+        self._run_timers()
+        return True
+
+    def _run_timers(self) -> None:
+        now = monotonic()
+        while self._timers and self._timers[0].when <= now:
+            callback = heapq.heappop(self._timers).callback
+            if callback is not None:
+                callback()
+
     def run(self, sock: Any, protocol: Any, context: RequestContext | None) -> None:
         """Run *protocol* on *sock* to its end. Raises what it raised, or what broke the connection."""
         sock_timeout = sock.gettimeout()
@@ -48,7 +85,7 @@ class Pump:
         soon = self._soon
         try:
             while not self._lost:
-                if not self._poller.dispatch(0.0 if soon else sock_timeout) and not soon:
+                if not self._wait(sock_timeout):
                     self._error = TimeoutError(f"nothing came or went for {sock_timeout} seconds")
                     transport.abort()
                 while soon:
@@ -95,16 +132,6 @@ class DatagramPump:
         """Do nothing: the socket is the server's."""
 
 
-def pumped_stream(protocol_class: Callable[[], Any]) -> StreamPump:
-    """Return a blocking handler of connections, from a protocol class."""
-    return StreamPump(made_protocol(protocol_class))
-
-
 def pumped_datagrams(protocol_class: Callable[[], Any]) -> DatagramPump:
     """Return a blocking handler of datagrams, from a protocol class."""
     return DatagramPump(made_protocol(protocol_class))
-
-
-def pumped_messages(handler: Any) -> StreamPump:
-    """Return a blocking handler of connections, from a message handler."""
-    return StreamPump(framed_protocol(handler))

@@ -19,6 +19,7 @@ from plugport.context import RequestContext
 from plugport.listener import Loop
 from plugport.loop import ServerLoop
 from plugport.poller import READ, Callback
+from plugport.preludes import WaitingRoom
 from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url
 
@@ -188,10 +189,15 @@ class Serving(Accepting):
         loop = ServerLoop(waker=False)
         try:
             listener = loop.add(self)
+            settled = self.settled
             while True:
                 wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)
                 loop.poll(wait)
-                if listener.handled:
+                if self.waiting is None:
+                    handled = listener.handled > 0
+                else:
+                    handled = self.serve_accepted() or self.settled != settled
+                if handled:
                     self.complete_requests(loop)
                     return
                 if deadline is not None and time.monotonic() >= deadline:
@@ -298,6 +304,8 @@ class Serving(Accepting):
         self._watched.clear()
         while self.accepted:
             self.close_request(self.accepted.popleft()[0])
+        if self.waiting is not None:
+            self.waiting.abandon()
         self._wake = None
         if self.serving_loop is not None:
             self.serving_loop.abandon()
@@ -323,9 +331,15 @@ class Serving(Accepting):
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
+        if self.waiting is None and (preludes := self.preludes()):
+            self.waiting = WaitingRoom(self, preludes)
+        if self.waiting is not None:
+            self.waiting.enter(loop)
 
     def leave_loop(self, loop: Loop) -> None:
         """Called when *loop* has ceased to poll for the server."""
+        if self.waiting is not None:
+            self.waiting.leave()
         self.serving_loop = None
         for fd in self._watched:
             loop.unregister(fd)

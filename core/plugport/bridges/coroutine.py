@@ -13,7 +13,7 @@ from plugport.context import RequestContext, traffic
 from plugport.styles import unwrapped
 from plugport.tls.eventloop import connect
 from plugport.tls.failures import broken
-from plugport.transports import send_datagram
+from plugport.transports import named, send_datagram
 
 __all__ = ["looped_datagrams", "looped_stream", "note_traffic", "serve_datagram", "serve_stream"]
 
@@ -80,7 +80,7 @@ async def _serve_streams(
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
     transport = await connect(lambda: protocol, request, context.server)
-    writer = _Writer(transport, protocol, reader, asyncio.get_running_loop())
+    writer = _Writer(named(transport, context), protocol, reader, asyncio.get_running_loop())
     writer._context = context
     try:
         await handle(reader, writer)
@@ -167,6 +167,8 @@ async def _serve_protocol(make: Callable[[], Any], request: Any, context: Reques
         receive(data)
 
     protocol.data_received = note_data
+    made = protocol.connection_made
+    protocol.connection_made = lambda transport: made(named(transport, context))
     transport = await connect(lambda: protocol, request, context.server)
     context.server.transport_made(transport, context)
     await lost

@@ -12,6 +12,7 @@ from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
 from plugport.tls.eventloop import connect
 from plugport.tls.failures import broken
+from plugport.transports import named, with_members
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
 from plugport_builtins.concurrency.endpoint import EndpointMixIn
 from plugport_builtins.concurrency.idle import IdleSweep
@@ -170,7 +171,7 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
 
     def connection_made(transport: Any) -> None:
         context.transport = transport
-        transport = _watching_protocols(transport, server, context)
+        transport = named(_watching_protocols(transport, server, context), context)
         try:
             made(transport)
         except Exception as error:
@@ -226,25 +227,7 @@ def _watching_protocols(transport: Any, server: Any, context: RequestContext) ->
     def set_watched(protocol: Any) -> None:
         set_protocol(_watched(protocol, server, context))
 
-    try:
-        transport.set_protocol = set_watched
-    except AttributeError:  # uvloop's transports take no attributes
-        return _TransportProxy(transport, set_watched)
-    return transport
-
-
-class _TransportProxy:
-    """A transport with another set_protocol()."""
-
-    def __init__(self, transport: Any, set_protocol: Callable[[Any], None]) -> None:
-        self._transport = transport
-        self.set_protocol = set_protocol
-
-    def __getattr__(self, name: str) -> Any:
-        # Asked once for each: from then on the transport's own method is found at once.
-        method = getattr(self._transport, name)
-        setattr(self, name, method)
-        return method
+    return with_members(transport, set_protocol=set_watched)
 
 
 def _noting(receive: Callable[[Any], None], context: RequestContext) -> Callable[[Any], None]:

@@ -1,4 +1,4 @@
-"""connect(): a connection given to an asyncio event loop, with the loop's own TLS where the server is secure."""
+"""connect(): a connection given to an asyncio event loop, over the loop's own TLS if the server is secure."""
 
 from __future__ import annotations
 

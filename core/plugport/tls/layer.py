@@ -373,7 +373,7 @@ class TLSTransport:
         return getattr(self._below, "context", None)
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return "ssl_object", "sslcontext", "peercert", "cipher", "compression"; else what is known below."""
+        """Return "ssl_object", "sslcontext", "peercert", "cipher", "compression", or what is known below."""
         if name == "ssl_object":
             return self._ssl
         if name == "sslcontext":

@@ -1,4 +1,4 @@
-"""Certificates: a certificate chain with its key, made into an ssl.SSLContext, and again when its files change."""
+"""Certificate: a chain and its key, made into an ssl.SSLContext, and again when its files change."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class Certificate:
         self.context = self._load()
 
     def refresh(self) -> None:
-        """Read the files again if they have changed. What can't be used leaves all as it is, with a warning."""
+        """Read the files again if they have changed; what can't be used is warned of, and changes nothing."""
         if self._look() == self._signature:
             return
         try:

@@ -1,4 +1,4 @@
-"""CertificateNames: certificates by the names of a directory's files, for server name indication (RFC 6066)."""
+"""CertificateNames: a directory of certificates, for server name indication (RFC 6066)."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ class _Identity:
         settings = _settings(options)
         if options.certfile is None and options.sni_directory is None:
             raise OptionError(
-                "tls: no certificate; name one with -o certfile=FILE, or a directory with -o sni_directory=PATH"
+                "tls: no certificate; name one with -o certfile=FILE, or several with -o sni_directory=PATH"
             )
         if options.certfile is None and options.keyfile is not None:
             raise OptionError("keyfile: there is no certfile that it is the key of")
@@ -128,7 +128,7 @@ class _Identity:
 
     def _prepare(self, context: ssl.SSLContext) -> None:
         if self._names is not None:
-            context.sni_callback = self._choose  # type: ignore[assignment]
+            context.sni_callback = self._choose
 
     def _choose(
         self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext

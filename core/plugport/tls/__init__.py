@@ -4,7 +4,7 @@ A server that sets ``secure = True`` answers tls_context() with the ssl.SSLConte
 connection. Its requests stay plain sockets: that is what limits, hooks and timeouts work on. What
 the handler sees lies above, and the module that makes it is imported only for such a server:
 
-``layer``       protocols get TLSTransport, whose transport below is that of any loop
+``layer``       protocols get TLSTransport (``protocols``), above the transport of any loop (``upper``)
 ``sockets``     blocking handlers get SecuredSocket, after the handshake
 ``eventloop``   an asyncio event loop does its own
 

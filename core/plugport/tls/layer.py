@@ -6,12 +6,12 @@ transport below, which may be plugport's or asyncio's.
 
 from __future__ import annotations
 
-import errno
 import ssl
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from plugport.tls.failures import broken, handshake_failed, handshake_timed_out
+from plugport.tls.upper import UpperTransport
 
 __all__ = ["TLSTransport"]
 
@@ -25,7 +25,7 @@ _WRITE_SIZE = 262144
 _EXTRA = {"peercert": "getpeercert", "cipher": "cipher", "compression": "compression"}
 
 
-class TLSTransport:
+class TLSTransport(UpperTransport):
     """The transport of a connection over TLS, which is the protocol of the transport below.
 
     The protocol above is made by *make_protocol* when the handshake is done, within
@@ -42,8 +42,6 @@ class TLSTransport:
     """
 
     __slots__ = (
-        "_below",
-        "_closing",
         "_deliver",
         "_ended",
         "_eof_written",
@@ -67,17 +65,16 @@ class TLSTransport:
         handshake_timeout: float,
         failed: Callable[[Exception], object],
     ) -> None:
+        super().__init__()
         self._make_protocol: Callable[[], Any] | None = make_protocol
         self._limit = handshake_timeout
         self._failed = failed
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        self._below: Any = None
         self._protocol: Any = None  # until the handshake is done
         self._deliver: Callable[[], None] | None = None
         self._timer: Any = None
         self._paused = False
-        self._closing = False
         self._ended = False  # the client has ended its stream
         self._kept_open = False  # and the protocol wants to go on
         self._eof_written = False
@@ -316,20 +313,6 @@ class TLSTransport:
         if self._outgoing.pending:
             self._below.write(self._outgoing.read())
 
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the sizes of unsent data, encrypted, at which writing pauses and resumes."""
-        self._below.set_write_buffer_limits(high, low)
-
-    def get_write_buffer_limits(self) -> tuple[int, int]:
-        """Return (low, high)."""
-        limits: tuple[int, int] = self._below.get_write_buffer_limits()
-        return limits
-
-    def get_write_buffer_size(self) -> int:
-        """Return how many bytes, encrypted, are unsent."""
-        size: int = self._below.get_write_buffer_size()
-        return size
-
     # Ending -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -345,10 +328,6 @@ class TLSTransport:
         """Close now; what is unsent is lost."""
         self._closing = True
         self._below.abort()
-
-    def detach(self) -> Any:
-        """Not to be had: whoever took the socket could not read what comes. Raises OSError."""
-        raise OSError(errno.EOPNOTSUPP, "a connection over TLS can't be detached from it")
 
     def _call(self, method: Callable[..., Any], *args: Any) -> Any:
         """Call the protocol; what it raises ends this connection and no other."""
@@ -367,11 +346,6 @@ class TLSTransport:
 
     # The rest of a transport ------------------------------------------------------------------------
 
-    @property
-    def context(self) -> Any:
-        """The RequestContext of the connection, where the transport below has one."""
-        return getattr(self._below, "context", None)
-
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         """Return "ssl_object", "sslcontext", "peercert", "cipher", "compression", or what is known below."""
         if name == "ssl_object":
@@ -382,10 +356,6 @@ class TLSTransport:
             return getattr(self._ssl, _EXTRA[name])()
         return self._below.get_extra_info(name, default)
 
-    def is_closing(self) -> bool:
-        """Whether the transport is closing or closed."""
-        return self._closing
-
     def get_protocol(self) -> Any:
         """Return the protocol; None before and after the connection."""
         return self._protocol
@@ -394,19 +364,3 @@ class TLSTransport:
         """Switch to another protocol."""
         self._protocol = protocol
         self._deliver = self._deliver_into if hasattr(protocol, "get_buffer") else self._deliver_bytes
-
-    def call_soon(self, callback: Callable[[], object]) -> None:
-        """Have the loop call *callback* after what it calls now."""
-        self._loop().call_soon(callback)
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """Have the loop call *callback* in so many seconds; return a timer with cancel()."""
-        return self._loop().call_later(seconds, callback)
-
-    def _loop(self) -> Any:
-        # plugport's transports have both methods; those of an event loop leave them to the loop.
-        if hasattr(self._below, "call_later"):
-            return self._below
-        import asyncio
-
-        return asyncio.get_running_loop()

@@ -13,6 +13,7 @@
     ├── IncompatibleError           a combination that is refused
     ├── DatagramTooLongError        a datagram that does not fit max_packet_size (also an OSError)
     ├── PreludeError                a connection that does not begin as it must
+    ├── StartupError                what a handler needs before it can serve, and did not get
     ├── ScaffoldError               a project that can't be made: its name or directory is taken
     └── ChildError                  what a handler in a forked child raised, as its parent knows it
 
@@ -37,6 +38,7 @@ __all__ = [
     "PreludeError",
     "RegistryError",
     "ScaffoldError",
+    "StartupError",
     "TargetError",
     "UnavailableError",
     "UnknownNameError",
@@ -97,6 +99,10 @@ class DatagramTooLongError(PlugportError, OSError):
 
 class PreludeError(PlugportError):
     """A connection that does not begin as it must: no request begins, and it is turned away."""
+
+
+class StartupError(PlugportError):
+    """A handler could not begin what it needs in order to serve; see plugport.bridges.coroutine.attended."""
 
 
 class ScaffoldError(PlugportError):

@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from plugport.poller import READ, Callback
+from plugport.timers import sooner
 
-__all__ = ["ABORT_GRACE", "Listener", "Loop", "sooner"]
+__all__ = ["ABORT_GRACE", "Listener", "Loop"]
 
 logger = logging.getLogger("plugport.service")
 
@@ -221,6 +222,7 @@ class Listener:
                 )
             if server.hooks.server_draining is not None:
                 server.hooks.server_draining(server=server)
+            server.tell_draining()
             return self._prepare(timeout)
         return self._prepare_accepting(timeout)
 
@@ -287,9 +289,3 @@ class Listener:
         server.abort_requests(force=self._aborts == 2)
         server._drain_deadline = time.monotonic() + ABORT_GRACE
         return sooner(timeout, ABORT_GRACE)
-
-
-def sooner(timeout: float | None, other: float) -> float:
-    """Return the shorter of two waits in seconds, of which the first may be for ever."""
-    other = max(other, 0.0)
-    return other if timeout is None or other < timeout else timeout

@@ -64,6 +64,10 @@ class Serving(Accepting):
     #: Called with the server when it begins to serve, after the hook server_started.
     announce: Callable[[Any], None] | None = None
 
+    #: Called in the serving thread when the server begins to drain. A handler that waits for what need not
+    #: come, another request on a connection say, has here what ends its wait; it takes it out itself.
+    drain_calls: set[Callable[[], object]]
+
     #: The loop that polls for this server, while one does.
     serving_loop: Loop | None = None
     _watched: dict[int, Callback]
@@ -87,6 +91,7 @@ class Serving(Accepting):
         self._BaseServer__shutdown_request = False
         self._BaseServer__is_shut_down = threading.Event()
         self._watched = {}
+        self.drain_calls = set()
         return self
 
     # Where it listens ---------------------------------------------------------------------------
@@ -239,6 +244,14 @@ class Serving(Accepting):
     def is_draining(self) -> bool:
         """Whether drain() was called."""
         return self._drain_deadline is not None
+
+    def tell_draining(self) -> None:
+        """Call what is in ``drain_calls``: a loop does, when it sees that the server drains."""
+        for call in tuple(self.drain_calls):
+            try:
+                call()
+            except Exception:
+                logger.exception("%r raised, told that the server drains", call)
 
     def wake(self) -> None:
         """End the serving loop's wait, if there is one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
@@ -11,17 +10,18 @@ from weakref import WeakKeyDictionary
 
 from plugport.bridges.inline import made_protocol
 from plugport.context import RequestContext
-from plugport.loop import Timer
 from plugport.poller import blocking_poller
+from plugport.timers import Timers
 from plugport.transports import DatagramTransport, StreamTransport
 
 __all__ = ["StreamPump", "pumped_datagrams"]
 
 
-class Pump:
+class Pump(Timers):
     """Drives one connection's protocol until it is lost; a Loop for its transport."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._poller = blocking_poller()
         self.register, self.modify, self.unregister = (
             self._poller.register,
@@ -30,8 +30,6 @@ class Pump:
         )
         self._soon: deque[Callable[[], None]] = deque()
         self.call_soon = self._soon.append
-        self._timers: list[Timer] = []
-        self._silence = 0.0  # seconds without a byte, of which timers have ended waits
         self._lost = False
         self._error: Exception | None = None
 
@@ -43,39 +41,6 @@ class Pump:
         """End the loop."""
         self._lost = True
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call *callback* in so many seconds, unless the timer is cancelled."""
-        timer = Timer(monotonic() + seconds, callback)
-        heapq.heappush(self._timers, timer)
-        return timer
-
-    def _wait(self, timeout: float | None) -> bool:
-        """Wait for the connection, and call what is due; False once it was silent for *timeout* seconds."""
-        if self._soon:
-            self._poller.dispatch(0.0)
-            return True
-        while self._timers and self._timers[0].callback is None:
-            heapq.heappop(self._timers)  # cancelled
-        if not self._timers:
-            return self._poller.dispatch(timeout) > 0
-        wait = max(self._timers[0].when - monotonic(), 0.0)
-        left = None if timeout is None else max(timeout - self._silence, 0.0)
-        if self._poller.dispatch(wait if left is None else min(wait, left)):
-            self._silence = 0.0
-        elif left is not None and left <= wait:
-            return False
-        else:
-            self._silence += wait
-        self._run_timers()
-        return True
-
-    def _run_timers(self) -> None:
-        now = monotonic()
-        while self._timers and self._timers[0].when <= now:
-            callback = heapq.heappop(self._timers).callback
-            if callback is not None:
-                callback()
-
     def run(self, sock: Any, protocol: Any, context: RequestContext | None) -> None:
         """Run *protocol* on *sock* to its end. Raises what it raised, or what broke the connection."""
         sock_timeout = sock.gettimeout()
@@ -85,7 +50,8 @@ class Pump:
         soon = self._soon
         try:
             while not self._lost:
-                if not self._wait(sock_timeout):
+                ready = self._wait_timed(sock_timeout) if self._timers else self._wait(sock_timeout)
+                if not ready and not soon:
                     self._error = TimeoutError(f"nothing came or went for {sock_timeout} seconds")
                     transport.abort()
                 while soon:
@@ -94,6 +60,19 @@ class Pump:
             self._poller.close()
         if self._error is not None:
             raise self._error
+
+    def _wait(self, timeout: float | None) -> int:
+        """Wait, and call who is due. Return how many descriptors were ready."""
+        return self._poller.dispatch(0.0 if self._soon else timeout)
+
+    def _wait_timed(self, timeout: float | None) -> int:
+        """Do the same, and call timers that are due meanwhile; return 0 when *timeout* is over."""
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(deadline - monotonic(), 0.0)
+            ready = self._wait(self.run_timers(left))
+            if ready or self._soon or left == 0.0:
+                return ready
 
 
 class StreamPump:

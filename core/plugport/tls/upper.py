@@ -6,6 +6,8 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
+from plugport.transports import call_later
+
 __all__ = ["UpperTransport"]
 
 
@@ -45,18 +47,13 @@ class UpperTransport:
         """Not to be had: whoever took the socket could not read what comes. Raises OSError."""
         raise OSError(errno.EOPNOTSUPP, "a connection over TLS can't be detached from it")
 
-    def call_soon(self, callback: Callable[[], object]) -> None:
+    def call_soon(self, callback: Callable[[], None]) -> None:
         """Have the loop call *callback* after what it calls now."""
-        self._loop().call_soon(callback)
+        if hasattr(self._below, "call_soon"):
+            self._below.call_soon(callback)
+        else:
+            self.call_later(0.0, callback)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Have the loop call *callback* in so many seconds; return a timer with cancel()."""
-        return self._loop().call_later(seconds, callback)
-
-    def _loop(self) -> Any:
-        # plugport's transports have both methods; those of an event loop leave them to the loop.
-        if hasattr(self._below, "call_later"):
-            return self._below
-        import asyncio
-
-        return asyncio.get_running_loop()
+        return call_later(self._below, seconds, callback)

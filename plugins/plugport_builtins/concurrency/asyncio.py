@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, ClassVar
 
 from plugport import Help, RequestContext
-from plugport.bridges.coroutine import note_traffic, serve_datagram, serve_stream
+from plugport.bridges.coroutine import attended, note_traffic, serve_datagram, serve_stream
 from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
 from plugport.tls.eventloop import connect
@@ -131,6 +131,11 @@ class AsyncioMixIn(EndpointMixIn):
 
 async def _serve(servers: Sequence[Any], poll_interval: float) -> None:
     asyncio.get_running_loop().set_exception_handler(_on_loop_exception)
+    async with attended(servers):
+        await _serve_attended(servers, poll_interval)
+
+
+async def _serve_attended(servers: Sequence[Any], poll_interval: float) -> None:
     loop = AsyncioLoop(poll_interval)
     try:
         for server in servers:

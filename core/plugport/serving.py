@@ -118,7 +118,7 @@ class Serving(Accepting):
     def tls_context(self) -> Any:
         """Return the ssl.SSLContext for the next connection, where the server is ``secure``.
 
-        A server overrides it. The context is plugport's to use: its sslsocket_class is set.
+        A server overrides it. The context is plugport's to use: its options and sslsocket_class are set.
         """
         raise NotImplementedError(f"{type(self).__name__} is secure and does not define tls_context()")
 

@@ -162,12 +162,12 @@ class TLSTransport(UpperTransport):
     def _deliver_bytes(self) -> None:
         """Give the protocol all that can be decrypted, in one piece."""
         pieces: list[bytes] = []
-        incoming, read = self._incoming, self._ssl.read
+        incoming, read, pending = self._incoming, self._ssl.read, self._ssl.pending
         error: Exception | None = None
         ended = False
         try:
             # An attempt in vain costs an exception, so none is made where there is nothing.
-            while incoming.pending:
+            while incoming.pending or pending():
                 piece = read(_READ_SIZE)
                 if not piece:
                     ended = True

@@ -88,6 +88,8 @@ def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredS
     *request* stays as it is: shutdown() of it cuts the connection, whoever waits on which.
     """
     if context.sslsocket_class is not SecuredSocket:
+        # A client may end the connection and read on, as it may on a plain one: OpenSSL would send an alert.
+        context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
         context.sslsocket_class = SecuredSocket
     copy = request.dup()
     try:

@@ -146,21 +146,16 @@ class TCPServer(BaseServer):
         return int(self.socket.family), int(self.socket.type), self.socket.proto
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Run the handler on the connection, after its TLS handshake if it is still to be done."""
-        if type(request) is not socket.socket and _is_tls(request):
-            self._shake_hands(request)
-        self.RequestHandlerClass(request, client_address, self)
+        """Run the handler on the connection, after its TLS handshake if it is still to be done.
 
-    def _shake_hands(self, request: Any) -> None:
-        timeout = request.gettimeout()
-        request.settimeout(self.handshake_timeout)
-        try:
-            request.do_handshake()
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise ConnectionAbortedError(f"the TLS handshake failed: {error}") from None
-        request.settimeout(timeout)
+        That is on a listening socket that was wrapped in TLS; a server that is ``secure`` has it done
+        for each style of handler.
+        """
+        if type(request) is not socket.socket and _is_tls(request):
+            from plugport.tls.sockets import shake_hands
+
+            shake_hands(request, self.handshake_timeout)
+        self.RequestHandlerClass(request, client_address, self)
 
     def shutdown_request(self, request: Any) -> None:
         """End the account of a connection, send the end of the stream, and close."""

@@ -162,15 +162,15 @@ class ServerLoop:
             listener.leave()
         while self._soon:  # what their leaving has brought about
             self._soon.popleft()()
-        self._release()
-
-    def abandon(self) -> None:
-        """Release, in a forked child, the descriptors and the listening sockets of all servers."""
-        for listener in self._listeners:
-            listener.server.stop_listening()
-        self._release()
-
-    def _release(self) -> None:
         self._poller.close()
         for end in self._sockets:
             end.close()
+
+    def abandon(self) -> None:
+        """Close, in a forked child, the listening sockets of all servers.
+
+        Its own descriptors nobody uses there, and exec closes them: a child that closed them would
+        only have more pages to copy.
+        """
+        for listener in self._listeners:
+            listener.server.stop_listening()

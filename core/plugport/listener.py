@@ -66,7 +66,7 @@ class Loop(Protocol):
         """Call *end* once the requests that a server cut when it left have ended."""
 
     def abandon(self) -> None:
-        """Let go, in a forked child, of the listening sockets of the loop's servers."""
+        """Release, in a forked child, the loop's descriptors and the listening sockets of its servers."""
 
 
 class Listener:

@@ -167,10 +167,10 @@ class ServerLoop:
             end.close()
 
     def abandon(self) -> None:
-        """Close, in a forked child, the listening sockets of all servers.
-
-        Its own descriptors nobody uses there, and exec closes them: a child that closed them would
-        only have more pages to copy.
-        """
+        """Release, in a forked child, the descriptors and the listening sockets of all servers."""
         for listener in self._listeners:
             listener.server.stop_listening()
+        self._poller.close()
+        for end in self._sockets:
+            # Without the Python around it: what a child touches, it must copy.
+            socket.SocketType.close(end)

@@ -162,15 +162,15 @@ class ServerLoop:
             listener.leave()
         while self._soon:  # what their leaving has brought about
             self._soon.popleft()()
-        self._poller.close()
-        for end in self._sockets:
-            end.close()
+        self._release()
 
     def abandon(self) -> None:
         """Release, in a forked child, the descriptors and the listening sockets of all servers."""
         for listener in self._listeners:
             listener.server.stop_listening()
+        self._release()
+
+    def _release(self) -> None:
         self._poller.close()
         for end in self._sockets:
-            # Without the Python around it: what a child touches, it must copy.
-            socket.SocketType.close(end)
+            end.close()

@@ -10,10 +10,12 @@ import errno
 import logging
 import time
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plugport.accounting import RequestAccounting, RequestHandedOver
 from plugport.errors import DatagramTooLongError
+from plugport.preludes import Prelude, WaitingRoom
 
 __all__ = ["Accepting"]
 
@@ -33,8 +35,15 @@ class Accepting(RequestAccounting):
     #: raises BlockingIOError instead of waiting for one that is not there.
     burst: int = 1
 
-    #: What was accepted before a drain stopped listening, and has not begun.
+    #: What has been accepted, and has not begun: before a drain stopped listening, or for want of room.
     accepted: deque[tuple[Any, Any]]
+    #: Where connections wait until their preludes are complete; None for a server that has none.
+    waiting: WaitingRoom | None = None
+    #: How many of those have begun, or were turned away.
+    settled: int = 0
+    #: Seconds that the preludes of a connection may take, and how many connections may be at them.
+    prelude_timeout: float = 10.0
+    max_preludes: int = 512
     #: Seconds that it pauses for want of descriptors or memory, and when that is over; 0 if it does not.
     _accept_delay: float = 0.0
     _accept_resumes: float = 0.0
@@ -50,6 +59,14 @@ class Accepting(RequestAccounting):
         self = super().__new__(cls, *args, **kwargs)
         self.accepted = deque()
         return self
+
+    def preludes(self) -> Sequence[Prelude]:
+        """Return what must be seen of each connection before its request begins, in this order.
+
+        Asked once, when serving begins. A server of connections may override it, and adds to what its
+        base class returns; see :mod:`plugport.preludes`.
+        """
+        return ()
 
     def take_requests(self, most: int) -> int:
         """Take up to *most* requests that wait, and process each. Return how many there were.
@@ -68,7 +85,10 @@ class Accepting(RequestAccounting):
         taken = self._accept()
         if taken is None:
             return False
-        self._begin_and_process(*taken)
+        if self.waiting is None:
+            self._begin_and_process(*taken)
+        else:
+            self.waiting.admit(*taken)
         return True
 
     def _accept(self) -> tuple[Any, Any] | None:
@@ -93,23 +113,33 @@ class Accepting(RequestAccounting):
                 logger.warning("%s can't accept, will try again: %s", self.listening_url(), error)
             self._accept_delay = min(self._accept_delay * 2 or _ACCEPT_DELAY, _ACCEPT_DELAY_MAX)
             self._accept_resumes = time.monotonic() + self._accept_delay
+            if self.waiting:
+                self.waiting.thin_out()
         # else: there is none, or the client went away before it was accepted
 
     def accept_for_later(self) -> None:
         """Take one request that is known to wait, for serve_accepted()."""
         taken = self._accept()
-        if taken is not None:
+        if taken is None:
+            return
+        if self.waiting is None:
             self.accepted.append(taken)
+        else:
+            self.waiting.admit(*taken)
 
     def serve_accepted(self) -> bool:
         """Process one of the requests that were accepted for later; False if there is none, or no room."""
         if not self.accepted or not self.has_room():
             return False
+        if self.waiting is not None:
+            self.settled += 1
         self._begin_and_process(*self.accepted.popleft())
         return True
 
     def turn_away_accepted(self) -> None:
-        """Close the requests that were accepted for later, and have not begun."""
+        """Close what was accepted and has not begun."""
+        if self.waiting is not None:
+            self.waiting.dismiss("the service has ended")
         while self.accepted:
             request, client_address = self.accepted.popleft()
             self.reject_request(client_address, "the service has ended")

@@ -55,6 +55,8 @@ class RequestAccounting:
     hooks: ServerHooks = NO_HOOKS
     #: The handler's name, for logs and hooks.
     handler_name: str = ""
+    #: The strategy's, "" where there is none.
+    concurrency_name: str = ""
     #: Requests that have begun and not ended, by the id() of the request object.
     active_requests: dict[int, RequestContext]
     #: Memory that requests share, where the strategy lets them; hold ``lock`` to change it.
@@ -98,10 +100,10 @@ class RequestAccounting:
                 refusal = "the limit of active requests is reached"
             elif not self.verify_request(request, client_address):
                 refusal = "the server's verify_request said no"
-            elif (verify := self.hooks.verify_request) is not None and not verify(
-                server=self, request=request, client_address=client_address
-            ):
-                refusal = "a verify_request hook said no"
+            elif (verify := self.hooks.verify_request) is not None and (
+                answer := verify(server=self, request=request, client_address=client_address)
+            ) is not True:
+                refusal = answer or "a verify_request hook said no"
         except Exception as error:
             self.take_error(request, client_address, error)
             refusal = "the server's verify_request raised"

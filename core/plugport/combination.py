@@ -58,7 +58,8 @@ class MatrixRow(NamedTuple):
 def compose(server: Any, concurrency: Any, registry: Registry | None = None) -> type:
     """Put a strategy's mix-in before a server class: ``class ThreadingUDPServer(ThreadingMixIn, UDPServer)``.
 
-    Either is a class, or a name in *registry* (by default that of the installed plugins).
+    Either is a class, a name in *registry* (by default that of the installed plugins), or an Entry of it.
+    The class has the strategy's name as ``concurrency_name``, for logs and hooks.
     Raises IncompatibleError if the server class has a strategy already, and what finding the
     names raises.
     """
@@ -70,7 +71,8 @@ def compose(server: Any, concurrency: Any, registry: Registry | None = None) -> 
     name = mixin.__name__.removesuffix("MixIn") + server_class.__name__
     if is_foreign_server(server_class):
         server_class = adopt(server_class)
-    return type(name, (mixin, server_class), {"__module__": server_class.__module__})
+    members = {"__module__": server_class.__module__, "concurrency_name": _label(concurrency)}
+    return type(name, (mixin, server_class), members)
 
 
 def check(handler: Any, server: Any, concurrency: Any, registry: Registry | None = None) -> Verdict:

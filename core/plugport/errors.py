@@ -12,6 +12,8 @@
     ├── OptionError                 an option unknown, ambiguous or of the wrong type
     ├── IncompatibleError           a combination that is refused
     ├── DatagramTooLongError        a datagram that does not fit max_packet_size (also an OSError)
+    ├── PreludeError                a connection that does not begin as it must
+    ├── StartupError                what a handler needs before it can serve, and did not get
     ├── ScaffoldError               a project that can't be made: its name or directory is taken
     └── ChildError                  what a handler in a forked child raised, as its parent knows it
 
@@ -33,8 +35,10 @@ __all__ = [
     "OptionError",
     "PluginError",
     "PlugportError",
+    "PreludeError",
     "RegistryError",
     "ScaffoldError",
+    "StartupError",
     "TargetError",
     "UnavailableError",
     "UnknownNameError",
@@ -91,6 +95,14 @@ class DatagramTooLongError(PlugportError, OSError):
     def __init__(self, message: str, client_address: object = None) -> None:
         super().__init__(errno.EMSGSIZE, message)
         self.client_address = client_address
+
+
+class PreludeError(PlugportError):
+    """A connection that does not begin as it must: no request begins, and it is turned away."""
+
+
+class StartupError(PlugportError):
+    """A handler could not begin what it needs in order to serve; see plugport.bridges.coroutine.attended."""
 
 
 class ScaffoldError(PlugportError):

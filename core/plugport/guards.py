@@ -14,6 +14,7 @@ from typing import Any
 
 import pluggy
 
+from plugport.errors import PlugportError
 from plugport.hooks import SERVER_HOOKS, ServerHooks
 
 __all__ = ["server_hooks"]
@@ -21,6 +22,8 @@ __all__ = ["server_hooks"]
 logger = logging.getLogger("plugport.hooks")
 
 _VERIFY = "plugport_verify_request"
+#: Where a hookimpl may keep the service from starting, by an error of plugport's.
+_BOUND = "plugport_server_bound"
 #: Marks a guard, so that no hookimpl gets two.
 _GUARDED = "_plugport_guarded"
 
@@ -63,15 +66,21 @@ def _without_detours(caller: pluggy.HookCaller) -> Callable[..., Any]:
     return call
 
 
-def _all(verify: Callable[..., list[object]]) -> Callable[..., bool]:
-    """Answer with one bool for all hookimpls: pluggy leaves out the None of those with no opinion."""
+def _all(verify: Callable[..., list[object]]) -> Callable[..., bool | str]:
+    """Answer once for all hookimpls: pluggy leaves out the None of those with no opinion.
 
-    def verify_request(**arguments: object) -> bool:
+    True lets the request pass. The first other answer is the one that is given: a reason, or False.
+    """
+
+    def verify_request(**arguments: object) -> bool | str:
         try:
-            return all(verify(**arguments))
+            for answer in verify(**arguments):
+                if answer is not True and (not answer or isinstance(answer, str)):
+                    return str(answer) if answer else False
         except Exception:  # a wrapper made something else of the list of answers
-            logger.exception("%s answered with no list of bools", _VERIFY)
+            logger.exception("%s answered with no list of answers", _VERIFY)
             return False
+        return True
 
     return verify_request
 
@@ -83,11 +92,14 @@ def _report(hook: str, plugin: str) -> None:
 def _guard(hook: str, plugin: str, function: Callable[..., Any]) -> Callable[..., Any]:
     # Who can't say whether a request may begin turns it away.
     instead = False if hook == _VERIFY else None
+    lets_pass = PlugportError if hook == _BOUND else ()
 
     @wraps(function)
     def guarded(*args: object, **kwargs: object) -> object:
         try:
             return function(*args, **kwargs)
+        except lets_pass:
+            raise
         except (Exception, SystemExit):
             _report(hook, plugin)
             return instead

@@ -172,6 +172,13 @@ class AsyncRequestHandler:
     On stream servers ``handle(reader, writer)`` is called as asyncio.start_server calls its
     callback, and returning from it ends the request; on datagram servers ``handle(message, reply)``
     with the datagram and a function that sends one back.
+
+    A class of the style may have a class method ``serving(servers)`` that returns an async context
+    manager: it is entered on the loop before the servers take requests, and left when the last has
+    ended. Under a strategy that runs a loop for each request it is around each request.
+
+    An asyncio.Protocol whose ``style`` is "async" is run on the event loop itself. It is made by
+    its class method ``for_request(context)``, with the connection's RequestContext, if it has one.
     """
 
     style: ClassVar[str] = "async"

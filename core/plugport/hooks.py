@@ -32,7 +32,7 @@ class ServerHooks:
     """The hooks of one service, looked up once.
 
     Each attribute is None, or is called with the keyword arguments of its specification.
-    ``verify_request`` answers with a bool: False turns the request away.
+    ``verify_request`` answers True, or turns the request away: with the reason, or with False.
     """
 
     __slots__ = SERVER_HOOKS
@@ -44,7 +44,7 @@ class ServerHooks:
     child_started: HookCall | None
     child_exited: HookCall | None
     service_actions: HookCall | None
-    verify_request: Callable[..., bool] | None
+    verify_request: Callable[..., bool | str] | None
     request_started: HookCall | None
     request_finished: HookCall | None
     request_failed: HookCall | None

@@ -103,6 +103,33 @@ def plugport_doctor(urls: tuple[Url, ...]) -> Iterable[Finding]:
     return ()
 
 
+# A service is made ----------------------------------------------------------------------------
+
+
+@hookspec
+def plugport_service_plugin() -> type:
+    """Called when a service is made: return a class. What is made of it is a plugin of that service alone.
+
+    Its methods are hookimpls, of the hooks below. Its annotated member variables are options, set
+    by ``NAME.KEY=VALUE`` with the name of this plugin's entry point, or DISTRIBUTION:NAME, before
+    the key; a class method ``check_options()`` looks at them together. It is made without arguments,
+    before anything is bound, and what it raises keeps the service from starting. A hookimpl that it
+    sets to None in ``__init__`` is not called. Import here what listings have no use for::
+
+        @plugport.hookimpl
+        def plugport_service_plugin():
+            class Doorman:
+                banned: list[str] = []  # plugport serve ... -o doorman.banned=192.0.2.1
+
+                @plugport.hookimpl
+                def plugport_verify_request(self, client_address):
+                    return "banned" if client_address[0] in self.banned else None
+
+            return Doorman
+    """
+    return object
+
+
 # The life of a server -------------------------------------------------------------------------
 
 
@@ -110,7 +137,8 @@ def plugport_doctor(urls: tuple[Url, ...]) -> Iterable[Finding]:
 def plugport_server_bound(server: BaseServer) -> None:
     """Called when *server* has its address, before it serves.
 
-    ::
+    A PlugportError that a hookimpl raises keeps the service from starting: the server is closed,
+    server_stopped is called, and whoever wanted the service gets the error::
 
         @plugport.hookimpl
         def plugport_server_bound(server):
@@ -144,7 +172,7 @@ def plugport_server_draining(server: BaseServer) -> None:
 
 @hookspec
 def plugport_server_stopped(server: BaseServer) -> None:
-    """Called when *server* has been closed.
+    """Called when *server* has been closed, be it that it never served.
 
     ::
 
@@ -195,15 +223,17 @@ def plugport_service_actions(server: BaseServer) -> None:
 
 
 @hookspec
-def plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | None:
+def plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | str | None:
     """Called before a request begins: any False turns it away, and so does a hookimpl that raises.
 
-    *request* is the connection, or the pair (datagram, socket). Runs in the accepting thread: it
-    must not wait::
+    A text turns it away, too: it is the reason, which is logged and which request_rejected gets;
+    for those who count reasons let there be few different ones. True and None let it pass, as far
+    as this plugin goes. *request* is the connection, or the pair (datagram, socket). Runs in the
+    accepting thread: it must not wait::
 
         @plugport.hookimpl
         def plugport_verify_request(server, request, client_address):
-            return client_address[0] not in banned
+            return "banned" if client_address[0] in banned else None
     """
 
 

@@ -14,8 +14,9 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from plugport.poller import READ, Callback
+from plugport.timers import sooner
 
-__all__ = ["ABORT_GRACE", "Listener", "Loop", "sooner"]
+__all__ = ["ABORT_GRACE", "Listener", "Loop"]
 
 logger = logging.getLogger("plugport.service")
 
@@ -183,7 +184,8 @@ class Listener:
     def leave(self) -> None:
         """Take the server out of the loop."""
         self._poll(False)
-        self.server.turn_away_accepted()  # shutdown(), or a handler that was broken off, came first
+        if self._session is not None:
+            self.server.turn_away_accepted()  # shutdown(), or a handler that was broken off, came first
         self.loop.discard(self)
         try:
             self.server.leave_loop(self.loop)
@@ -220,12 +222,15 @@ class Listener:
                 )
             if server.hooks.server_draining is not None:
                 server.hooks.server_draining(server=server)
+            server.tell_draining()
             return self._prepare(timeout)
         return self._prepare_accepting(timeout)
 
     def _prepare_accepting(self, timeout: float | None) -> float | None:
         """Poll the listening socket if there is room for a request and accepting works."""
         server = self.server
+        if server.accepted and self._session is not None:
+            server.serve_accepted()
         wanted = server.has_room()
         if not wanted:
             server._waiting = True  # whoever ends a request wakes us; look again, one may just have
@@ -234,6 +239,8 @@ class Listener:
                 timeout = sooner(timeout, _BLIND_WAIT)
         elif server._waiting:
             server._waiting = False
+        if wanted and server.accepted:
+            timeout = 0.0  # the next of them
         if server._accept_delay:
             pause = server._accept_resumes - time.monotonic()
             if pause > 0:
@@ -268,7 +275,7 @@ class Listener:
         server = self.server
         if server.serve_accepted():
             return 0.0
-        if not server.active_requests and not server.accepted:
+        if not (server.active_requests or server.accepted or server.waiting):
             server._BaseServer__shutdown_request = True
             return 0.0
         left = server._drain_deadline - time.monotonic()
@@ -276,15 +283,9 @@ class Listener:
             return sooner(timeout, left)
         self._aborts += 1
         server.turn_away_accepted()
-        if self._aborts > 2:
+        if self._aborts > 2 or not server.active_requests:
             server._BaseServer__shutdown_request = True
             return 0.0
         server.abort_requests(force=self._aborts == 2)
         server._drain_deadline = time.monotonic() + ABORT_GRACE
         return sooner(timeout, ABORT_GRACE)
-
-
-def sooner(timeout: float | None, other: float) -> float:
-    """Return the shorter of two waits in seconds, of which the first may be for ever."""
-    other = max(other, 0.0)
-    return other if timeout is None or other < timeout else timeout

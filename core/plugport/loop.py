@@ -6,7 +6,6 @@ is the business of its :mod:`plugport.listener`.
 
 from __future__ import annotations
 
-import heapq
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -14,30 +13,14 @@ from contextlib import AbstractContextManager
 from time import monotonic
 from typing import Any
 
-from plugport.listener import Listener, sooner
+from plugport.listener import Listener
 from plugport.poller import READ, blocking_poller, make_poller
+from plugport.timers import Timers
 
-__all__ = ["ServerLoop", "Timer"]
-
-
-class Timer:
-    """A call to come."""
-
-    __slots__ = ("callback", "when")
-
-    def __init__(self, when: float, callback: Callable[[], None]) -> None:
-        self.when = when
-        self.callback: Callable[[], None] | None = callback
-
-    def cancel(self) -> None:
-        """Let it not come."""
-        self.callback = None
-
-    def __lt__(self, other: Timer) -> bool:
-        return self.when < other.when
+__all__ = ["ServerLoop"]
 
 
-class ServerLoop:
+class ServerLoop(Timers):
     """Polls for servers until each has been shut down or has drained.
 
     With *waker* the loop can be woken from other threads and from signal handlers; without, it
@@ -45,10 +28,9 @@ class ServerLoop:
     """
 
     def __init__(self, *, waker: bool = True) -> None:
+        super().__init__()
         self.can_wake = waker
         self._listeners: list[Listener] = []
-        self._timers: list[Timer] = []
-        self._purge_at = 64  # timers; then those that were cancelled are dropped
         self._soon: deque[Callable[[], object]] = deque()
         self.call_soon = self._soon.append
         self._sockets: tuple[socket.socket, ...] = ()
@@ -127,34 +109,13 @@ class ServerLoop:
         """Wait, and call who is due. Return how many descriptors were ready."""
         soon = self._soon
         if self._timers:
-            timeout = self._run_timers(timeout)
+            timeout = self.run_timers(timeout)
         ready = self._dispatch(0.0 if soon else timeout)
         if soon:
             # Only those that are here now: what they add waits for the next turn, and starves nobody.
             for _ in range(len(soon)):
                 soon.popleft()()
         return ready
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call *callback* in this thread in so many seconds, unless the timer is cancelled."""
-        timer = Timer(monotonic() + seconds, callback)
-        timers = self._timers
-        if len(timers) >= self._purge_at:
-            timers[:] = [other for other in timers if other.callback is not None]
-            heapq.heapify(timers)
-            self._purge_at = max(64, 2 * len(timers))
-        heapq.heappush(timers, timer)
-        return timer
-
-    def _run_timers(self, timeout: float | None) -> float | None:
-        """Call what is due; return how long the next one can wait, *timeout* at most."""
-        timers = self._timers
-        now = monotonic()
-        while timers and (timers[0].callback is None or timers[0].when <= now):
-            callback = heapq.heappop(timers).callback
-            if callback is not None:
-                callback()
-        return sooner(timeout, timers[0].when - now) if timers else timeout
 
     def close(self) -> None:
         """Take all servers out, and release the descriptors."""

@@ -6,7 +6,7 @@ keep a hookimpl from harming a request are in :mod:`plugport.guards`.
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import pluggy
 
 from plugport import hookspecs
-from plugport.component import Component, Kind
+from plugport.component import KINDS, Component, Kind
 from plugport.distributions import EntryPoint, canonical_name, entry_points
-from plugport.errors import PluginError, UnknownNameError
+from plugport.errors import PluginError, PlugportError, UnknownNameError
 from plugport.wording import describe_error, nearest
 
 if TYPE_CHECKING:
@@ -36,8 +36,9 @@ _REGISTER_HOOKS: dict[str, Kind] = {
 }
 _COMMANDS_HOOK = "plugport_register_commands"
 _DOCTOR_HOOK = "plugport_doctor"
+_SERVICE_HOOK = "plugport_service_plugin"
 #: The hooks by which each plugin speaks for itself alone, called in the order of the records.
-PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK})
+PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK, _SERVICE_HOOK})
 
 
 @dataclass
@@ -68,6 +69,12 @@ class PluginRecord:
         """Whether it comes with plugport itself."""
         return canonical_name(self.distribution) == "plugport"
 
+    @property
+    def obituary(self) -> str:
+        """What has become of a plugin that is not active, in words."""
+        what = f"plugin {self.name!r} of {self.distribution}"
+        return f"{what} failed: {self.error}" if self.status == "failed" else f"{what} is disabled"
+
     def answers_to(self, name: str) -> bool:
         """Whether *name* is its entry point's, its distribution's, or ``distribution:name``."""
         distribution, _, entry = name.rpartition(":")
@@ -95,10 +102,7 @@ class Plugins:
         self.registrations: list[Registration] = []
         #: What failed plugins had registered before they failed.
         self.lost: list[Registration] = []
-        self.manager = pluggy.PluginManager("plugport")
-        self.manager.add_hookspecs(hookspecs)
-        if trace is not None:
-            trace.attach(self.manager)
+        self.manager = self._new_manager()
 
     def add(self, plugin: object, record: PluginRecord) -> None:
         """Validate *plugin*, register its hookimpls and its components. Quarantined if it fails."""
@@ -131,15 +135,68 @@ class Plugins:
                 wanted = [arguments[name] for name in impl.argnames]
                 yield record.qualified_name, partial(impl.function, *wanted)
 
-    def server_hooks(self) -> "ServerHooks":
-        """The run-time hooks of the active plugins, for servers to call.
+    def has_service_plugin(self, record: PluginRecord) -> bool:
+        """Whether the plugin of *record* puts one of its own into each service. Imports nothing."""
+        return bool(self._hookimpls(_SERVICE_HOOK, record))
 
-        Those that are traced are called although nobody implements them: they tell of the
-        service's life.
+    def service_plugin(self, record: PluginRecord) -> type:
+        """Return the class that the plugin of *record* puts into services, which it imports for that.
+
+        Raises PluginError if that fails.
+        """
+        (impl,) = self._hookimpls(_SERVICE_HOOK, record)
+        try:
+            target = impl.function()
+        except (Exception, SystemExit) as error:
+            raise _failure(record, describe_error(error)) from error
+        if not isinstance(target, type):
+            raise _failure(record, f"{_SERVICE_HOOK} returned {target!r}, which is no class")
+        return target
+
+    def server_hooks(self, members: Mapping[str, Mapping[str, Any]] | None = None) -> "ServerHooks":
+        """The run-time hooks of the active plugins, for the servers of one service to call.
+
+        The plugins' own for that service are made now; *members* are the member variables of
+        these, by the qualified names of their plugins: see :mod:`plugport.pluginoptions`. Hooks
+        that are traced are called although nobody implements them: they tell of the service's life.
+
+        Raises OptionError, whatever of plugport's errors such a plugin refuses to be made with, and
+        PluginError if it fails: a service is not to run without what was to watch over it.
         """
         from plugport.guards import server_hooks  # late: a listing fires no hooks
 
-        return server_hooks(self.manager, frozenset() if self.trace is None else self.trace.hooks)
+        traced = frozenset() if self.trace is None else self.trace.hooks
+        made = {
+            record.qualified_name: self._make_service_plugin(record, members or {})
+            for record in self.records
+            if self.has_service_plugin(record)
+        }
+        if not made:
+            return server_hooks(self.manager, traced)
+        manager = self._new_manager()
+        for record in self.records:
+            if record.status == "active":
+                name = record.qualified_name
+                self._admit(manager, self.manager.get_plugin(name), name)
+                if name in made:
+                    try:
+                        self._admit(
+                            manager, made[name], f"{name}.{type(made[name]).__name__}", _PART_OF_SERVICE
+                        )
+                    except (PluginError, pluggy.PluginValidationError) as error:
+                        raise _failure(record, str(error)) from error
+        return server_hooks(manager, traced)
+
+    def _make_service_plugin(self, record: PluginRecord, members: Mapping[str, Mapping[str, Any]]) -> object:
+        from plugport.options import configure
+
+        target = configure(self.service_plugin(record), members.get(record.qualified_name, {}))
+        try:
+            return target()
+        except PlugportError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise _failure(record, describe_error(error)) from error
 
     def failed(self) -> list[PluginRecord]:
         """The plugins that are in quarantine."""
@@ -164,14 +221,36 @@ class Plugins:
                 f"plugin {record.name!r} of {record.distribution} failed: {record.error}"
             ) from error
 
-    def _register(self, plugin: object, record: PluginRecord) -> None:
-        self.manager.register(plugin, record.qualified_name)
-        callers = self.manager.get_hookcallers(plugin) or []
+    def _new_manager(self) -> pluggy.PluginManager:
+        manager = pluggy.PluginManager("plugport")
+        manager.add_hookspecs(hookspecs)
+        if self.trace is not None:
+            self.trace.attach(manager)
+        return manager
+
+    def _admit(
+        self, manager: pluggy.PluginManager, plugin: object, name: str, barred: str = ""
+    ) -> list[pluggy.HookCaller]:
+        """Register the hookimpls of *plugin*, which may not be PER_PLUGIN_HOOKS if these are *barred*."""
+        manager.register(plugin, name)
+        callers = manager.get_hookcallers(plugin) or []
         for caller in callers:
-            for impl in self._hookimpls(caller.name, record):
-                _validate(caller, impl)
-                if self.trace is not None:
-                    self.trace.follow(impl, caller.name)
+            if barred and caller.name in PER_PLUGIN_HOOKS:
+                raise PluginError(f"implements {caller.name} {barred}")
+            for impl in caller.get_hookimpls():
+                if impl.plugin_name == name:
+                    _validate(caller, impl)
+                    if self.trace is not None:
+                        self.trace.follow(impl, caller.name)
+        return callers
+
+    def _register(self, plugin: object, record: PluginRecord) -> None:
+        callers = self._admit(self.manager, plugin, record.qualified_name)
+        if record.name in KINDS and self.has_service_plugin(record):
+            raise PluginError(
+                f"its options would begin with {record.name + '.'!r}, as those of a combination do; "
+                "its entry point must have another name"
+            )
         record.hooks = tuple(
             sorted(caller.name.removeprefix(_PREFIX) for caller in callers if caller.has_spec())
         )
@@ -192,6 +271,17 @@ class Plugins:
     def _hookimpls(self, hook: str, record: PluginRecord) -> list[pluggy.HookImpl]:
         impls = getattr(self.manager.hook, hook).get_hookimpls()
         return [impl for impl in impls if impl.plugin_name == record.qualified_name]
+
+
+#: Why a plugin that is made for a service has no hooks of registration.
+_PART_OF_SERVICE = "in what it puts into services, where nobody calls it"
+
+
+def _failure(record: PluginRecord, reason: str) -> PluginError:
+    return PluginError(
+        f"plugin {record.name!r} of {record.distribution} failed: {reason}; "
+        f"--disable-plugin {record.name} does without it"
+    )
 
 
 def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugins:

@@ -18,7 +18,7 @@ from plugport.errors import (
     UnknownNameError,
 )
 from plugport.hookspecs import HOOKS
-from plugport.plugins import PluginRecord, Plugins, Registration, load_plugins
+from plugport.plugins import Plugins, Registration, load_plugins
 from plugport.wording import nearest, one_of
 
 __all__ = ["Entry", "Registry", "Status", "default_registry", "listing_of"]
@@ -180,7 +180,7 @@ class Registry:
                 and lost.component.name == name
                 and (not distribution or canonical_name(distribution) == canonical_name(record.distribution))
             ):
-                return PluginError(f"no {what} {text!r}: {_told(record)}")
+                return PluginError(f"no {what} {text!r}: {record.obituary}")
         known = {entry.qualified_name if distribution else entry.selector for entry in self.entries(kind)}
         if kind is None:
             for record in self.plugins.records:
@@ -197,7 +197,7 @@ class Registry:
         if distribution:
             wanted = canonical_name(distribution)
             absent = [record for record in absent if canonical_name(record.distribution) == wanted]
-        message += "".join(f"; {_told(record)}" for record in absent)
+        message += "".join(f"; {record.obituary}" for record in absent)
         if distribution and any(record.status == "failed" for record in absent):
             return PluginError(message)
         return UnknownNameError(message)
@@ -218,11 +218,6 @@ def listing_of(kind: Kind | None) -> str:
 def default_registry() -> Registry:
     """The components of the plugins that are installed, loaded once."""
     return Registry(load_plugins())
-
-
-def _told(record: PluginRecord) -> str:
-    what = f"plugin {record.name!r} of {record.distribution}"
-    return f"{what} failed: {record.error}" if record.status == "failed" else f"{what} is disabled"
 
 
 def _entry(found: Registration, namesakes: list[Registration]) -> Entry:

@@ -68,6 +68,8 @@ class BaseServer(Serving):
 
     def server_close(self) -> None:
         """Release what the server holds. May be called again."""
+        if self.serving_loop is None:
+            self.turn_away_accepted()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the handler on the request."""

@@ -34,7 +34,8 @@ def build_server(
 ) -> Any:
     """Make a server of *server_class* that is bound to *url* and listens, and fire server_bound.
 
-    Raises AddressError for a URL that makes no sense, ListenError if the system refuses it.
+    Raises AddressError for a URL that makes no sense, ListenError if the system refuses it, and the
+    PlugportError of a server_bound that wants no service; the server is closed then.
     """
     resolve: Callable[[Url], tuple[Any, dict[str, Any]]] = server_class.resolve_url  # type: ignore[attr-defined]
     address, members = resolve(url)
@@ -49,7 +50,11 @@ def build_server(
     server.adapt_handler(style_of(handler))
     server.hooks = hooks
     if hooks.server_bound is not None:
-        hooks.server_bound(server=server)
+        try:
+            hooks.server_bound(server=server)
+        except BaseException:
+            Service([server]).close()
+            raise
     return server
 
 

@@ -19,6 +19,7 @@ from plugport.context import RequestContext
 from plugport.listener import Loop
 from plugport.loop import ServerLoop
 from plugport.poller import READ, Callback
+from plugport.preludes import WaitingRoom
 from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url
 
@@ -56,6 +57,10 @@ class Serving(Accepting):
     #: Called with the server when it begins to serve, after the hook server_started.
     announce: Callable[[Any], None] | None = None
 
+    #: Called in the serving thread when the server begins to drain. A handler that waits for what need not
+    #: come, another request on a connection say, has here what ends its wait; it takes it out itself.
+    drain_calls: set[Callable[[], object]]
+
     #: The loop that polls for this server, while one does.
     serving_loop: Loop | None = None
     _watched: dict[int, Callback]
@@ -79,6 +84,7 @@ class Serving(Accepting):
         self._BaseServer__shutdown_request = False
         self._BaseServer__is_shut_down = threading.Event()
         self._watched = {}
+        self.drain_calls = set()
         return self
 
     # Where it listens ---------------------------------------------------------------------------
@@ -164,10 +170,15 @@ class Serving(Accepting):
         loop = ServerLoop(waker=False)
         try:
             listener = loop.add(self)
+            settled = self.settled
             while True:
                 wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)
                 loop.poll(wait)
-                if listener.handled:
+                if self.waiting is None:
+                    handled = listener.handled > 0
+                else:
+                    handled = self.serve_accepted() or self.settled != settled
+                if handled:
                     self.complete_requests(loop)
                     return
                 if deadline is not None and time.monotonic() >= deadline:
@@ -209,6 +220,14 @@ class Serving(Accepting):
     def is_draining(self) -> bool:
         """Whether drain() was called."""
         return self._drain_deadline is not None
+
+    def tell_draining(self) -> None:
+        """Call what is in ``drain_calls``: a loop does, when it sees that the server drains."""
+        for call in tuple(self.drain_calls):
+            try:
+                call()
+            except Exception:
+                logger.exception("%r raised, told that the server drains", call)
 
     def wake(self) -> None:
         """End the serving loop's wait, if there is one."""
@@ -274,6 +293,8 @@ class Serving(Accepting):
         self._watched.clear()
         while self.accepted:
             self.close_request(self.accepted.popleft()[0])
+        if self.waiting is not None:
+            self.waiting.abandon()
         self._wake = None
         if self.serving_loop is not None:
             self.serving_loop.abandon()
@@ -298,9 +319,15 @@ class Serving(Accepting):
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
+        if self.waiting is None and (preludes := self.preludes()):
+            self.waiting = WaitingRoom(self, preludes)
+        if self.waiting is not None:
+            self.waiting.enter(loop)
 
     def leave_loop(self, loop: Loop) -> None:
         """Called when *loop* has ceased to poll for the server."""
+        if self.waiting is not None:
+            self.waiting.leave()
         self.serving_loop = None
         for fd in self._watched:
             loop.unregister(fd)

@@ -104,6 +104,12 @@ def test_a_hook_turns_a_request_away(server: Server, recorder: Recorder) -> None
     assert server.active_requests == {}
 
 
+def test_a_hook_may_say_why_it_turns_a_request_away(server: Server, recorder: Recorder) -> None:
+    recorder.verdict = "banned"
+    assert server.begin_request(Request(), CLIENT) is None
+    assert recorder.of("request_rejected")[0]["reason"] == "banned"
+
+
 def test_a_verify_request_that_raises_turns_the_request_away(server: Server, recorder: Recorder) -> None:
     error = LookupError("no such list")
     server.verify_request = raising(error)  # type: ignore[method-assign]

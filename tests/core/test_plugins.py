@@ -195,15 +195,22 @@ def test_a_hookimpl_that_raises_is_logged_and_harms_nobody(
         (["False", "True"], False),
         (["1 / 0", "True"], False),
         (["True", "1 / 0"], False),
+        (["'banned'"], "banned"),
+        (["True", "'banned'", "None"], "banned"),
+        (["'the one that is asked later'", "'busy'"], "busy"),
+        (["''"], False),
+        (["0"], False),
+        (["1"], True),
     ],
 )
 @pytest.mark.usefixtures("caplog")
-def test_any_no_turns_a_request_away(site: SitePackages, answers: list[str], expected: bool) -> None:
+def test_any_no_turns_a_request_away(site: SitePackages, answers: list[str], expected: object) -> None:
     for number, answer in enumerate(answers):
         site.add(f"verify-{number}", f"@plugport.hookimpl\ndef plugport_verify_request(): return {answer}")
     verify = load_plugins().server_hooks().verify_request
     assert verify is not None
-    assert verify(server=1, request=2, client_address=3) is expected
+    assert (verdict := verify(server=1, request=2, client_address=3)) == expected
+    assert type(verdict) is type(expected)
 
 
 @pytest.mark.parametrize("marker", ["wrapper=True", "hookwrapper=True"])

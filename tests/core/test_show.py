@@ -145,7 +145,7 @@ def test_a_hook(run: Run, name: str) -> None:
     documentation = inspect.getdoc(hookspecs.plugport_verify_request)
     assert documentation is not None
     signature = (
-        "plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | None"
+        "plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | str | None"
     )
     assert shown(run, name) == [
         {

@@ -15,7 +15,7 @@ class Recorder:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, dict[str, Any]]] = []
-        self.verdict = True
+        self.verdict: bool | str = True
         self.hooks = ServerHooks(**{name: self._note(name) for name in SERVER_HOOKS})
 
     def _note(self, name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from plugport.bench.exchange import Address
@@ -12,6 +12,7 @@ from plugport.combination import Verdict, check, compose, traits_of
 from plugport.component import Kind
 from plugport.errors import AddressError, IncompatibleError, PlugportError
 from plugport.options import Part, UnknownOptionError, configure, parse_options
+from plugport.pluginoptions import parse_plugin_options
 from plugport.registry import Entry, Registry
 from plugport.styles import style_of
 from plugport.url import Url, parse_url
@@ -32,7 +33,7 @@ class Candidate:
     ``refusal``     why it can't be, "" if it can; then nothing below says anything
     ``caveats``     what speaks against it, whatever it measures
     ``serial``      whether it serves one request at a time
-    ``options``     those of the options that it, its server or the handler has, ``KEY=VALUE``
+    ``options``     those of the options that it, its server, the handler or a plugin has, ``KEY=VALUE``
     ``left_out``    the others
     """
 
@@ -88,11 +89,14 @@ def make_plan(
     legal = [entry for entry, verdict in verdicts if verdict.legal]
     if not legal:
         raise IncompatibleError(_all_refused(parts, verdicts))
-    chosen = parts.distribute(options, legal)
+    left, _ = parse_plugin_options(registry.plugins, options)
+    chosen = parts.distribute(left, legal)
+    of_plugins = tuple(text for text in options if text not in left)
     candidates = []
     for entry, verdict in verdicts:
         if verdict.legal:
-            candidates.append(parts.candidate(entry, verdict, chosen[entry.selector], options, parsed))
+            candidate = parts.candidate(entry, verdict, chosen[entry.selector], left, parsed)
+            candidates.append(replace(candidate, options=(*of_plugins, *candidate.options)))
         else:
             candidates.append(Candidate(entry.selector, verdict.reason))
     return Plan(handler, url, is_stream, tuple(candidates))

@@ -1,22 +1,51 @@
 """async -> blocking: an event loop for each request, in the thread that has it.
 
-serve_stream() and serve_datagram() are also what a strategy with an event loop calls for itself.
+serve_stream(), serve_datagram() and attended() are also what a strategy with an event loop calls for itself.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from plugport.context import RequestContext, traffic
 from plugport.styles import unwrapped
-from plugport.transports import send_datagram
+from plugport.transports import named, send_datagram
 
-__all__ = ["looped_datagrams", "looped_stream", "note_traffic", "serve_datagram", "serve_stream"]
+__all__ = [
+    "attended",
+    "looped_datagrams",
+    "looped_stream",
+    "note_traffic",
+    "serve_datagram",
+    "serve_stream",
+]
 
 #: How often a connection is looked at in the time of one idle_timeout.
 _LOOKS = 4
+
+
+@asynccontextmanager
+async def attended(servers: Sequence[Any], handler: Any = None) -> AsyncIterator[None]:
+    """Be with *servers* as their async handlers want it: what these must start first, and end last.
+
+    A handler class may have a class method ``serving(servers)`` that returns an async context
+    manager. It is entered once for all servers of that handler, on their loop and before they
+    take requests, and left when their requests have ended. What it raises when it is entered, a
+    StartupError say, keeps the servers from serving. *handler*: the class, where it is not the
+    servers' RequestHandlerClass.
+    """
+    having: dict[int, tuple[Any, list[Any]]] = {}
+    for server in servers:
+        target = unwrapped(handler or server.RequestHandlerClass)
+        if isinstance(target, type) and hasattr(target, "serving"):
+            having.setdefault(id(target), (target, []))[1].append(server)
+    async with AsyncExitStack() as stack:
+        for target, its_servers in having.values():
+            await stack.enter_async_context(target.serving(its_servers))
+        yield
 
 
 async def serve_stream(
@@ -79,7 +108,7 @@ async def _serve_streams(
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
     transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
-    writer = _Writer(transport, protocol, reader, loop)
+    writer = _Writer(named(transport, context), protocol, reader, loop)
     writer._context = context
     try:
         await handle(reader, writer)
@@ -144,11 +173,20 @@ class _StreamsProtocol(asyncio.StreamReaderProtocol):
             self.lost.set_result(None)
 
 
-async def _serve_protocol(make: Callable[[], Any], request: Any, context: RequestContext) -> None:
+async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -> None:
     loop = asyncio.get_running_loop()
     lost: asyncio.Future[None] = loop.create_future()
-    protocol = make()
-    connection_lost = protocol.connection_lost
+    for_request = getattr(unwrapped(handler), "for_request", None)
+    protocol = handler() if for_request is None else for_request(context)
+    made, connection_lost = protocol.connection_made, protocol.connection_lost
+
+    def note_making(transport: Any) -> None:
+        context.server.transport_made(transport, context)
+        try:
+            made(named(transport, context))
+        except Exception as error:
+            context.server.take_error(request, context.client_address, error)
+            transport.abort()
 
     def note_loss(error: Exception | None) -> None:
         note_traffic(context, request)
@@ -159,16 +197,16 @@ async def _serve_protocol(make: Callable[[], Any], request: Any, context: Reques
         if not lost.done():
             lost.set_exception(error) if error is not None else lost.set_result(None)
 
-    protocol.connection_lost = note_loss
-    receive = protocol.data_received
+    protocol.connection_made, protocol.connection_lost = note_making, note_loss
+    if context.server.idle_timeout is not None:
+        receive = protocol.data_received
 
-    def note_data(data: bytes) -> None:
-        context.active = True
-        receive(data)
+        def note_data(data: bytes) -> None:
+            context.active = True
+            receive(data)
 
-    protocol.data_received = note_data
-    transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
-    context.server.transport_made(transport, context)
+        protocol.data_received = note_data
+    await loop.connect_accepted_socket(lambda: protocol, request)
     await lost
 
 
@@ -193,11 +231,18 @@ def looped_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
 
 
 def _looped(serve: Callable[..., Any], handler: Any) -> Callable[[Any, Any, Any], None]:
+    async def attend(handler: Any, request: Any, context: RequestContext) -> None:
+        async with attended([context.server], handler):
+            await serve(handler, request, context)
+
+    # What the handler begins on a loop is no use on another: each has its own.
+    run = attend if hasattr(unwrapped(handler), "serving") else serve
+
     def handle(request: Any, client_address: Any, server: Any) -> None:
         context = server.active_requests.get(id(request)) or RequestContext(server, request, client_address)
         with asyncio.Runner() as runner:
             try:
-                runner.run(serve(handler, request, context))
+                runner.run(run(handler, request, context))
             except asyncio.CancelledError as error:
                 raise ConnectionAbortedError("the handler was cancelled") from error
 

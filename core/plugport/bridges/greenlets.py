@@ -165,6 +165,11 @@ class SwitchedProtocol:
         self.transport.write(data)
         self._burst += len(data)
 
+    def end_reading(self) -> None:
+        """End what is read, also for a handler that waits for more: the loop may call this, too."""
+        self.eof = True
+        self._resume()
+
     def write_eof(self) -> None:
         """End what is sent."""
         self._lost = self._lost or BrokenPipeError(errno.EPIPE, "Broken pipe")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,15 +12,17 @@ from plugport.bridges.inline import made_protocol
 from plugport.bridges.message import framed_protocol
 from plugport.context import RequestContext
 from plugport.poller import blocking_poller
+from plugport.timers import Timers
 from plugport.transports import DatagramTransport, StreamTransport
 
 __all__ = ["pumped_datagrams", "pumped_messages", "pumped_stream"]
 
 
-class Pump:
+class Pump(Timers):
     """Drives one connection's protocol until it is lost; a Loop for its transport."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._poller = blocking_poller()
         self.register, self.modify, self.unregister = (
             self._poller.register,
@@ -48,7 +51,8 @@ class Pump:
         soon = self._soon
         try:
             while not self._lost:
-                if not self._poller.dispatch(0.0 if soon else sock_timeout) and not soon:
+                ready = self._wait_timed(sock_timeout) if self._timers else self._wait(sock_timeout)
+                if not ready and not soon:
                     self._error = TimeoutError(f"nothing came or went for {sock_timeout} seconds")
                     transport.abort()
                 while soon:
@@ -57,6 +61,19 @@ class Pump:
             self._poller.close()
         if self._error is not None:
             raise self._error
+
+    def _wait(self, timeout: float | None) -> int:
+        """Wait, and call who is due. Return how many descriptors were ready."""
+        return self._poller.dispatch(0.0 if self._soon else timeout)
+
+    def _wait_timed(self, timeout: float | None) -> int:
+        """Do the same, and call timers that are due meanwhile; return 0 when *timeout* is over."""
+        deadline = None if timeout is None else monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(deadline - monotonic(), 0.0)
+            ready = self._wait(self.run_timers(left))
+            if ready or self._soon or left == 0.0:
+                return ready
 
 
 class StreamPump:

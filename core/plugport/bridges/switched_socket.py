@@ -126,7 +126,7 @@ class SwitchedSocket:
     def shutdown(self, how: int) -> None:
         """Shut down reading, writing or both."""
         if how in (socket.SHUT_RD, socket.SHUT_RDWR):
-            self._link.eof = True
+            self._link.end_reading()
         if how in (socket.SHUT_WR, socket.SHUT_RDWR):
             self._link.write_eof()
 

@@ -17,7 +17,9 @@ from plugport.cli.session import Session, warn
 from plugport.combination import check, compose
 from plugport.component import KINDS, Kind
 from plugport.errors import IncompatibleError
+from plugport.hooks import ServerHooks
 from plugport.options import Part, UnknownOptionError, configure, parse_options
+from plugport.pluginoptions import parse_plugin_options
 from plugport.registry import Entry, Registry
 from plugport.service import Service, build_server
 from plugport.url import Url, parse_url
@@ -52,7 +54,8 @@ def _check_grace(context: click.Context, parameter: click.Parameter, value: floa
     metavar="KEY=VALUE",
     multiple=True,
     help="Set an option of the server, strategy or handler; 'plugport show NAME' lists them. "
-    "Where two have it write server.KEY, concurrency.KEY or handler.KEY. May be repeated.",
+    "Where two have it write server.KEY, concurrency.KEY or handler.KEY; one of a plugin is "
+    "PLUGIN.KEY. May be repeated.",
 )
 @click.option(
     "--grace",
@@ -91,7 +94,8 @@ def serve(
     """
     session = context.find_object(Session)
     assert session is not None
-    plan = _plan(session.registry, handler, urls or (DEFAULT_URL,), concurrency, options)
+    options_left, members = parse_plugin_options(session.plugins, options)
+    plan = _plan(session.registry, handler, urls or (DEFAULT_URL,), concurrency, options_left)
     for warning in plan.warnings:
         warn(warning)
     _log_to_stderr(log_level)
@@ -99,7 +103,7 @@ def serve(
         from plugport.cli.accesslog import add_access_log
 
         add_access_log(session.plugins)
-    context.exit(_serve(plan, session, grace))
+    context.exit(_serve(plan, session.plugins.server_hooks(members), grace))
 
 
 @dataclass
@@ -113,7 +117,7 @@ class _Plan:
 
 
 def _plan(
-    registry: Registry, handler: str, urls: tuple[str, ...], concurrency: str, options: tuple[str, ...]
+    registry: Registry, handler: str, urls: tuple[str, ...], concurrency: str, options: list[str]
 ) -> _Plan:
     """Check everything that can be checked before anything is bound."""
     handler_entry = registry.find("handler", handler)
@@ -121,7 +125,6 @@ def _plan(
     parsed = [parse_url(text) for text in urls]
     servers = [registry.find("server", url.scheme) for url in parsed]
     plan = _Plan(registry.load(handler_entry), handler_entry.selector, [], [])
-    mixin = registry.load(strategy)
     for server in servers:
         verdict = check(handler_entry, server, strategy, registry)
         if not verdict.legal:
@@ -132,7 +135,7 @@ def _plan(
         plan.warnings += [warning for warning in verdict.warnings if warning not in plan.warnings]
     members = _members(registry, options, handler_entry, strategy, servers)
     for url, server, chosen in zip(parsed, servers, members, strict=True):
-        composed = compose(registry.load(server), mixin)
+        composed = compose(server, strategy, registry)
         composed = configure(composed, {**chosen["server"], **chosen["concurrency"]})
         composed.resolve_url(url)
         plan.servers.append((composed, url))
@@ -141,7 +144,7 @@ def _plan(
 
 
 def _members(
-    registry: Registry, options: tuple[str, ...], handler: Entry, strategy: Entry, servers: list[Entry]
+    registry: Registry, options: list[str], handler: Entry, strategy: Entry, servers: list[Entry]
 ) -> list[dict[Part, dict[str, Any]]]:
     """Read the options once for each of *servers*. Those that differ in kind need not all know an option."""
     members: list[dict[Part, dict[str, Any]]] = [{part: {} for part in KINDS} for _ in servers]
@@ -164,8 +167,7 @@ def _members(
     return members
 
 
-def _serve(plan: _Plan, session: Session, grace: float) -> int:
-    hooks = session.plugins.server_hooks()
+def _serve(plan: _Plan, hooks: ServerHooks, grace: float) -> int:
     servers: list[Any] = []
     try:
         for server_class, url in plan.servers:

@@ -32,8 +32,8 @@ def show(session: Session, name: str, kind: str | None, as_json: bool) -> None:
 
     A server, concurrency strategy or handler (NAME, DISTRIBUTION:NAME, package.module:attribute or
     path/to/file.py:attribute) is shown with its options; a plugin (NAME, DISTRIBUTION or
-    DISTRIBUTION:NAME) with what it registers; a hook (with its prefix or without) with its
-    documentation and who implements it. All that have the name are shown.
+    DISTRIBUTION:NAME) with what it registers, and its own options; a hook (with its prefix or
+    without) with its documentation and who implements it. All that have the name are shown.
     """
     found = _find(session, name, kind)
     if as_json:
@@ -86,9 +86,10 @@ def _print(shown: Shown) -> None:
     for key, value in shown.fields.items():
         if value not in (None, []):
             click.echo(f"{key + ':':<17}{', '.join(value) if isinstance(value, list) else value}")
-    if shown.rows:
-        click.echo()
-        print_table(shown.title, shown.header, shown.rows)
+    for table in shown.tables:
+        if table.rows:
+            click.echo()
+            print_table(*table)
     if shown.text:
         click.echo()
         click.echo(shown.text)

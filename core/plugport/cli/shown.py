@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plugport.cli.listing import entry_fields, hook_fields, plugin_fields, status_text
@@ -15,17 +16,23 @@ from plugport.plugins import PluginRecord
 from plugport.registry import Entry, Registry
 from plugport.styles import style_of, transports_of
 
-__all__ = ["Shown", "show_component", "show_hook", "show_plugin"]
+__all__ = ["Shown", "Table", "show_component", "show_hook", "show_plugin"]
+
+
+class Table(NamedTuple):
+    """Rows for people, under a title and the names of the columns."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
 
 
 class Shown(NamedTuple):
-    """One thing: ``fields`` for all readers, ``details`` for JSON, and the same as a table or text."""
+    """One thing: ``fields`` for all readers, ``details`` for JSON, and the same as tables or text."""
 
     fields: dict[str, Any]
     details: dict[str, Any]
-    title: str = ""
-    header: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
+    tables: Sequence[Table] = ()
     text: str = ""
 
 
@@ -47,13 +54,7 @@ def show_component(registry: Registry, entry: Entry) -> Shown:
     elif entry.kind == "concurrency":
         fields.update(traits_of(target))
     options = collect(target).values()
-    return Shown(
-        fields,
-        {"options": [_option_fields(each) for each in options]},
-        "options",
-        ("name", "type", "default", "help"),
-        [_option_row(each) for each in options],
-    )
+    return Shown(fields, {"options": [_option_fields(each) for each in options]}, [_options_table(options)])
 
 
 def _place(target: Any) -> str:
@@ -68,6 +69,10 @@ def _option_fields(option: Option) -> dict[str, Any]:
         "default": option.default,
         "help": option.help,
     }
+
+
+def _options_table(options: Iterable[Option]) -> Table:
+    return Table("options", ("name", "type", "default", "help"), [_option_row(each) for each in options])
 
 
 def _option_row(option: Option) -> tuple[str, str, str, str]:
@@ -90,7 +95,10 @@ def _default(option: Option) -> str:
 
 
 def show_plugin(registry: Registry, record: PluginRecord) -> Shown:
-    """Tell of *record*, and of its components: those of a plugin that failed are lost."""
+    """Tell of *record*, of its options, and of its components: those of a plugin that failed are lost.
+
+    What it puts into services is imported for that.
+    """
     fields = {
         "kind": "plugin",
         "name": record.name,
@@ -101,16 +109,40 @@ def show_plugin(registry: Registry, record: PluginRecord) -> Shown:
         "commands": list(record.commands),
     }
     components = list(_components(registry, record))
-    return Shown(
-        fields,
-        {"components": components},
-        "components",
-        ("kind", "name", "summary", "status"),
-        [
-            (each["kind"], each["name"], each["summary"], status_text(each["status"], each["reason"] or ""))
-            for each in components
-        ],
-    )
+    details: dict[str, Any] = {"components": components}
+    tables = [
+        Table(
+            "components",
+            ("kind", "name", "summary", "status"),
+            [
+                (
+                    each["kind"],
+                    each["name"],
+                    each["summary"],
+                    status_text(each["status"], each["reason"] or ""),
+                )
+                for each in components
+            ],
+        )
+    ]
+    if registry.plugins.has_service_plugin(record):
+        try:
+            target = registry.plugins.service_plugin(record)
+        except PlugportError as error:
+            fields["error"], details["options"] = str(error), None
+        else:
+            fields["service_plugin"] = _place(target)
+            fields["service_hooks"] = sorted(
+                name.removeprefix("plugport_")
+                for name in dir(target)
+                if hasattr(getattr(target, name), "plugport_impl")
+            )
+            # The names are those that -o takes.
+            found = collect(target).values()
+            options = [replace(each, name=f"{record.name}.{each.name}") for each in found]
+            details["options"] = [_option_fields(each) for each in options]
+            tables.append(_options_table(options))
+    return Shown(fields, details, tables)
 
 
 def _components(registry: Registry, record: PluginRecord) -> Iterator[dict[str, Any]]:

@@ -6,12 +6,15 @@ import contextlib
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from plugport.distributions import entry_points
+from plugport.errors import UnknownNameError
 from plugport.hooks import SERVER_HOOKS, ServerHooks
+from plugport.pluginoptions import assign_plugin_options
 from plugport.plugins import PluginRecord, Plugins
 from plugport.service import Service, build_server
 from plugport.testing.clients import ClientSocket, converse, dial
@@ -38,17 +41,23 @@ class ServedService:
     ``events``      the calls of hooks, in their order; service_actions is left out
 
     *patience*: seconds that anything may take. *plugins*: objects or modules whose hookimpls are
-    called; those of installed plugins are not. Whoever uses it ends it by stop().
+    called, or names of installed plugins; those of other installed plugins are not. *options*: of
+    these, by ``NAME.KEY``; a module's name is its own. Whoever uses it ends it by stop().
 
     The process forks while the thread runs, under a strategy that forks. A child runs one handler,
     which must not need a lock that another thread of the test holds.
     """
 
-    def __init__(self, patience: float = PATIENCE, plugins: Iterable[object] = ()) -> None:
+    def __init__(
+        self,
+        patience: float = PATIENCE,
+        plugins: Iterable[object] = (),
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
         self.patience = patience
         self.servers: list[Any] = []
         self.events: list[Event] = []
-        self._hooks = self._recording(_hooks_of(plugins))
+        self._hooks = self._recording(_hooks_of(plugins, options or {}))
         self._clients = contextlib.ExitStack()
         self._resources = contextlib.ExitStack()
         folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="plugport-"))
@@ -251,12 +260,29 @@ class ServedService:
         return called()[count - 1]
 
 
-def _hooks_of(plugins: Iterable[object]) -> ServerHooks:
+def _hooks_of(plugins: Iterable[object], options: Mapping[str, Any]) -> ServerHooks:
     loaded = Plugins(strict=True)
     for number, plugin in enumerate(plugins):
+        if isinstance(plugin, str):
+            _load(loaded, plugin)
+            continue
         name = getattr(plugin, "__name__", type(plugin).__name__)
         loaded.add(plugin, PluginRecord(name, f"test-{number}", ""))
-    return loaded.server_hooks()
+    return loaded.server_hooks(assign_plugin_options(loaded, options))
+
+
+def _load(plugins: Plugins, name: str) -> None:
+    """Load the installed plugin *name*, or all of the distribution *name*. Raises UnknownNameError."""
+    found = [
+        (point, record)
+        for point in entry_points("plugport")
+        for record in [PluginRecord(point.name, point.distribution, point.version)]
+        if record.answers_to(name)
+    ]
+    if not found:
+        raise UnknownNameError(f"no plugin named {name!r} (plugport list plugins)")
+    for point, record in found:
+        plugins.load(point, record)
 
 
 def free_url(scheme: str, server_class: Any, folder: Path) -> str:

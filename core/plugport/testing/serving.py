@@ -10,6 +10,7 @@ from plugport.combination import check, compose
 from plugport.component import Kind
 from plugport.errors import IncompatibleError
 from plugport.options import assign_options, configure
+from plugport.pluginoptions import is_plugin_key
 from plugport.registry import default_registry
 from plugport.testing.served import ServedService
 from plugport.testing.waiting import PATIENCE
@@ -49,7 +50,7 @@ def combine(handler: Any, server: Any, concurrency: Any, options: Mapping[str, A
                 f"{names['handler']} can't be served by {names['server']} under {names['concurrency']}: "
                 f"{verdict.reason}"
             )
-        server_class = compose(server, strategy)
+        server_class = compose(server, concurrency)
     members = assign_options(options, parts, names)
     server_class = configure(server_class, {**members["server"], **members["concurrency"]})
     return Combination(server_class, configure(handler, members["handler"]), names["handler"])
@@ -70,16 +71,20 @@ def serve(
     *handler*, *concurrency*: a registered name, an import string, or the class or function itself.
     *concurrency* is "threading" if None. *url*: ``{folder}`` in it stands for a new folder; of a
     scheme alone the address is one that is free. *server*: the class, where it is not what the
-    scheme names. *plugins*: objects or modules whose hookimpls are called. *patience*: seconds that
-    anything may take. *options*: member variables of the three, as ``plugport serve -o`` takes
-    them, but for the values, which are objects.
+    scheme names. *plugins*: objects or modules whose hookimpls are called, or the names of installed
+    plugins. *patience*: seconds that anything may take. *options*: member variables of the three,
+    as ``plugport serve -o`` takes them, but for the values, which are objects; and of the *plugins*,
+    by ``NAME.KEY``.
 
     Raises IncompatibleError for a combination that is refused, OptionError, AddressError,
     ListenError, and what finding the names raises. Nothing is left bound then.
     """
     server = url.partition("://")[0] if server is None else server
-    combination = combine(handler, server, concurrency or "threading", options or {})
-    served = ServedService(patience, plugins)
+    options = options or {}
+    of_plugins = {key: value for key, value in options.items() if is_plugin_key(key)}
+    options = {key: value for key, value in options.items() if key not in of_plugins}
+    combination = combine(handler, server, concurrency or "threading", options)
+    served = ServedService(patience, plugins, of_plugins)
     try:
         served.add(combination.server_class, url, combination.handler, combination.handler_name)
         served.start()

@@ -6,6 +6,18 @@ strategy in its table, the pump on a loop that serves a single connection.
 
 from plugport.transports.base import BaseTransport, Owner
 from plugport.transports.datagrams import DatagramTransport, send_datagram
+from plugport.transports.foreign import named, with_members
 from plugport.transports.stream import StreamTransport
+from plugport.transports.timing import TimerHandle, call_later
 
-__all__ = ["BaseTransport", "DatagramTransport", "Owner", "StreamTransport", "send_datagram"]
+__all__ = [
+    "BaseTransport",
+    "DatagramTransport",
+    "Owner",
+    "StreamTransport",
+    "TimerHandle",
+    "call_later",
+    "named",
+    "send_datagram",
+    "with_members",
+]

@@ -7,9 +7,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, ClassVar
 
 from plugport import Help, RequestContext
-from plugport.bridges.coroutine import note_traffic, serve_datagram, serve_stream
+from plugport.bridges.coroutine import attended, note_traffic, serve_datagram, serve_stream
 from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
+from plugport.transports import named, with_members
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
 from plugport_builtins.concurrency.endpoint import EndpointMixIn
 from plugport_builtins.concurrency.idle import IdleSweep
@@ -128,6 +129,11 @@ class AsyncioMixIn(EndpointMixIn):
 
 async def _serve(servers: Sequence[Any], poll_interval: float) -> None:
     asyncio.get_running_loop().set_exception_handler(_on_loop_exception)
+    async with attended(servers):
+        await _serve_attended(servers, poll_interval)
+
+
+async def _serve_attended(servers: Sequence[Any], poll_interval: float) -> None:
     loop = AsyncioLoop(poll_interval)
     try:
         for server in servers:
@@ -168,7 +174,7 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
 
     def connection_made(transport: Any) -> None:
         context.transport = transport
-        transport = _watching_protocols(transport, server, context)
+        transport = named(_watching_protocols(transport, server, context), context)
         try:
             made(transport)
         except Exception as error:
@@ -223,25 +229,7 @@ def _watching_protocols(transport: Any, server: Any, context: RequestContext) ->
     def set_watched(protocol: Any) -> None:
         set_protocol(_watched(protocol, server, context))
 
-    try:
-        transport.set_protocol = set_watched
-    except AttributeError:  # uvloop's transports take no attributes
-        return _TransportProxy(transport, set_watched)
-    return transport
-
-
-class _TransportProxy:
-    """A transport with another set_protocol()."""
-
-    def __init__(self, transport: Any, set_protocol: Callable[[Any], None]) -> None:
-        self._transport = transport
-        self.set_protocol = set_protocol
-
-    def __getattr__(self, name: str) -> Any:
-        # Asked once for each: from then on the transport's own method is found at once.
-        method = getattr(self._transport, name)
-        setattr(self, name, method)
-        return method
+    return with_members(transport, set_protocol=set_watched)
 
 
 def _noting(receive: Callable[[Any], None], context: RequestContext) -> Callable[[Any], None]:

@@ -36,6 +36,16 @@ class TCPServer(BaseServer):
         float, Help("seconds that a client has for its handshake when the socket is wrapped in TLS", gt=0)
     ] = 10.0
 
+    prelude_timeout: Annotated[
+        float,
+        Help(
+            "seconds that a client has for what must be seen before its request, a proxy's header say", gt=0
+        ),
+    ] = 10.0
+    max_preludes: Annotated[
+        int, Help("connections that wait for that; beyond, the one that has waited longest is closed", gt=0)
+    ] = 512
+
     socket: Any
 
     def __init__(
@@ -76,7 +86,8 @@ class TCPServer(BaseServer):
         self.socket.listen(self.request_queue_size)
 
     def server_close(self) -> None:
-        """Close the listening socket."""
+        """Close the listening socket, and the connections that have not begun."""
+        super().server_close()
         self.socket.close()
 
     def fileno(self) -> int:

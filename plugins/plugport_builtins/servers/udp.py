@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from plugport import Help
 from plugport.errors import DatagramTooLongError
@@ -24,6 +24,9 @@ class UDPServer(TCPServer):
     socket_type = socket.SOCK_DGRAM
 
     allow_reuse_address: Annotated[bool, Help("share the address with other sockets (SO_REUSEADDR)")] = False
+    # Nothing comes before a datagram.
+    prelude_timeout: ClassVar[float] = TCPServer.prelude_timeout  # type: ignore[misc]
+    max_preludes: ClassVar[int] = TCPServer.max_preludes  # type: ignore[misc]
     # The longest that UDP can carry (RFC 768), so that by default nothing is too long.
     max_packet_size: Annotated[int, Help("longest datagram in bytes; longer ones are refused", gt=0)] = 65535
 

@@ -6,6 +6,7 @@ They answer lines. A line is sent back, but for these::
     !tally      is answered with the number and the CRC-32 of the bytes in the lines that were counted
     !send N     is answered with N bytes
     !close      ends the connection (no handler of messages can)
+    !address    is answered with the client's address, as the handler sees it (a Python literal)
     !raise      raises Broken
     !block      waits until the case opens the gate, and heeds nothing meanwhile
 
@@ -94,6 +95,10 @@ class _Job:
         if self.fails_in == "end":
             raise Broken("at the end")
 
+    def address(self) -> Any:
+        """The client's address."""
+        raise NotImplementedError
+
     def answers(self, line: bytes) -> Iterator[bytes]:
         """The pieces of the answer to *line*, which comes without its end."""
         if line.startswith(b"+"):
@@ -107,6 +112,8 @@ class _Job:
             yield line + b"\n"
 
     def _obey(self, order: bytes) -> bytes:
+        if order == b"!address":
+            return b"%r\n" % self.address()
         if order == b"!tally":
             return b"%d %d\n" % (self._count, self._crc)
         if order == b"!close":
@@ -129,6 +136,9 @@ class _Blocking(_Job, StreamRequestHandler):
     def setup(self) -> None:
         self.begin()
         super().setup()
+
+    def address(self) -> Any:
+        return self.client_address
 
     def handle(self) -> None:
         try:
@@ -153,6 +163,9 @@ class _Protocol(_Job, asyncio.Protocol):
         self._answer: Iterator[bytes] = iter(())
         self._paused = self._ended = False
         self.begin()
+
+    def address(self) -> Any:
+        return self._transport.get_extra_info("peername")
 
     def data_received(self, data: bytes) -> None:
         *lines, self._buffer = (self._buffer + data).split(b"\n")
@@ -195,7 +208,12 @@ class _Protocol(_Job, asyncio.Protocol):
 
 
 class _Async(_Job, AsyncRequestHandler):
+    def address(self) -> Any:
+        peername = self._writer.get_extra_info("peername")
+        return peername if peername == self.client_address else (peername, self.client_address)
+
     async def handle(self, reader: Any, writer: Any) -> None:
+        self._writer = writer
         self.begin()
         try:
             while line := await reader.readline():
@@ -212,6 +230,9 @@ class _Message(_Job, MessageHandler):
     def __init__(self, client_address: Any, server: Any) -> None:
         super().__init__(client_address, server)
         self.begin()
+
+    def address(self) -> Any:
+        return self.client_address
 
     def respond(self, message: bytes) -> bytes | None:
         answer = b"".join(self.answers(message))

@@ -68,10 +68,12 @@ class ServerConformance(AddressCases, TemplateMethodCases):
             self._assert_turned_away(trial)
 
     def test_verify_request_hook(self, strategy: str) -> None:
-        """Whom a hook turns away gets no answer, and is let go; the next one is served."""
+        """Whom a hook turns away, with a reason, gets no answer, and is let go; the next one is served."""
         with self.serving(strategy) as trial:
-            trial.gatekeeper.verdict = False
+            trial.gatekeeper.verdict = "by order of the test"
             self._assert_turned_away(trial)
+            reason = trial.wait_for_event("request_rejected")["reason"]
+            assert reason == "by order of the test", f"the hook's reason has become {reason!r}"
             trial.gatekeeper.verdict = True
             self.assert_answers(trial)
 

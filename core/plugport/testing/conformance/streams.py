@@ -7,12 +7,13 @@ from typing import Any
 from plugport.testing.conformance.base import case
 from plugport.testing.conformance.jobs import stream_handler
 from plugport.testing.conformance.life import LifeCases
+from plugport.testing.conformance.prelude_cases import PreludeCases
 from plugport.testing.conformance.traffic import TrafficCases
 
 __all__ = ["StreamConformance"]
 
 
-class StreamConformance(TrafficCases, LifeCases):
+class StreamConformance(TrafficCases, LifeCases, PreludeCases):
     """The cases of connections. See StyledConformance for what a subclass sets."""
 
     @classmethod

@@ -65,6 +65,14 @@ class StyledConformance(Conformance):
 
     def connect(self, server: Any) -> Any:
         """Return a socket that is connected to *server*: for TLS and its like, after the handshake."""
+        return self.secure(self.dial(server))
+
+    def secure(self, sock: Any) -> Any:
+        """Return what a connected socket becomes: for TLS and its like, after the handshake."""
+        return sock
+
+    def dial(self, server: Any) -> Any:
+        """Return a socket that is connected to *server*, and on which nothing was said yet."""
         sock = socket.socket(server.socket.family, server.socket.type)
         sock.settimeout(self.patience)
         try:

@@ -15,10 +15,10 @@ __all__ = ["Trial"]
 class _Gatekeeper:
     """A plugin that turns requests away, or does not."""
 
-    verdict = True
+    verdict: bool | str = True
 
     @hookimpl
-    def plugport_verify_request(self) -> bool:
+    def plugport_verify_request(self) -> bool | str:
         return self.verdict
 
 

@@ -1,0 +1,35 @@
+"""The engine: one HTTP/1.1 server connection that does no I/O.
+
+Bytes in, requests out; responses in, bytes out. Whoever drives it reads and writes the connection,
+and looks at the clock: see plugport_http.protocol for a driver in the style of asyncio.Protocol.
+"""
+
+from plugport_http.engine.connection import (
+    CLOSED,
+    END_OF_MESSAGE,
+    NEED_DATA,
+    PAUSED,
+    Event,
+    ServerConnection,
+    Signal,
+)
+from plugport_http.engine.errors import HTTPError, ResponseError
+from plugport_http.engine.limits import Limits
+from plugport_http.engine.request import Request
+from plugport_http.engine.response import ResponseHead, error_head
+
+__all__ = [
+    "CLOSED",
+    "END_OF_MESSAGE",
+    "NEED_DATA",
+    "PAUSED",
+    "Event",
+    "HTTPError",
+    "Limits",
+    "Request",
+    "ResponseError",
+    "ResponseHead",
+    "ServerConnection",
+    "Signal",
+    "error_head",
+]

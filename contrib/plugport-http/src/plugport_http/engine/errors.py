@@ -1,0 +1,21 @@
+"""The engine's exceptions: what a client did wrong, and what an application did wrong."""
+
+from __future__ import annotations
+
+__all__ = ["HTTPError", "ResponseError"]
+
+
+class HTTPError(Exception):
+    """A request that is answered with an error. ``status``: the code; ``reason``: what is wrong with it."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(status, reason)
+        self.status = status
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"
+
+
+class ResponseError(Exception):
+    """A response that can't be sent: out of order, of the wrong length, or with an invalid head."""

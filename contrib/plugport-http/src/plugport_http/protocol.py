@@ -1,0 +1,314 @@
+"""HTTPProtocol: drives the engine on a transport, as an asyncio.Protocol under any strategy.
+
+It reads and writes, looks at the clock, and ends connections. What is done with a request is its
+subclass's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+from typing import Any
+
+from plugport.transports import call_later
+
+from plugport_http.engine import (
+    CLOSED,
+    END_OF_MESSAGE,
+    NEED_DATA,
+    PAUSED,
+    HTTPError,
+    Request,
+    ResponseHead,
+    ServerConnection,
+)
+from plugport_http.settings import HTTPSettings
+
+__all__ = ["HTTPProtocol"]
+
+#: Bytes that are read ahead of the request at hand.
+_READ_AHEAD = 65536
+#: Seconds in which a client that was refused can take the answer, while what it sends is dropped.
+_LINGER = 2.0
+
+
+class HTTPProtocol(asyncio.Protocol, HTTPSettings):
+    """One connection. A subclass overrides request_received(), and may override the other *_received*.
+
+    Requests come one at a time; the next comes after end_response() or send_response(), which may
+    be called at once or later. The body of a request comes by body_received() and body_ended() after
+    read_body(True), and rests after read_body(False); without either it is dropped.
+
+    ``transport``; ``http``: the engine; ``can_write``: False while the client does not take what was
+    written, so that a response should rest until writable().
+    """
+
+    transport: Any
+    http: ServerConnection
+
+    def __init__(self) -> None:
+        self.http = self.make_connection()
+        self.can_write = True
+        self._reads_body = False
+        self._advancing = False
+        self._reading = True
+        self._lingering = False
+        self._lost = False
+        #: When the client's time is up, by the monotonic clock; None: it is our turn.
+        self._deadline: float | None = None
+        self._unsent = 0  # when the deadline of sending was set
+        self._timer: Any = None
+        self._timer_at = 0.0
+
+    # What a subclass does ---------------------------------------------------------------------------
+
+    def request_received(self, request: Request) -> None:
+        """Begin to answer *request*. To be overridden."""
+        raise NotImplementedError
+
+    def body_received(self, data: bytes) -> None:
+        """Take a piece of the body."""
+
+    def body_ended(self) -> None:
+        """The body is complete. It is called for requests without one, too, if it was asked for."""
+
+    def writable(self) -> None:
+        """Go on with a response that rested, for ``can_write`` was False."""
+
+    def disconnected(self, error: Exception | None) -> None:
+        """Release what the request at hand holds: the connection is lost."""
+
+    # What a subclass calls --------------------------------------------------------------------------
+
+    def read_body(self, on: bool) -> None:
+        """Have the body come, or rest. The first time it tells a client that waits for it to go on."""
+        self._reads_body = on
+        if on:
+            go_on = self.http.continue_response()
+            if go_on:
+                self.transport.write(go_on)
+            self._advance()
+
+    def send_response(self, head: ResponseHead, body: bytes = b"") -> None:
+        """Send a whole response; the head says how long *body* is."""
+        self.transport.write(self.http.send(head, body))
+        self._response_ended()
+
+    def start_response(self, head: ResponseHead, body: bytes = b"") -> None:
+        """Send the head of a response, and the first piece of its body."""
+        start = self.http.start_response(head)
+        self.transport.write(start + self.http.send_body(body) if body else start)
+
+    def send_body(self, data: bytes) -> None:
+        """Send a piece of the response's body."""
+        piece = self.http.send_body(data)
+        if piece:
+            self.transport.write(piece)
+
+    def end_response(self) -> None:
+        """End the response."""
+        end = self.http.end_response()
+        if end:
+            self.transport.write(end)
+        self._response_ended()
+
+    def send_error(self, error: HTTPError, *headers: tuple[bytes, bytes]) -> None:
+        """Refuse the request at hand; the connection ends."""
+        self._deadline = None
+        self.transport.write(self.http.error_response(error, headers))
+        self._linger()
+
+    # What the transport calls -----------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """Keep the transport; the clock is running."""
+        self.transport = transport
+        self._await_client(self.header_timeout)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what has come."""
+        if self._lingering:
+            return
+        http = self.http
+        waiting = http.request is None and not http.buffered
+        http.receive_data(data)
+        if http.request is None or self._reads_body:
+            self._advance()
+            if waiting and http.buffered and http.reads_head and http.request is None:
+                self._await_client(self.header_timeout)  # it has begun a head
+        self._check_read_ahead()
+
+    def eof_received(self) -> bool:
+        """Finish the response at hand, if there is one."""
+        if self._lingering:
+            return False
+        self.http.receive_data(b"")
+        self._advance()
+        # A TLS connection can't be half-closed.
+        return not self.transport.is_closing() and self.transport.get_extra_info("ssl_object") is None
+
+    def pause_writing(self) -> None:
+        """The client does not take what was written."""
+        self.can_write = False
+        self._unsent = self.transport.get_write_buffer_size()
+        self._await_client(self.send_timeout)
+
+    def resume_writing(self) -> None:
+        """It has taken it."""
+        self.can_write = True
+        self._deadline = None
+        if self.http.request is not None:
+            self.writable()
+        if self.can_write and self.http.request is None and not self._lingering:
+            self._await_client(self.keep_alive_timeout)
+            self._advance()
+            self._check_read_ahead()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let go of everything."""
+        self._lost = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.disconnected(exc)
+
+    # The way of requests ----------------------------------------------------------------------------
+
+    def _advance(self) -> None:
+        """Go on as far as what has come goes."""
+        if self._advancing or self._lost:
+            return  # whoever called whoever calls this goes on
+        self._advancing = True
+        http = self.http
+        next_event = http.next_event
+        try:
+            while self.can_write or http.request is not None:
+                event = next_event()
+                if event is NEED_DATA:
+                    if self._reads_body and http.request is not None:
+                        self._await_client(self.body_timeout)
+                    break
+                if type(event) is Request:
+                    self._deadline = None
+                    self.request_received(event)
+                    if http.request is not None and not self._reads_body:
+                        break
+                elif type(event) is bytes:
+                    self.body_received(event)
+                    if not self._reads_body and http.request is not None:
+                        self._deadline = None
+                        break
+                elif event is END_OF_MESSAGE:
+                    self._deadline = None
+                    if self._reads_body:
+                        self._reads_body = False
+                        self.body_ended()
+                elif event is PAUSED:
+                    break
+                elif event is CLOSED:
+                    if http.request is None:
+                        self._end()
+                    break
+        except HTTPError as error:
+            self.send_error(error)
+        except Exception:
+            if not self.transport.is_closing():
+                self.transport.write(http.error_response(HTTPError(500, "")))
+            raise
+        finally:
+            self._advancing = False
+
+    def _response_ended(self) -> None:
+        http = self.http
+        self._reads_body = False
+        if not http.keep_alive:
+            self._end()
+            return
+        if self.can_write:
+            self._await_client(self.keep_alive_timeout)
+        if not self._advancing:
+            self._advance()
+            self._check_read_ahead()
+
+    def _check_read_ahead(self) -> None:
+        """Read no more than what the request at hand, or the client's slowness to take, leaves room for."""
+        full = self.http.buffered > _READ_AHEAD and not self._lingering
+        if full is self._reading and not self.transport.is_closing():
+            self._reading = not full
+            if full:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+
+    # The end ----------------------------------------------------------------------------------------
+
+    def _end(self) -> None:
+        """Close when all is sent; a client that is still sending could lose it, so give it the time."""
+        if self.http.dropped_input and not self.http.eof_received:
+            self._linger()
+        else:
+            self._close()
+
+    def _close(self) -> None:
+        """Close when all is sent, and give the client its time to take it."""
+        self.transport.close()
+        self._unsent = self.transport.get_write_buffer_size()
+        if self._unsent:
+            self._await_client(self.send_timeout)
+
+    def _linger(self) -> None:
+        transport = self.transport
+        if transport.is_closing():
+            return
+        if self.http.eof_received or not transport.can_write_eof():
+            self._close()
+            return
+        self._lingering = True
+        if not self._reading:
+            self._reading = True
+            transport.resume_reading()
+        transport.write_eof()
+        self._await_client(_LINGER)
+
+    # The clock --------------------------------------------------------------------------------------
+
+    def _await_client(self, seconds: float) -> None:
+        """It is the client's turn for so long. One timer for all: it looks again where it was too early."""
+        deadline = self._deadline = monotonic() + seconds
+        if self._timer is None or deadline < self._timer_at:
+            self._set_timer(seconds, deadline)
+
+    def _set_timer(self, seconds: float, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = call_later(self.transport, seconds, self._timed)
+
+    def _timed(self) -> None:
+        self._timer = None
+        deadline = self._deadline
+        if deadline is None or self._lost:
+            return
+        left = deadline - monotonic()
+        if left > 0.0:
+            self._set_timer(left, deadline)
+        else:
+            self._expire()
+
+    def _expire(self) -> None:
+        http, transport = self.http, self.transport
+        if self._lingering:
+            transport.abort()
+        elif not self.can_write or transport.is_closing():
+            unsent = transport.get_write_buffer_size()
+            if unsent != self._unsent:
+                self._unsent = unsent
+                self._await_client(self.send_timeout)
+            else:
+                transport.abort()
+        elif http.request is not None:
+            self.send_error(HTTPError(408, "the body does not come"))
+        elif http.buffered and http.reads_head:
+            self.send_error(HTTPError(408, "the request does not come"))
+        else:
+            self._close()

@@ -1,0 +1,94 @@
+"""Options of service plugins: ``NAME.KEY`` with a plugin's name before it, read and checked.
+
+A plugin puts a class into services by the hook service_plugin; its options are the annotated member
+variables of that class, as everywhere (:mod:`plugport.options`). Without its plugin's name before
+it a key is never a plugin's, so that no plugin makes another's option ambiguous.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from plugport.component import KINDS
+from plugport.conversion import convert, validate
+from plugport.errors import OptionError, PluginError
+from plugport.options import Option, UnknownOptionError, collect
+from plugport.plugins import PluginRecord, Plugins
+from plugport.wording import nearest, one_of
+
+__all__ = ["assign_plugin_options", "is_plugin_key", "parse_plugin_options"]
+
+Members = dict[str, dict[str, Any]]
+#: Reads a value, by the name of the option and the option.
+_Read = Callable[[str, Option, Any], Any]
+
+
+def is_plugin_key(key: str) -> bool:
+    """Whether *key*, of an option, has a prefix that is none of a combination's parts."""
+    return "." in key and key.partition(".")[0].strip() not in KINDS
+
+
+def parse_plugin_options(plugins: Plugins, texts: Iterable[str]) -> tuple[list[str], Members]:
+    """Take the options of plugins out of ``KEY=VALUE`` *texts*.
+
+    Return what is left, for a combination, and the member variables of service plugins by the
+    qualified names of their plugins, for :meth:`Plugins.server_hooks`. Raises OptionError for a
+    prefix that is nobody's, a key that is unknown and a value of the wrong type, PluginError if
+    the plugin fails.
+    """
+    texts = list(texts)
+    left = [text for text in texts if not is_plugin_key(text.partition("=")[0])]
+    members: Members = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if is_plugin_key(key):
+            if not equals:
+                raise OptionError(f"option {text!r} is not KEY=VALUE")
+            _assign(plugins, members, key.strip(), value, _convert)
+    return left, members
+
+
+def assign_plugin_options(plugins: Plugins, values: Mapping[str, Any]) -> Members:
+    """Do the same with *values* that are objects already, by their keys, all of them plugins'."""
+    members: Members = {}
+    for key, value in values.items():
+        _assign(plugins, members, key, value, _validate)
+    return members
+
+
+def _convert(name: str, option: Option, value: Any) -> Any:
+    return convert(name, option.type, option.note, value)
+
+
+def _validate(name: str, option: Option, value: Any) -> Any:
+    return validate(name, option.type, option.note, value)
+
+
+def _assign(plugins: Plugins, members: Members, key: str, value: Any, read: _Read) -> None:
+    prefix, _, name = key.rpartition(".")
+    record = _find(plugins, key, prefix)
+    options = collect(plugins.service_plugin(record))
+    if name not in options:
+        raise UnknownOptionError(f"no option {key!r}{nearest(name, options)} (plugport show {prefix})")
+    members.setdefault(record.qualified_name, {})[name] = read(key, options[name], value)
+
+
+def _find(plugins: Plugins, key: str, prefix: str) -> PluginRecord:
+    """Return the plugin that *prefix* names, which has options."""
+    named = [record for record in plugins.records if record.answers_to(prefix)]
+    found = [record for record in named if plugins.has_service_plugin(record)]
+    if len(found) > 1:
+        names = one_of(f"{record.qualified_name}." for record in found)
+        raise OptionError(f"option {key!r} is ambiguous; the prefix must be {names}")
+    if found:
+        return found[0]
+    for record in named:
+        if record.status != "active":
+            raise PluginError(f"option {key!r}: {record.obituary}")
+    known = [record.name for record in plugins.records if plugins.has_service_plugin(record)]
+    prefixes = one_of(f"{each}." for each in [*KINDS, *known])
+    raise OptionError(
+        f"option {key!r}: no plugin {prefix!r} has options{nearest(prefix, [*known, *KINDS])}; "
+        f"the prefix must be {prefixes}"
+    )

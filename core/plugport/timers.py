@@ -1,0 +1,61 @@
+"""Timers: calls to come, for a loop that runs them between its waits."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from time import monotonic
+
+__all__ = ["Timer", "Timers", "sooner"]
+
+
+class Timer:
+    """A call to come."""
+
+    __slots__ = ("callback", "when")
+
+    def __init__(self, when: float, callback: Callable[[], None]) -> None:
+        self.when = when
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Let it not come."""
+        self.callback = None
+
+    def __lt__(self, other: Timer) -> bool:
+        return self.when < other.when
+
+
+class Timers:
+    """The part of a loop that keeps its timers. The loop calls run_timers() before each wait."""
+
+    def __init__(self) -> None:
+        self._timers: list[Timer] = []
+        self._purge_at = 64  # timers; then those that were cancelled are dropped
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        """Call *callback* in this thread in so many seconds, unless the timer is cancelled."""
+        timer = Timer(monotonic() + seconds, callback)
+        timers = self._timers
+        if len(timers) >= self._purge_at:
+            timers[:] = [other for other in timers if other.callback is not None]
+            heapq.heapify(timers)
+            self._purge_at = max(64, 2 * len(timers))
+        heapq.heappush(timers, timer)
+        return timer
+
+    def run_timers(self, timeout: float | None) -> float | None:
+        """Call what is due; return how long the next one can wait, *timeout* at most."""
+        timers = self._timers
+        now = monotonic()
+        while timers and (timers[0].callback is None or timers[0].when <= now):
+            callback = heapq.heappop(timers).callback
+            if callback is not None:
+                callback()
+        return sooner(timeout, timers[0].when - now) if timers else timeout
+
+
+def sooner(timeout: float | None, other: float) -> float:
+    """Return the shorter of two waits in seconds, of which the first may be for ever."""
+    other = max(other, 0.0)
+    return other if timeout is None or other < timeout else timeout

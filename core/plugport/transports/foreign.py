@@ -1,0 +1,48 @@
+"""Transports of asyncio's event loops, made to say what plugport knows better than they."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plugport.context import RequestContext
+
+__all__ = ["TransportProxy", "named", "with_members"]
+
+
+class TransportProxy:
+    """A transport with other methods: for those of uvloop, which take no attributes."""
+
+    def __init__(self, transport: Any, members: dict[str, Any]) -> None:
+        self._transport = transport
+        vars(self).update(members)
+
+    def __getattr__(self, name: str) -> Any:
+        # Asked once for each: from then on the transport's own method is found at once.
+        method = getattr(self._transport, name)
+        setattr(self, name, method)
+        return method
+
+
+def with_members(transport: Any, **members: Any) -> Any:
+    """Return *transport* with these methods in the place of its own: itself, or a proxy."""
+    try:
+        for name, member in members.items():
+            setattr(transport, name, member)
+    except AttributeError:
+        return TransportProxy(transport, members)
+    return transport
+
+
+def named(transport: Any, context: RequestContext) -> Any:
+    """Have *transport* give the request's client address for its "peername".
+
+    The two differ only after preludes: that of a proxy's header, say.
+    """
+    if context.server.waiting is None:
+        return transport
+    get_extra_info = transport.get_extra_info
+
+    def get_named(name: str, default: Any = None) -> Any:
+        return context.client_address if name == "peername" else get_extra_info(name, default)
+
+    return with_members(transport, get_extra_info=get_named)

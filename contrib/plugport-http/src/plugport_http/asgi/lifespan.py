@@ -88,7 +88,9 @@ class Lifespan:
         what, _, outcome = rest.partition(".")
         expected = "shutdown" if "startup" in self._told else "startup"
         if what != expected or outcome not in ("complete", "failed") or what in self._told:
-            raise RuntimeError(f"a lifespan has no message {kind!r} now; expected lifespan.{expected}.complete")
+            raise RuntimeError(
+                f"a lifespan has no message {kind!r} now; expected lifespan.{expected}.complete"
+            )
         self._told.add(what)
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(None if outcome == "complete" else str(message.get("message", "")))

@@ -90,7 +90,9 @@ class WebSocketSession:
     async def run(self, application: Callable[..., Any], scope: dict[str, Any]) -> None:
         """Run the application; whatever it leaves open is closed. Raises what it raises."""
         if self._handshake.status_code != 101:
-            extra = [(name.lower().encode(), value.encode()) for name, value in self._handshake.headers.raw_items()]
+            extra = [
+                (name.lower().encode(), value.encode()) for name, value in self._handshake.headers.raw_items()
+            ]
             kept = [field for field in extra if field[0] in (b"upgrade", b"allow", b"sec-websocket-version")]
             self._refuse(self._handshake.status_code, kept, "the WebSocket handshake is malformed")
             return

@@ -100,7 +100,9 @@ class Exchange:
         head = self._make_head(len(body))
         http = self._http
         if head.content_length != len(body) and not head.bodiless and self._request.method != "HEAD":
-            raise ResponseError(f"Content-Length is {head.content_length}, and the body has {len(body)} bytes")
+            raise ResponseError(
+                f"Content-Length is {head.content_length}, and the body has {len(body)} bytes"
+            )
         self._link.send(http.send(head, body))
 
     def _send_pieces(self, pieces: Iterable[bytes]) -> None:

@@ -18,7 +18,7 @@ from plugport.bridges import adapt
 from plugport.context import RequestContext
 from plugport.listener import Loop
 from plugport.loop import ServerLoop
-from plugport.poller import READ, Callback
+from plugport.poller import READ, Callback, Poller
 from plugport.preludes import WaitingRoom
 from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url
@@ -46,9 +46,21 @@ class Serving(Accepting):
 
     #: The styles that the strategy drives; see plugport.bridges for the form in which it gets them.
     styles: ClassVar[frozenset[str]] = frozenset({"blocking"})
+    #: Whether blocking requests take turns in one thread, so that none may hold it; see plugport.bridges.
+    shares_thread: ClassVar[bool] = False
+    #: How the serving loop, and a bridge with a loop of its own, wait for descriptors; None: as the
+    #: platform does it best, which holds the thread. A strategy on another library's loop sets it.
+    poller_class: ClassVar[type[Poller] | None] = None
     #: The style in which RequestHandlerClass is, once it has been adapted to the strategy.
     handler_style: Style | None = None
     RequestHandlerClass: Any
+
+    #: Whether connections go through TLS: tls_context() has the context then. See plugport.tls.
+    secure: ClassVar[bool] = False
+    #: Seconds that a client has for its handshake.
+    handshake_timeout: float = 10.0
+    #: The styles whose connections the strategy itself puts through TLS, by an event loop that can.
+    secures: ClassVar[frozenset[str]] = frozenset()
 
     #: Whether server_close() waits for what a strategy still runs; a service that gives up on
     #: requests at the end of its grace sets it to False. Strategies honour it.
@@ -66,7 +78,6 @@ class Serving(Accepting):
     _watched: dict[int, Callback]
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
-    _drain_deadline: float | None = None
     #: Whether service_actions() was overridden, so that each turn of the loop counts.
     acts_each_turn: bool = True
 
@@ -90,6 +101,13 @@ class Serving(Accepting):
     # Where it listens ---------------------------------------------------------------------------
 
     @classmethod
+    def check_options(cls) -> None:
+        """Look at the member variables together, when they have been set; raise OptionError.
+
+        Does nothing here. Server and strategy become one class: whoever overrides it calls super()'s.
+        """
+
+    @classmethod
     def resolve_url(cls, url: Url) -> tuple[Any, dict[str, Any]]:
         """Turn *url* into the server address, and the member variables that go with it.
 
@@ -108,6 +126,23 @@ class Serving(Accepting):
         kind: int = getattr(cls, "socket_type", socket.SOCK_STREAM)
         return kind != socket.SOCK_DGRAM
 
+    def tls_context(self) -> Any:
+        """Return the ssl.SSLContext for the next connection, where the server is ``secure``.
+
+        A server overrides it. The context is plugport's to use: its options and sslsocket_class are set.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is secure and does not define tls_context()")
+
+    def wrap_connection(self, request: Any) -> Any:
+        """Return an ssl.SSLSocket on *request*, before the handshake, for a blocking handler.
+
+        A strategy whose sockets are of a kind of their own overrides it. *request* goes on to
+        belong to the server, which closes it after the SSLSocket.
+        """
+        from plugport.tls.sockets import wrap_connection
+
+        return wrap_connection(request, self.tls_context())
+
     # Running ------------------------------------------------------------------------------------
 
     def serve_forever(self, poll_interval: float = 0.5) -> None:
@@ -125,7 +160,7 @@ class Serving(Accepting):
         A serial strategy stays serial across them, and a forking one forks from a single thread.
         A strategy with an event loop of its own overrides this.
         """
-        loop = ServerLoop()
+        loop = ServerLoop(poller_class=cls.poller_class)
         try:
             for server in servers:
                 loop.add(server, server.serving(loop.wake))
@@ -167,7 +202,7 @@ class Serving(Accepting):
         elif self.timeout is not None:
             timeout = min(timeout, self.timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
-        loop = ServerLoop(waker=False)
+        loop = ServerLoop(waker=False, poller_class=self.poller_class)
         try:
             listener = loop.add(self)
             settled = self.settled
@@ -307,8 +342,14 @@ class Serving(Accepting):
         for blocking whatever is not clearly of another style, as socketserver would.
         Raises IncompatibleError if there is no bridge.
         """
+        secured = self.styles - self.secures if self.secure else frozenset()
         self.handler_style, self.RequestHandlerClass = adapt(
-            self.RequestHandlerClass, style, self.styles, stream=self.is_stream()
+            self.RequestHandlerClass,
+            style,
+            self.styles,
+            stream=self.is_stream(),
+            shares_thread=self.shares_thread,
+            secured=secured,
         )
 
     def enter_loop(self, loop: Loop) -> None:

@@ -29,11 +29,11 @@ BRIDGES: dict[tuple[Style, Style], tuple[str, str]] = {
         "plugport.bridges.message:message_datagram_protocol",
     ),
     ("message", "blocking"): (
-        "plugport.bridges.pump:pumped_messages",
+        "plugport.bridges.message:framed_protocol",
         "plugport.bridges.message:answered_datagrams",
     ),
     ("protocol", "blocking"): (
-        "plugport.bridges.pump:pumped_stream",
+        "plugport.bridges.inline:made_protocol",
         "plugport.bridges.pump:pumped_datagrams",
     ),
     ("async", "blocking"): (
@@ -46,34 +46,69 @@ BRIDGES: dict[tuple[Style, Style], tuple[str, str]] = {
     ),
 }
 
+#: Bridges that run a loop in the thread of the request, and so take all of it.
+_HOLDING_THREAD: frozenset[tuple[Style, Style]] = frozenset({("async", "blocking")})
+
 _NATIVE: dict[Style, tuple[str, str]] = {
     "protocol": ("plugport.bridges.inline:made_protocol", "plugport.bridges.inline:made_protocol"),
 }
 
+#: The bridges to blocking whose handlers of connections are protocols first, and what pumps those.
+_PUMPED: frozenset[tuple[Style, Style]] = frozenset({("message", "blocking"), ("protocol", "blocking")})
+_PUMP = "plugport.bridges.pump:StreamPump"
 
-def bridge_between(style: Style, driven: frozenset[str]) -> tuple[Style, Style] | None:
-    """Return the bridge from *style* to one that a strategy drives; None if it needs none or has none."""
+#: What secures the connections of protocols, and of handlers that are blocking by themselves. An async
+#: handler's event loop does it.
+_SECURED: dict[Style, str] = {
+    "protocol": "plugport.tls.protocols:secured_protocols",
+    "blocking": "plugport.tls.sockets:secured_handler",
+}
+
+
+def bridge_between(
+    style: Style, driven: frozenset[str], *, shares_thread: bool = False
+) -> tuple[Style, Style] | None:
+    """Return the bridge from *style* to one that a strategy drives; None if it needs none or has none.
+
+    *shares_thread*: blocking requests take turns in one thread, and no bridge may hold it.
+    """
     if style in driven:
         return None
-    return next((bridge for bridge in BRIDGES if bridge[0] == style and bridge[1] in driven), None)
+    for bridge in BRIDGES:
+        if bridge[0] == style and bridge[1] in driven and not (shares_thread and bridge in _HOLDING_THREAD):
+            return bridge
+    return None
 
 
 def adapt(
-    handler: Any, style: Style, driven: frozenset[str], *, stream: bool
+    handler: Any,
+    style: Style,
+    driven: frozenset[str],
+    *,
+    stream: bool,
+    shares_thread: bool = False,
+    secured: frozenset[str] = frozenset(),
 ) -> tuple[Style, Callable[..., Any]]:
     """Return *handler* in the form of a style that is driven, and that style.
 
-    Raises IncompatibleError if no bridge leads there.
+    *secured*: the styles, of those that are driven, whose connections are to go through TLS; see
+    plugport.tls. Raises IncompatibleError if no bridge leads there; see bridge_between().
     """
-    bridge = bridge_between(style, driven)
+    bridge = bridge_between(style, driven, shares_thread=shares_thread)
     if bridge is None and style not in driven:
         raise IncompatibleError(f"no bridge leads from {style} to {' or '.join(sorted(driven))}")
+    first: Style = style if bridge is None or bridge[0] == "async" else "protocol"
+    steps: list[str] = []
     if bridge is not None:
-        adapters, style = BRIDGES[bridge], bridge[1]
+        steps.append(BRIDGES[bridge][0 if stream else 1])
+        style = bridge[1]
     elif style in _NATIVE:
-        adapters = _NATIVE[style]
-    else:
-        return style, handler
-    module, _, name = adapters[0 if stream else 1].partition(":")
-    adapter: Callable[[Any], Callable[..., Any]] = getattr(import_module(module), name)
-    return style, adapter(handler)
+        steps.append(_NATIVE[style][0 if stream else 1])
+    if stream and style in secured and first in _SECURED:
+        steps.append(_SECURED[first])
+    if stream and bridge in _PUMPED:
+        steps.append(_PUMP)
+    for step in steps:
+        module, _, name = step.partition(":")
+        handler = getattr(import_module(module), name)(handler)
+    return style, handler

@@ -10,6 +10,8 @@ from plugport import Help, RequestContext
 from plugport.bridges.coroutine import attended, note_traffic, serve_datagram, serve_stream
 from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
+from plugport.tls.eventloop import connect
+from plugport.tls.failures import broken
 from plugport.transports import named, with_members
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
 from plugport_builtins.concurrency.endpoint import EndpointMixIn
@@ -24,13 +26,15 @@ class AsyncioMixIn(EndpointMixIn):
 
     styles: ClassVar[frozenset[str]] = frozenset({"protocol", "async", "blocking"})
     multithreaded: ClassVar[frozenset[str]] = frozenset({"blocking"})
+    secures: ClassVar[frozenset[str]] = frozenset({"protocol", "async"})
 
     loop_factory: Annotated[
         str | None, Help("what makes the event loop, as uvloop:new_event_loop (null: asyncio's)")
     ] = None
     max_workers: Annotated[int, Help("threads at most, for blocking handlers", gt=0)] = 32
 
-    _factory: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
+    #: What makes the event loop; None: asyncio's. A strategy on another event loop says it here.
+    new_event_loop: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
     _pool: WorkerPool | None = None
     _idle_sweep: IdleSweep | None = None
     #: What runs on the loop, by the id() of the request's context.
@@ -39,16 +43,17 @@ class AsyncioMixIn(EndpointMixIn):
     @classmethod
     def check_options(cls) -> None:
         """Import the loop factory. Raises OptionError if that fails."""
+        super().check_options()
         if cls.loop_factory is not None:
             try:
-                cls._factory = staticmethod(resolve_target(cls.loop_factory))
+                cls.new_event_loop = staticmethod(resolve_target(cls.loop_factory))
             except PlugportError as error:
                 raise OptionError(f"loop_factory: {error}") from error
 
     @classmethod
     def serve_together(cls, servers: Sequence[Any], poll_interval: float = 0.5) -> None:
         """Serve *servers* on one event loop, in this thread, until each has stopped."""
-        with asyncio.Runner(loop_factory=servers[0]._factory) as runner:
+        with asyncio.Runner(loop_factory=servers[0].new_event_loop) as runner:
             runner.run(_serve(servers, poll_interval))
 
     def has_room(self) -> bool:
@@ -97,8 +102,7 @@ class AsyncioMixIn(EndpointMixIn):
         try:
             protocol: Any = self.RequestHandlerClass(context)
             watched = _watched(protocol, self, context)
-            loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: watched, request)
+            await connect(lambda: watched, request, self)
         except Exception as error:
             self.take_error(request, client_address, error)
             self.conclude_request(request)
@@ -185,6 +189,7 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
         note_traffic(context, request)
         try:
             if error is not None:
+                error = broken(error)
                 server.take_error(request, client_address, error)
             lost(error)
         except Exception as failure:

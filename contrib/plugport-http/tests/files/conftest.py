@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import trustme
 from plugport.testing.plugin import Serve
 
-#: How a server is reached: by its scheme.
-SCHEMES = ["tcp", "unix"]
-STRATEGIES = ["sync", "threading", "thread-pool", "forking", "select", "asyncio"]
 LONG_AGO = 1_000_000_000
 
 
@@ -28,14 +26,17 @@ class Response(NamedTuple):
 class Site:
     """A served directory."""
 
-    def __init__(self, root: Path, served: Any) -> None:
+    def __init__(self, root: Path, served: Any, authority: Path | None = None) -> None:
         self.root = root
         self.served = served
+        self._authority = authority
 
     @property
     def curl_place(self) -> list[str]:
         """What curl is told of the address, and the beginning of a URL."""
         address = self.served.address
+        if self._authority is not None:
+            return ["--cacert", str(self._authority), f"https://127.0.0.1:{address[1]}"]
         if isinstance(address, tuple):
             return [f"http://127.0.0.1:{address[1]}"]
         return ["--unix-socket", os.fspath(address), "http://localhost"]
@@ -86,10 +87,18 @@ def root(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def site(root: Path, plugport_serve: Serve) -> Callable[..., Site]:
+def site(root: Path, tmp_path: Path, plugport_serve: Serve) -> Callable[..., Site]:
     """site(strategy, scheme, **options) serves the directory."""
 
     def serve(strategy: str = "select", scheme: str = "tcp", **options: Any) -> Site:
-        return Site(root, plugport_serve("http-files", scheme, strategy, root=str(root), **options))
+        authority = None
+        if scheme == "tls":
+            authority, certificate = tmp_path / "authority.pem", tmp_path / "certificate.pem"
+            issuer = trustme.CA()
+            issuer.cert_pem.write_to_path(authority)
+            issuer.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+            options["certfile"] = str(certificate)
+        served = plugport_serve("http-files", scheme, strategy, root=str(root), **options)
+        return Site(root, served, authority)
 
     return serve

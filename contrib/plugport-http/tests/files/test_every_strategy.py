@@ -20,7 +20,7 @@ LARGE = bytes(range(256)) * 4096
 HUGE, MOST_MEMORY = 1 << 28, 100 << 20
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "unix"])
+@pytest.mark.parametrize("scheme", ["tcp", "unix", "tls"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_curl_fetches_files(site: Any, strategy: str, scheme: str, tmp_path: Path) -> None:
     place = site(strategy, scheme)
@@ -40,9 +40,10 @@ def test_curl_fetches_files(site: Any, strategy: str, scheme: str, tmp_path: Pat
         assert (output.read_bytes() if output.exists() else b"") == (place.root / name).read_bytes()
 
 
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_ranges_and_resumes(site: Any, strategy: str, tmp_path: Path) -> None:
-    place = site(strategy)
+def test_ranges_and_resumes(site: Any, strategy: str, scheme: str, tmp_path: Path) -> None:
+    place = site(strategy, scheme)
     assert place.curl("/large.bin", "-r", "1000-300999").stdout == LARGE[1000:301000]
     assert place.curl("/large.bin", "-r", "-5").stdout == LARGE[-5:]
     several = place.curl("/large.bin", "-r", "0-99,100000-299999").stdout

@@ -207,7 +207,9 @@ def file(environ: Environ, start_response: Any) -> Iterable[bytes]:
     content = tempfile.TemporaryFile()
     content.write(b"skipped" + bytes(range(256)) * (count // 256))
     content.seek(7)
-    headers = TEXT if environ.get("HTTP_X_NO_LENGTH") else [*TEXT, ("Content-Length", str(count // 256 * 256))]
+    headers = (
+        TEXT if environ.get("HTTP_X_NO_LENGTH") else [*TEXT, ("Content-Length", str(count // 256 * 256))]
+    )
     start_response("200 OK", headers)
     return environ["wsgi.file_wrapper"](content)  # type: ignore[no-any-return]
 

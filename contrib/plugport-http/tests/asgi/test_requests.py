@@ -119,7 +119,11 @@ def test_an_application_may_be_mounted(plugport_serve: Any, target: str) -> None
     served = plugport_serve("asgi", concurrency="asyncio", app=module, root_path="/shop")
     with served.connect() as sock:
         scope = json.loads(Client(sock).ask("GET", target)[2])
-    assert (scope["root_path"], scope["path"], scope["raw_path"]) == ("/shop", "/shop/describe", "/shop/describe")
+    assert (scope["root_path"], scope["path"], scope["raw_path"]) == (
+        "/shop",
+        "/shop/describe",
+        "/shop/describe",
+    )
 
 
 # The body -----------------------------------------------------------------------------------------
@@ -150,7 +154,9 @@ def test_a_body_that_nobody_reads_does_not_fill_the_memory(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_large_body_that_nobody_wants_ends_the_connection_after_the_answer(serve: Any, strategy: str) -> None:
+def test_a_large_body_that_nobody_wants_ends_the_connection_after_the_answer(
+    serve: Any, strategy: str
+) -> None:
     served = serve(strategy)
     with served.connect() as sock:
         assert Client(sock).ask("POST", "/ignore", b"x" * 4_000_000)[::2] == (413, b"not interested")
@@ -301,8 +307,12 @@ def test_what_does_not_end_is_cut_at_the_end_of_the_grace(serve: Any, events: li
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("path", ["/fail", "/silent", "/short", "/long", "/crlf", "/disorder", "/unknown", "/none"])
-def test_an_application_that_fails_first_gives_a_500(serve: Any, strategy: str, path: str, caplog: Any) -> None:
+@pytest.mark.parametrize(
+    "path", ["/fail", "/silent", "/short", "/long", "/crlf", "/disorder", "/unknown", "/none"]
+)
+def test_an_application_that_fails_first_gives_a_500(
+    serve: Any, strategy: str, path: str, caplog: Any
+) -> None:
     with serve(strategy).connect() as sock:
         status, _, body = Client(sock).ask("GET", path)
     assert status == 500

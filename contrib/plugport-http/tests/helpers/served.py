@@ -47,7 +47,9 @@ class Command:
         assert self._listening.wait(PATIENCE), "the service does not begin"
         found = [line for line in self.lines if line.startswith("listening on ")]
         assert found, "\n".join(self.lines)
-        return found[0].removeprefix("listening on ").replace("tcp://", "http://").replace("tls://", "https://")
+        return (
+            found[0].removeprefix("listening on ").replace("tcp://", "http://").replace("tls://", "https://")
+        )
 
     def stop(self) -> int:
         """Have it end, and return its status."""
@@ -149,5 +151,3 @@ def receive_until(sock: Any, end: bytes) -> bytes:
         assert data, received
         received += data
     return received
-
-

@@ -44,7 +44,9 @@ def cases() -> Any:
 
 @pytest.mark.parametrize("url", ["tcp", "unix"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_serves_what_the_validator_watches(plugport_serve: Any, strategy: str, url: str) -> None:
+def test_every_strategy_serves_what_the_validator_watches(
+    plugport_serve: Any, strategy: str, url: str
+) -> None:
     served = plugport_serve("wsgi", URLS[url], strategy, app=VALIDATED)
     with served.connect() as sock:
         client = Client(sock)
@@ -61,7 +63,7 @@ def test_every_strategy_serves_what_the_validator_watches(plugport_serve: Any, s
             chunks = iter([b"chunk", b"ed body"])
             assert client.ask("POST", "/echo", chunks, encode_chunked=True)[2] == b"chunked body"
             assert client.ask("GET", "/big")[2] == b"x" * 64 * 65536
-        status, _, content = client.ask("GET", "/describe")
+        _, _, content = client.ask("GET", "/describe")
         environ = json.loads(content)
         threads = {"threading", "thread-pool", "asyncio"}
         assert environ["wsgi.multithread"] is (strategy in threads)
@@ -74,7 +76,13 @@ def test_the_environ_has_what_pep_3333_wants(ask: Any) -> None:
         "threading",
         "GET",
         "/caf%C3%A9/a%20b?x=%41&y",
-        headers={"X-One": "a", "X-Name": "caf\xe9", "X_Under": "dropped", "Proxy": "dropped", "Host": "h.example"},
+        headers={
+            "X-One": "a",
+            "X-Name": "caf\xe9",
+            "X_Under": "dropped",
+            "Proxy": "dropped",
+            "Host": "h.example",
+        },
     )
     assert status == 200
     environ = json.loads(content)
@@ -114,7 +122,8 @@ def test_a_unix_socket_has_a_name_and_a_port_too(ask: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "path"), [("/shop/cart", "/cart"), ("/shop", ""), ("/cart", "/cart"), ("/shopping", "/shopping")]
+    ("target", "path"),
+    [("/shop/cart", "/cart"), ("/shop", ""), ("/cart", "/cart"), ("/shopping", "/shopping")],
 )
 def test_an_application_may_be_mounted(plugport_serve: Any, target: str, path: str) -> None:
     served = plugport_serve("wsgi", app=VALIDATED, script_name="/shop")
@@ -184,9 +193,7 @@ def test_a_body_that_does_not_come_times_out(plugport_serve: Any) -> None:
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_clients_that_say_nothing_are_cut(plugport_serve: Any, strategy: str) -> None:
-    served = plugport_serve(
-        "wsgi", concurrency=strategy, app=APP, header_timeout=0.3, keep_alive_timeout=0.2
-    )
+    served = plugport_serve("wsgi", concurrency=strategy, app=APP, header_timeout=0.3, keep_alive_timeout=0.2)
     assert raw(served.connect()) == b""
     assert raw(served.connect(), b"GET / HT").startswith(b"HTTP/1.1 408 ")
     answer = raw(served.connect(), b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -229,7 +236,10 @@ def test_requests_that_come_at_once_are_answered_in_their_order(plugport_serve: 
     answer = raw(served.connect(), requests + last)
     assert answer.count(b"HTTP/1.1 200 OK\r\n") == 21
     assert answer.endswith(b"last")
-    assert re.findall(rb"Hello, world!|one |written ", answer) == [b"Hello, world!", b"one ", b"written ", b"Hello, world!"] * 5
+    assert (
+        re.findall(rb"Hello, world!|one |written ", answer)
+        == [b"Hello, world!", b"one ", b"written ", b"Hello, world!"] * 5
+    )
 
 
 @pytest.mark.parametrize("strategy", INSIDE)
@@ -254,8 +264,7 @@ def test_files_are_sent(plugport_serve: Any, strategy: str, size: int) -> None:
     with served.connect() as sock:
         client = Client(sock)
         assert client.ask("GET", f"/file?{size}")[2] == content
-        status, header, body = client.ask("GET", f"/file?{size}", headers={"X-No-Length": "1"})
-        assert body == content
+        assert client.ask("GET", f"/file?{size}", headers={"X-No-Length": "1"})[2] == content
         assert client.ask("HEAD", f"/file?{size}")[1]["content-length"] == str(size)
         assert client.ask("GET", "/hello")[2] == b"Hello, world!"
 
@@ -281,7 +290,7 @@ def test_files_are_sent_by_the_kernel(plugport_serve: Any, monkeypatch: pytest.M
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("path", ["/fail", "/twice", "/long_whole", "/text", "/crlf"])
 def test_an_application_that_fails_first_gives_a_500(ask: Any, strategy: str, path: str) -> None:
-    status, header, body = ask(strategy, "GET", path, app=APP)
+    status, _, body = ask(strategy, "GET", path, app=APP)
     assert status == 500
     assert b"purpose" not in body
     assert ask(strategy, "GET", "/hello", app=APP)[2] == b"Hello, world!"

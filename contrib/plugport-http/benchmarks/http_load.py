@@ -49,7 +49,7 @@ class HTTPLoad:
 
     def tiny(self) -> HTTPLoad:
         """The same, too small to measure anything."""
-        return replace(self, seconds=1.0, connections=4)
+        return replace(self, seconds=2.0, connections=4)
 
 
 class HTTPRun:
@@ -93,6 +93,8 @@ class HTTPRun:
         if wrong:
             raise BenchmarkError(f"the load failed: {wrong[0]}")
         total = _found(r"(\d+) requests in ([\d.]+)(us|ms|s|m)", report)
+        if not int(total[1]):
+            raise BenchmarkError("nothing is answered in all the time")
         slowest = _found(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m)", report)
         return Answers(
             requests=int(total[1]),

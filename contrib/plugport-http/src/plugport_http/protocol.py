@@ -174,6 +174,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._deadline = None
         if self._sending:
             self._await_taking()
+        elif self._lingering:
+            self._await_client(_LINGER)
         if self.http.request is not None:
             self.writable()
         if self.can_write and self.http.request is None and not self._lingering:
@@ -312,7 +314,10 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
             transport.resume_reading()
         if transport.can_write_eof():
             transport.write_eof()
-        self._await_client(_LINGER)
+        if transport.get_write_buffer_size():
+            self._await_taking()
+        else:
+            self._await_client(_LINGER)
 
     # The clock --------------------------------------------------------------------------------------
 
@@ -361,9 +366,9 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     def _expire(self) -> None:
         http, transport = self.http, self.transport
-        if self._lingering:
+        if self._lingering and not transport.get_write_buffer_size():
             transport.abort()
-        elif not self.can_write or self._sending or transport.is_closing():
+        elif self._lingering or not self.can_write or self._sending or transport.is_closing():
             if self._mark == (transport.get_write_buffer_size(), self._progress):
                 transport.abort()
             else:

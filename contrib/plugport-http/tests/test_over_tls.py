@@ -29,7 +29,12 @@ def certificates(tmp_path: Path) -> tuple[str, str]:
 @pytest.mark.parametrize(
     ("handler", "strategy"),
     [
-        *[("wsgi", strategy) for strategy in ("sync", "threading", "thread-pool", "forking", "select", "asyncio")],
+        ("wsgi", "sync"),
+        ("wsgi", "threading"),
+        ("wsgi", "thread-pool"),
+        ("wsgi", "forking"),
+        ("wsgi", "select"),
+        ("wsgi", "asyncio"),
         ("asgi", "asyncio"),
         ("asgi", "sync"),
     ],

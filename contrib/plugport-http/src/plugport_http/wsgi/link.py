@@ -62,7 +62,7 @@ class Link:
             raise
 
     def send_file(self, file: Any, offset: int, count: int) -> int:
-        """Send *count* bytes of *file* from *offset* on, by the kernel where it can; return how many it had."""
+        """Send *count* bytes of *file* from *offset* on, by the kernel if it can; return how many it had."""
         try:
             self._sock.settimeout(self._send_timeout)
             sent: int = self._sock.sendfile(file, offset, count)

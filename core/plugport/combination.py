@@ -143,6 +143,8 @@ def _refusal(handler: Any, server: type, mixin: type, name: str = "") -> tuple[s
             True,
         )
     inner = unwrapped(handler)
+    if getattr(server, "secure", False) and getattr(inner, "needs_descriptor", False):
+        return "the handler gives its connection's descriptor away, and there the bytes are encrypted", False
     shares_thread = _trait(mixin, "shares_thread") or "blocking" not in driven
     if shares_thread and getattr(inner, "needs_thread", False):
         return f"the handler waits for more than its connection, and would hold up the loop of {name}", True

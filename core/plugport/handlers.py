@@ -34,12 +34,15 @@ class BaseRequestHandler:
     ``thread_safe``    that state is guarded (by ``self.server.lock``, say)
     ``needs_thread``   it waits for more than its connection, for a program, say: it can't live in
                        the one thread of a loop
+    ``needs_descriptor``  it gives the descriptor of its connection away, to a program, say: it can't
+                       live where there is TLS above that
     """
 
     transports: ClassVar[frozenset[Transport]] = frozenset({"stream", "datagram"})
     shared_state: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = False
     needs_thread: ClassVar[bool] = False
+    needs_descriptor: ClassVar[bool] = False
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = request
@@ -79,7 +82,9 @@ class BaseRequestHandler:
         wfile = getattr(self, "wfile", None)
         if wfile is not None:
             wfile.flush()
-        self.server.finish_in_child(self.request, self.client_address)
+        # Over TLS the server knows the request by the connection below.
+        request = getattr(self.request, "accepted", self.request)
+        self.server.finish_in_child(request, self.client_address)
 
 
 class StreamRequestHandler(BaseRequestHandler):
@@ -178,7 +183,9 @@ class AsyncRequestHandler:
     ended. Under a strategy that runs a loop for each request it is around each request.
 
     An asyncio.Protocol whose ``style`` is "async" is run on the event loop itself. It is made by
-    its class method ``for_request(context)``, with the connection's RequestContext, if it has one.
+    its class method ``for_request(context)``, with the connection's RequestContext, if it has one;
+    and the request ends when its coroutine method ``wait_closed()`` returns, if it has one, which is
+    called when the connection is lost.
     """
 
     style: ClassVar[str] = "async"

@@ -17,6 +17,7 @@ What is wrong with a connection they say by PreludeError, and it is turned away 
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Generator, Sequence
 from time import monotonic
@@ -163,6 +164,9 @@ class WaitingRoom:
         else:
             # It was called ready for that many and has fewer: over a unix socket, or at its end.
             patient = wanted == 1 or new
+            if not patient and (code := guest.request.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                self._turn_away(guest, f"the connection broke before its request began: {os.strerror(code)}")
+                return
         if patient and new:
             self._loop.register(guest.fd, READ, guest.ready)
         elif not patient and not stalled:

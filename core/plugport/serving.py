@@ -55,6 +55,13 @@ class Serving(Accepting):
     handler_style: Style | None = None
     RequestHandlerClass: Any
 
+    #: Whether connections go through TLS: tls_context() has the context then. See plugport.tls.
+    secure: ClassVar[bool] = False
+    #: Seconds that a client has for its handshake.
+    handshake_timeout: float = 10.0
+    #: The styles whose connections the strategy itself puts through TLS, by an event loop that can.
+    secures: ClassVar[frozenset[str]] = frozenset()
+
     #: Whether server_close() waits for what a strategy still runs; a service that gives up on
     #: requests at the end of its grace sets it to False. Strategies honour it.
     block_on_close: bool = True
@@ -71,7 +78,6 @@ class Serving(Accepting):
     _watched: dict[int, Callback]
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
-    _drain_deadline: float | None = None
     #: Whether service_actions() was overridden, so that each turn of the loop counts.
     acts_each_turn: bool = True
 
@@ -95,6 +101,13 @@ class Serving(Accepting):
     # Where it listens ---------------------------------------------------------------------------
 
     @classmethod
+    def check_options(cls) -> None:
+        """Look at the member variables together, when they have been set; raise OptionError.
+
+        Does nothing here. Server and strategy become one class: whoever overrides it calls super()'s.
+        """
+
+    @classmethod
     def resolve_url(cls, url: Url) -> tuple[Any, dict[str, Any]]:
         """Turn *url* into the server address, and the member variables that go with it.
 
@@ -112,6 +125,23 @@ class Serving(Accepting):
         """Whether requests are connections (True) or datagrams (False); by ``socket_type``."""
         kind: int = getattr(cls, "socket_type", socket.SOCK_STREAM)
         return kind != socket.SOCK_DGRAM
+
+    def tls_context(self) -> Any:
+        """Return the ssl.SSLContext for the next connection, where the server is ``secure``.
+
+        A server overrides it. The context is plugport's to use: its options and sslsocket_class are set.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is secure and does not define tls_context()")
+
+    def wrap_connection(self, request: Any) -> Any:
+        """Return an ssl.SSLSocket on *request*, before the handshake, for a blocking handler.
+
+        A strategy whose sockets are of a kind of their own overrides it. *request* goes on to
+        belong to the server, which closes it after the SSLSocket.
+        """
+        from plugport.tls.sockets import wrap_connection
+
+        return wrap_connection(request, self.tls_context())
 
     # Running ------------------------------------------------------------------------------------
 
@@ -312,12 +342,14 @@ class Serving(Accepting):
         for blocking whatever is not clearly of another style, as socketserver would.
         Raises IncompatibleError if there is no bridge.
         """
+        secured = self.styles - self.secures if self.secure else frozenset()
         self.handler_style, self.RequestHandlerClass = adapt(
             self.RequestHandlerClass,
             style,
             self.styles,
             stream=self.is_stream(),
             shares_thread=self.shares_thread,
+            secured=secured,
         )
 
     def enter_loop(self, loop: Loop) -> None:

@@ -20,10 +20,11 @@ _HANDLERS = "plugport_builtins.handlers"
 
 @hookimpl
 def plugport_register_servers() -> Iterator[Component]:
-    """The four servers of socketserver."""
+    """The four servers of socketserver, and those that came after them."""
     # Not asked of the module socket, which takes its time to import: listing is to be quick.
     no_unix = "" if os.name == "posix" else "this platform has no unix sockets"
     yield Component("tcp", f"{_SERVERS}.tcp:TCPServer", "Connections over IPv4 and IPv6")
+    yield Component("tls", f"{_SERVERS}.tls:TLSServer", "Connections over TLS")
     yield Component("udp", f"{_SERVERS}.udp:UDPServer", "Datagrams over IPv4 and IPv6")
     yield Component(
         "unix", f"{_SERVERS}.unix:UnixStreamServer", "Connections over a unix socket", unavailable=no_unix

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clients import Client, dial, read_all
+from clients import dial, read_all
 from environments import Process
 from leaks import socket_files
 from patience import PATIENCE
@@ -110,8 +110,12 @@ class Service(Process):
         self.wait_for(rf"(?s)(?:listening on [^\n]+\n.*?){{{count}}}")
         self.urls = re.findall(r"^listening on (.*)$", self.output, re.MULTILINE)
 
-    def connect(self, timeout: float = PATIENCE) -> Client:
-        """Connect a client."""
+    def connect(self, timeout: float = PATIENCE) -> Any:
+        """Connect a client; over TLS, to a server with a certificate of the tests' own authority."""
+        if self.urls[0].startswith("tls:"):
+            from certificates import authority
+
+            return authority().connect(self.address.address, timeout=timeout, ragged=True)
         return dial(*self.address, timeout)
 
     def ask(self, question: bytes) -> bytes:

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from clients import Client, correspondent
+from certificates import authority
+from clients import correspondent
 from command import Service, error_of, plugport, serving
 from patience import wait_until
 
@@ -22,10 +23,12 @@ Row = dict[str, Any]
 
 URLS = {
     "tcp": "tcp://127.0.0.1:0",
+    "tls": "tls://127.0.0.1:0",
     "udp": "udp://127.0.0.1:0",
     "unix": "unix://{folder}/socket",
     "unixgram": "unixgram://{folder}/socket",
 }
+OPTIONS = {"tls": ("certfile={folder}/certificate.pem",)}
 QUOTATION = "Whatever can be said at all can be said clearly."
 
 
@@ -63,7 +66,7 @@ class Peer:
             with pytest.raises(BlockingIOError):
                 client.recv(1)
 
-    def connect(self) -> Client:
+    def connect(self) -> Any:
         """A connection to talk over at length."""
         self.requests += 1
         return self._service.connect()
@@ -187,7 +190,7 @@ def url_of(row: Row, folder: Path) -> str:
 def test_the_matrix_has_every_combination_once() -> None:
     rows = built_in_rows()
     names = [{row[kind] for row in rows} for kind in ("handler", "server", "concurrency")]
-    assert {"tcp", "udp", "unix", "unixgram"} <= names[1]
+    assert {"tcp", "tls", "udp", "unix", "unixgram"} <= names[1]
     assert {"sync", "threading", "forking"} <= names[2]
     cells = [(row["handler"], row["server"], row["concurrency"]) for row in rows]
     assert len(cells) == len(set(cells)) == len(names[0]) * len(names[1]) * len(names[2])
@@ -198,7 +201,9 @@ def test_a_legal_cell_serves(legal: Row, tmp_path: Path) -> None:
     assert handler in TRIALS, f"this test has no client of the handler {handler}: give it one"
     trial = TRIALS[handler]
     (tmp_path / "quotes").write_text(f"{QUOTATION}\n")
-    options = [word for text in trial.options for word in ("-o", text.format(folder=tmp_path))]
+    texts = (*trial.options, *OPTIONS.get(legal["server"], ()))
+    options = [word for text in texts for word in ("-o", text.format(folder=tmp_path))]
+    authority().write(tmp_path / "certificate.pem")
     arguments = [handler, url_of(legal, tmp_path), "-c", legal["concurrency"], *options, "--access-log"]
     with serving(tmp_path, *arguments) as service:
         warned = re.findall("^plugport: (warning: .*)$", service.output, re.MULTILINE)

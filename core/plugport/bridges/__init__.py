@@ -29,11 +29,11 @@ BRIDGES: dict[tuple[Style, Style], tuple[str, str]] = {
         "plugport.bridges.message:message_datagram_protocol",
     ),
     ("message", "blocking"): (
-        "plugport.bridges.pump:pumped_messages",
+        "plugport.bridges.message:framed_protocol",
         "plugport.bridges.message:answered_datagrams",
     ),
     ("protocol", "blocking"): (
-        "plugport.bridges.pump:pumped_stream",
+        "plugport.bridges.inline:made_protocol",
         "plugport.bridges.pump:pumped_datagrams",
     ),
     ("async", "blocking"): (
@@ -53,6 +53,17 @@ _NATIVE: dict[Style, tuple[str, str]] = {
     "protocol": ("plugport.bridges.inline:made_protocol", "plugport.bridges.inline:made_protocol"),
 }
 
+#: The bridges to blocking whose handlers of connections are protocols first, and what pumps those.
+_PUMPED: frozenset[tuple[Style, Style]] = frozenset({("message", "blocking"), ("protocol", "blocking")})
+_PUMP = "plugport.bridges.pump:StreamPump"
+
+#: What secures the connections of protocols, and of handlers that are blocking by themselves. An async
+#: handler's event loop does it.
+_SECURED: dict[Style, str] = {
+    "protocol": "plugport.tls.protocols:secured_protocols",
+    "blocking": "plugport.tls.sockets:secured_handler",
+}
+
 
 def bridge_between(
     style: Style, driven: frozenset[str], *, shares_thread: bool = False
@@ -70,21 +81,34 @@ def bridge_between(
 
 
 def adapt(
-    handler: Any, style: Style, driven: frozenset[str], *, stream: bool, shares_thread: bool = False
+    handler: Any,
+    style: Style,
+    driven: frozenset[str],
+    *,
+    stream: bool,
+    shares_thread: bool = False,
+    secured: frozenset[str] = frozenset(),
 ) -> tuple[Style, Callable[..., Any]]:
     """Return *handler* in the form of a style that is driven, and that style.
 
-    Raises IncompatibleError if no bridge leads there; see bridge_between().
+    *secured*: the styles, of those that are driven, whose connections are to go through TLS; see
+    plugport.tls. Raises IncompatibleError if no bridge leads there; see bridge_between().
     """
     bridge = bridge_between(style, driven, shares_thread=shares_thread)
     if bridge is None and style not in driven:
         raise IncompatibleError(f"no bridge leads from {style} to {' or '.join(sorted(driven))}")
+    first: Style = style if bridge is None or bridge[0] == "async" else "protocol"
+    steps: list[str] = []
     if bridge is not None:
-        adapters, style = BRIDGES[bridge], bridge[1]
+        steps.append(BRIDGES[bridge][0 if stream else 1])
+        style = bridge[1]
     elif style in _NATIVE:
-        adapters = _NATIVE[style]
-    else:
-        return style, handler
-    module, _, name = adapters[0 if stream else 1].partition(":")
-    adapter: Callable[[Any], Callable[..., Any]] = getattr(import_module(module), name)
-    return style, adapter(handler)
+        steps.append(_NATIVE[style][0 if stream else 1])
+    if stream and style in secured and first in _SECURED:
+        steps.append(_SECURED[first])
+    if stream and bridge in _PUMPED:
+        steps.append(_PUMP)
+    for step in steps:
+        module, _, name = step.partition(":")
+        handler = getattr(import_module(module), name)(handler)
+    return style, handler

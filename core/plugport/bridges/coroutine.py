@@ -12,6 +12,8 @@ from typing import Any
 
 from plugport.context import RequestContext, traffic
 from plugport.styles import unwrapped
+from plugport.tls.eventloop import connect
+from plugport.tls.failures import broken
 from plugport.transports import named, send_datagram
 
 __all__ = [
@@ -104,11 +106,10 @@ async def serve_datagram(handler: Any, request: Any, context: RequestContext) ->
 async def _serve_streams(
     handle: Callable[..., Any], request: Any, context: RequestContext, *, close: bool = False
 ) -> None:
-    loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
-    transport, _ = await loop.connect_accepted_socket(lambda: protocol, request)
-    writer = _Writer(named(transport, context), protocol, reader, loop)
+    transport = await connect(lambda: protocol, request, context.server)
+    writer = _Writer(named(transport, context), protocol, reader, asyncio.get_running_loop())
     writer._context = context
     try:
         await handle(reader, writer)
@@ -168,14 +169,13 @@ class _StreamsProtocol(asyncio.StreamReaderProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the traffic, and that it is over."""
         note_traffic(self._context, self._request)
-        super().connection_lost(exc)
+        super().connection_lost(exc if exc is None else broken(exc))
         if not self.lost.done():
             self.lost.set_result(None)
 
 
 async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -> None:
-    loop = asyncio.get_running_loop()
-    lost: asyncio.Future[None] = loop.create_future()
+    lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     for_request = getattr(unwrapped(handler), "for_request", None)
     protocol = handler() if for_request is None else for_request(context)
     made, connection_lost = protocol.connection_made, protocol.connection_lost
@@ -195,7 +195,7 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
         except Exception as failure:
             error = failure
         if not lost.done():
-            lost.set_exception(error) if error is not None else lost.set_result(None)
+            lost.set_exception(broken(error)) if error is not None else lost.set_result(None)
 
     protocol.connection_made, protocol.connection_lost = note_making, note_loss
     if context.server.idle_timeout is not None:
@@ -206,8 +206,13 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
             receive(data)
 
         protocol.data_received = note_data
-    await loop.connect_accepted_socket(lambda: protocol, request)
-    await lost
+    await connect(lambda: protocol, request, context.server)
+    try:
+        await lost
+    finally:
+        wait_closed = getattr(protocol, "wait_closed", None)
+        if wait_closed is not None:
+            await wait_closed()
 
 
 def note_traffic(context: RequestContext, request: Any) -> None:

@@ -9,13 +9,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from plugport.bridges.inline import made_protocol
-from plugport.bridges.message import framed_protocol
 from plugport.context import RequestContext
 from plugport.poller import Poller, blocking_poller
 from plugport.timers import Timers
 from plugport.transports import DatagramTransport, StreamTransport
 
-__all__ = ["pumped_datagrams", "pumped_messages", "pumped_stream"]
+__all__ = ["StreamPump", "pumped_datagrams"]
 
 
 class Pump(Timers):
@@ -115,16 +114,6 @@ class DatagramPump:
         """Do nothing: the socket is the server's."""
 
 
-def pumped_stream(protocol_class: Callable[[], Any]) -> StreamPump:
-    """Return a blocking handler of connections, from a protocol class."""
-    return StreamPump(made_protocol(protocol_class))
-
-
 def pumped_datagrams(protocol_class: Callable[[], Any]) -> DatagramPump:
     """Return a blocking handler of datagrams, from a protocol class."""
     return DatagramPump(made_protocol(protocol_class))
-
-
-def pumped_messages(handler: Any) -> StreamPump:
-    """Return a blocking handler of connections, from a message handler."""
-    return StreamPump(framed_protocol(handler))

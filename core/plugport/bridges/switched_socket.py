@@ -13,6 +13,23 @@ _CHUNK = 65536
 # As plain integers: those of the socket module are enumerations, and slow to test with.
 _PEEK, _WAITALL = int(socket.MSG_PEEK), int(getattr(socket, "MSG_WAITALL", 0))
 _DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
+#: What an ssl.SSLSocket tells of its connection.
+_OF_TLS = frozenset(
+    {
+        "cipher",
+        "compression",
+        "context",
+        "get_channel_binding",
+        "getpeercert",
+        "selected_alpn_protocol",
+        "server_hostname",
+        "server_side",
+        "session",
+        "session_reused",
+        "shared_ciphers",
+        "version",
+    }
+)
 
 
 class SwitchedSocket:
@@ -205,6 +222,14 @@ class SwitchedSocket:
         """The protocol number."""
         proto: int = self._real().proto
         return proto
+
+    def __getattr__(self, name: str) -> Any:
+        # Over TLS, and only there, it has what an ssl.SSLSocket tells of the connection.
+        if name in _OF_TLS:
+            tls = self._link.transport.get_extra_info("ssl_object")
+            if tls is not None:
+                return getattr(tls, name)
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _real(self) -> Any:
         return self._link.transport.get_extra_info("socket")

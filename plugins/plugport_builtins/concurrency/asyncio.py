@@ -10,6 +10,8 @@ from plugport import Help, RequestContext
 from plugport.bridges.coroutine import attended, note_traffic, serve_datagram, serve_stream
 from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
+from plugport.tls.eventloop import connect
+from plugport.tls.failures import broken
 from plugport.transports import named, with_members
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
 from plugport_builtins.concurrency.endpoint import EndpointMixIn
@@ -24,6 +26,7 @@ class AsyncioMixIn(EndpointMixIn):
 
     styles: ClassVar[frozenset[str]] = frozenset({"protocol", "async", "blocking"})
     multithreaded: ClassVar[frozenset[str]] = frozenset({"blocking"})
+    secures: ClassVar[frozenset[str]] = frozenset({"protocol", "async"})
 
     loop_factory: Annotated[
         str | None, Help("what makes the event loop, as uvloop:new_event_loop (null: asyncio's)")
@@ -40,6 +43,7 @@ class AsyncioMixIn(EndpointMixIn):
     @classmethod
     def check_options(cls) -> None:
         """Import the loop factory. Raises OptionError if that fails."""
+        super().check_options()
         if cls.loop_factory is not None:
             try:
                 cls.new_event_loop = staticmethod(resolve_target(cls.loop_factory))
@@ -98,8 +102,7 @@ class AsyncioMixIn(EndpointMixIn):
         try:
             protocol: Any = self.RequestHandlerClass(context)
             watched = _watched(protocol, self, context)
-            loop = asyncio.get_running_loop()
-            await loop.connect_accepted_socket(lambda: watched, request)
+            await connect(lambda: watched, request, self)
         except Exception as error:
             self.take_error(request, client_address, error)
             self.conclude_request(request)
@@ -186,6 +189,7 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
         note_traffic(context, request)
         try:
             if error is not None:
+                error = broken(error)
                 server.take_error(request, client_address, error)
             lost(error)
         except Exception as failure:

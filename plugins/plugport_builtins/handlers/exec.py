@@ -47,6 +47,7 @@ class ExecHandler(BaseRequestHandler):
 
     transports = frozenset({"stream"})
     needs_thread = True
+    needs_descriptor = True
 
     argv: Annotated[list[str], Help("the program and its arguments")] = []
     eof_timeout: Annotated[

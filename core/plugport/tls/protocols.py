@@ -1,0 +1,27 @@
+"""secured_protocols(): protocols of connections over TLS, for whatever drives protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from plugport.context import RequestContext
+from plugport.tls.layer import TLSTransport
+
+__all__ = ["secured_protocols"]
+
+
+def secured_protocols(make_protocol: Callable[[RequestContext], Any]) -> Callable[[RequestContext], Any]:
+    """Return what makes the protocol of a connection over TLS, from what makes that above it."""
+
+    def make(context: RequestContext) -> TLSTransport:
+        server = context.server
+
+        def failed(error: Exception) -> None:
+            server.take_error(context.request, context.client_address, error)
+
+        return TLSTransport(
+            lambda: make_protocol(context), server.tls_context(), server.handshake_timeout, failed
+        )
+
+    return make

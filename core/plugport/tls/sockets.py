@@ -1,0 +1,202 @@
+"""SecuredSocket: a connection over TLS as a blocking handler sees it, and the handler that is given one."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from plugport.accounting import RequestHandedOver
+from plugport.poller import WRITE, blocking_poller
+from plugport.tls.failures import broken, handshake_failed, handshake_timed_out
+
+__all__ = ["SecuredSocket", "say_goodbye", "secured_handler", "shake_hands", "wrap_connection"]
+
+
+class SecuredSocket(ssl.SSLSocket):
+    """An ssl.SSLSocket whose errors are those of a plain socket.
+
+    A handler need not know that it talks over TLS: where a plain socket would block it gets
+    BlockingIOError, and ConnectionAbortedError from a client that breaks the protocol.
+    shutdown(SHUT_WR) sends close_notify, and reading goes on.
+
+    ``accepted`` is the plain connection, by which the server knows the request.
+    """
+
+    accepted: Any = None
+    #: No more can be sent: close_notify has been.
+    _ended = False
+    #: Nor received: the client's has come, too.
+    _over = False
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        """Return up to *buflen* bytes, b"" at the end."""
+        if self._over:
+            return b""
+        try:
+            return super().recv(buflen, flags)
+        except ssl.SSLError as error:
+            raise _as_plain(error) from None
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        """Read into *buffer*; return the number of bytes."""
+        if self._over:
+            return 0
+        try:
+            return super().recv_into(buffer, nbytes, flags)
+        except ssl.SSLError as error:
+            raise _as_plain(error) from None
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """Send *data* as far as it goes; return how many bytes have gone."""
+        if self._ended:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+        try:
+            return super().send(data, flags)
+        except ssl.SSLError as error:
+            raise _as_plain(error) from None
+
+    def shutdown(self, how: int) -> None:
+        """Shut down reading, writing or both; writing by close_notify."""
+        if how != socket.SHUT_RD:
+            say_goodbye(self)
+        if how != socket.SHUT_WR:
+            self._over = True
+            super().shutdown(how)
+
+    def unwrap(self) -> socket.socket:
+        """End TLS in both directions; see ssl.SSLSocket. say_goodbye() does not wait for the client."""
+        plain = super().unwrap()
+        self._ended = self._over = True
+        return plain
+
+
+def _as_plain(error: ssl.SSLError) -> Exception:
+    """Return what a plain socket would raise."""
+    if isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
+        return BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+    return broken(error)
+
+
+def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredSocket:
+    """Return *request* behind TLS, before the handshake, on a descriptor of its own.
+
+    *request* stays as it is: shutdown() of it cuts the connection, whoever waits on which.
+    """
+    if context.sslsocket_class is not SecuredSocket:
+        # A client may end the connection and read on, as it may on a plain one: OpenSSL would send an alert.
+        context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        context.sslsocket_class = SecuredSocket
+    copy = request.dup()
+    try:
+        secured = context.wrap_socket(copy, server_side=True, do_handshake_on_connect=False)
+    except BaseException:
+        copy.close()
+        raise
+    assert isinstance(secured, SecuredSocket)
+    secured.accepted = request
+    return secured
+
+
+def shake_hands(secured: ssl.SSLSocket, limit: float) -> None:
+    """Do the server's side of the handshake, in *limit* seconds altogether.
+
+    Raises TimeoutError, or ConnectionAbortedError if the handshake fails.
+    """
+    timeout = secured.gettimeout()
+    secured.settimeout(limit)
+    try:
+        secured.do_handshake()
+    except TimeoutError:
+        raise handshake_timed_out(limit) from None
+    except (OSError, ValueError) as error:
+        raise handshake_failed(error) from None
+    secured.settimeout(timeout)
+
+
+def say_goodbye(secured: ssl.SSLSocket) -> None:
+    """Send close_notify, unless it has been, and don't wait for the client's.
+
+    Waits for room to send it in as long as any send() may wait. A connection that has broken is no error.
+    """
+    if isinstance(secured, SecuredSocket):
+        if secured._ended:
+            return
+        secured._ended = True
+    timeout = secured.gettimeout()
+    try:
+        secured.settimeout(0.0)
+        while True:
+            try:
+                secured.unwrap()
+            except ssl.SSLWantWriteError:
+                if not _wait_for_room(secured, timeout):
+                    return
+            except ssl.SSLWantReadError:
+                break  # it is sent, and the client's is not there
+            else:
+                break
+        secured.settimeout(timeout)
+    except (OSError, ValueError):
+        pass
+
+
+def _wait_for_room(secured: ssl.SSLSocket, timeout: float | None) -> bool:
+    poller = blocking_poller()
+    try:
+        poller.register(secured.fileno(), WRITE, lambda events: None)
+        return bool(poller.dispatch(timeout))
+    finally:
+        poller.close()
+
+
+class _Forks(threading.local):
+    """How often this thread has forked: a handler may, and leave the connection to the child."""
+
+    count = 0
+
+    def note(self) -> None:
+        self.count += 1
+
+
+_forks = _Forks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_parent=_forks.note)
+
+
+class SecuredHandler:
+    """A blocking handler that is given its connections behind TLS, after the handshake."""
+
+    def __init__(self, handler: Callable[[Any, Any, Any], Any]) -> None:
+        self._handler = handler
+
+    def __call__(self, request: Any, client_address: Any, server: Any) -> None:
+        """Shake hands, run the handler, and say goodbye, unless a forked child has the connection."""
+        try:
+            secured = server.wrap_connection(request)
+        except (OSError, ValueError) as error:
+            raise handshake_failed(error) from None
+        try:
+            shake_hands(secured, server.handshake_timeout)
+            forks = _forks.count
+            try:
+                self._handler(secured, client_address, server)
+            except (OSError, RequestHandedOver):
+                raise  # the connection is of no use any more, or it is the child's
+            except BaseException:
+                if _forks.count == forks:
+                    say_goodbye(secured)
+                raise
+            if _forks.count == forks:
+                say_goodbye(secured)
+        finally:
+            secured.close()
+
+
+def secured_handler(handler: Callable[[Any, Any, Any], Any]) -> SecuredHandler:
+    """Return a blocking handler of plain connections, from one of those over TLS."""
+    return SecuredHandler(handler)

@@ -487,7 +487,7 @@ def test_a_strategy_prepares_the_process_before_the_handler_is_imported(
 def test_a_strategy_that_can_t_prepare_it(run: Run, early: SitePackages, option: str, message: str) -> None:
     result = run("serve", "late_handler:Late", "tcp://127.0.0.1:0", "-c", "early", "-o", option)
     assert result.returncode == 2
-    assert message in [line for line in result.stderr.splitlines() if "warning" not in line][0]
+    assert message in next(line for line in result.stderr.splitlines() if "warning" not in line)
 
 
 def test_only_serving_prepares(run: Run, early: SitePackages) -> None:

@@ -80,6 +80,12 @@ class GeventMixIn(_Server):
             return (request[0], self._reply_socket), client_address
         return cooperative(request), client_address
 
+    def wrap_connection(self, request: Any) -> Any:
+        """Return gevent's kind of TLS socket on *request*, before the handshake, for a blocking handler."""
+        from plugport_gevent.secured import wrap_connection  # late: who has no TLS imports no ssl
+
+        return wrap_connection(request, self.tls_context())
+
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a greenlet for the request."""
         context = self.active_requests[id(request)]

@@ -11,4 +11,6 @@ ELSEWHERE: dict[tuple[Kind, str], str] = {
     ("concurrency", "gevent"): "plugport-gevent",
     ("concurrency", "uvloop"): "plugport-uvloop",
     ("handler", "http-files"): "plugport-http",
+    ("handler", "wsgi"): "plugport-http",
+    ("handler", "asgi"): "plugport-http",
 }

@@ -13,7 +13,7 @@ from plugport.component import Kind
 from plugport.errors import IncompatibleError, PlugportError, UnavailableError
 from plugport.registry import Entry, Registry, default_registry
 from plugport.serving import Serving
-from plugport.styles import style_of, transports_of, unwrapped
+from plugport.styles import Style, style_of, transports_of, unwrapped
 from plugport.wording import one_of
 
 __all__ = ["MatrixRow", "Verdict", "check", "compose", "matrix", "traits_of"]
@@ -23,6 +23,7 @@ _TRAITS: dict[str, Any] = {
     "styles": frozenset({"blocking"}),
     "isolates_memory": False,
     "multithreaded": False,  # or the styles that it runs in threads, when others it does not
+    "shares_thread": False,
     "serial": False,
 }
 
@@ -95,7 +96,7 @@ def check(handler: Any, server: Any, concurrency: Any, registry: Registry | None
     if _trait(mixin, "serial") and _is_stream(server_class):
         warning = "one slow client makes the service deaf to all others"
         warnings = (warning + _cure(target, server_class, registry, _not_deaf),)
-    bridge = bridge_between(style_of(target), _trait(mixin, "styles"))
+    bridge = _bridge(style_of(target), mixin)
     return Verdict("legal", bridge=" -> ".join(bridge) if bridge else None, warnings=warnings)
 
 
@@ -134,7 +135,7 @@ def _refusal(handler: Any, server: type, mixin: type, name: str = "") -> tuple[s
         return f"a {wanted} handler can't serve a {transport} server; use a {wanted} server", False
     style = style_of(handler)
     driven = _trait(mixin, "styles")
-    if style not in driven and bridge_between(style, driven) is None:
+    if style not in driven and _bridge(style, mixin) is None:
         if style == "async":
             return f"an async handler needs an event loop, and {name} has none", True
         return (
@@ -144,7 +145,8 @@ def _refusal(handler: Any, server: type, mixin: type, name: str = "") -> tuple[s
     inner = unwrapped(handler)
     if getattr(server, "secure", False) and getattr(inner, "needs_descriptor", False):
         return "the handler gives its connection's descriptor away, and there the bytes are encrypted", False
-    if "blocking" not in driven and getattr(inner, "needs_thread", False):
+    shares_thread = _trait(mixin, "shares_thread") or "blocking" not in driven
+    if shares_thread and getattr(inner, "needs_thread", False):
         return f"the handler waits for more than its connection, and would hold up the loop of {name}", True
     if getattr(inner, "shared_state", False):
         if _trait(mixin, "isolates_memory"):
@@ -159,6 +161,10 @@ def _refusal(handler: Any, server: type, mixin: type, name: str = "") -> tuple[s
                 True,
             )
     return None
+
+
+def _bridge(style: Style, mixin: type) -> tuple[Style, Style] | None:
+    return bridge_between(style, _trait(mixin, "styles"), shares_thread=_trait(mixin, "shares_thread"))
 
 
 def _fits(handler: Any, server: type, mixin: type) -> bool:
@@ -198,7 +204,7 @@ def _label(concurrency: Any) -> str:
 
 
 def traits_of(mixin: type) -> dict[str, Any]:
-    """Return what a strategy declares: styles (sorted), isolates_memory, multithreaded, serial."""
+    """Return what a strategy declares: styles (sorted), isolates_memory, multithreaded and the others."""
     traits = {name: _trait(mixin, name) for name in _TRAITS}
     return {name: sorted(trait) if isinstance(trait, frozenset) else trait for name, trait in traits.items()}
 

@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any
 
 from plugport.listener import Listener
-from plugport.poller import READ, blocking_poller, make_poller
+from plugport.poller import READ, Poller, blocking_poller, make_poller
 from plugport.timers import Timers
 
 __all__ = ["ServerLoop"]
@@ -24,17 +24,17 @@ class ServerLoop(Timers):
     """Polls for servers until each has been shut down or has drained.
 
     With *waker* the loop can be woken from other threads and from signal handlers; without, it
-    takes no descriptors of its own.
+    takes no descriptors of its own. *poller_class*: how it waits, if not by the poller of this platform.
     """
 
-    def __init__(self, *, waker: bool = True) -> None:
+    def __init__(self, *, waker: bool = True, poller_class: type[Poller] | None = None) -> None:
         super().__init__()
         self.can_wake = waker
         self._listeners: list[Listener] = []
         self._soon: deque[Callable[[], object]] = deque()
         self.call_soon = self._soon.append
         self._sockets: tuple[socket.socket, ...] = ()
-        poller = make_poller() if waker else blocking_poller()
+        poller = (poller_class or (make_poller if waker else blocking_poller))()
         self.register, self.modify, self.unregister = poller.register, poller.modify, poller.unregister
         self._dispatch = poller.dispatch
         self._poller = poller

@@ -29,6 +29,7 @@ __all__ = [
     "collect",
     "configure",
     "parse_options",
+    "parse_own",
 ]
 
 #: The part of a combination that an option belongs to: the prefix of its key.
@@ -152,6 +153,21 @@ def parse_options(
             raise OptionError(f"option {text!r} is not KEY=VALUE")
         option, part = _choose(key, available, names)
         members[part][option.name] = convert(f"{part}.{option.name}", option.type, option.note, value)
+    return members
+
+
+def parse_own(texts: Iterable[str], part: Part, target: Any) -> dict[str, Any]:
+    """Turn those of the texts that are options of *target*, the one *part*, into its members.
+
+    The others are passed over: those who know all parts of the combination judge them.
+    """
+    available = collect(target)
+    members: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        option = available.get(key.strip().removeprefix(f"{part}."))
+        if equals and option is not None:
+            members[option.name] = convert(f"{part}.{option.name}", option.type, option.note, value)
     return members
 
 

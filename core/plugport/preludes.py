@@ -17,6 +17,7 @@ What is wrong with a connection they say by PreludeError, and it is turned away 
 
 from __future__ import annotations
 
+import os
 import socket
 from collections.abc import Callable, Generator, Sequence
 from time import monotonic
@@ -42,10 +43,12 @@ def peek(request: Any, size: int) -> Generator[int, None, bytes]:
 
     For ``yield from`` in a prelude. Raises PreludeError if the connection has ended.
     """
+    # Not by the methods of a class over it: what TLS, say, has wrapped, has not begun yet. Sockets that
+    # are no sockets of the standard library, a strategy's own, know themselves how.
+    receive: Any = socket.socket.recv if isinstance(request, socket.socket) else type(request).recv
     while True:
         try:
-            # Not by the methods of a class over it: what TLS, say, has wrapped, has not begun yet.
-            data = socket.socket.recv(request, size, socket.MSG_PEEK)
+            data: bytes | None = receive(request, size, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             data = None
         if data == b"":
@@ -161,6 +164,9 @@ class WaitingRoom:
         else:
             # It was called ready for that many and has fewer: over a unix socket, or at its end.
             patient = wanted == 1 or new
+            if not patient and (code := guest.request.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
+                self._turn_away(guest, f"the connection broke before its request began: {os.strerror(code)}")
+                return
         if patient and new:
             self._loop.register(guest.fd, READ, guest.ready)
         elif not patient and not stalled:

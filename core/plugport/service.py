@@ -102,12 +102,14 @@ class Service:
         self._aborts = 0
         self._has_alarm = False
         self._pid = os.getpid()
+        self._thread = 0
         for server in servers[1:]:
             server.state, server.lock = servers[0].state, servers[0].lock
 
     def run(self) -> int:
         """Serve until stopped. Return the exit status: 0, or 1 if requests had to be abandoned."""
         self._pid = os.getpid()
+        self._thread = threading.get_native_id()
         try:
             with self._signals():
                 for server in self.servers:
@@ -126,7 +128,8 @@ class Service:
         self._stopping = True
         for server in self.servers:
             server.drain(grace)
-        if self._has_alarm and threading.current_thread() is threading.main_thread():
+        # Not asked of threading.current_thread(): where greenlets pass for threads it knows only these.
+        if self._has_alarm and threading.get_native_id() == self._thread:
             _set_alarm(grace + _ALARM_LAG)
 
     def close(self) -> None:

@@ -18,7 +18,7 @@ from plugport.bridges import adapt
 from plugport.context import RequestContext
 from plugport.listener import Loop
 from plugport.loop import ServerLoop
-from plugport.poller import READ, Callback
+from plugport.poller import READ, Callback, Poller
 from plugport.preludes import WaitingRoom
 from plugport.styles import Style, evident_style_of
 from plugport.url import Url, format_url, resolve_url
@@ -46,6 +46,11 @@ class Serving(Accepting):
 
     #: The styles that the strategy drives; see plugport.bridges for the form in which it gets them.
     styles: ClassVar[frozenset[str]] = frozenset({"blocking"})
+    #: Whether blocking requests take turns in one thread, so that none may hold it; see plugport.bridges.
+    shares_thread: ClassVar[bool] = False
+    #: How the serving loop, and a bridge with a loop of its own, wait for descriptors; None: as the
+    #: platform does it best, which holds the thread. A strategy on another library's loop sets it.
+    poller_class: ClassVar[type[Poller] | None] = None
     #: The style in which RequestHandlerClass is, once it has been adapted to the strategy.
     handler_style: Style | None = None
     RequestHandlerClass: Any
@@ -73,7 +78,6 @@ class Serving(Accepting):
     _watched: dict[int, Callback]
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
-    _drain_deadline: float | None = None
     #: Whether service_actions() was overridden, so that each turn of the loop counts.
     acts_each_turn: bool = True
 
@@ -95,6 +99,13 @@ class Serving(Accepting):
         return self
 
     # Where it listens ---------------------------------------------------------------------------
+
+    @classmethod
+    def check_options(cls) -> None:
+        """Look at the member variables together, when they have been set; raise OptionError.
+
+        Does nothing here. Server and strategy become one class: whoever overrides it calls super()'s.
+        """
 
     @classmethod
     def resolve_url(cls, url: Url) -> tuple[Any, dict[str, Any]]:
@@ -149,7 +160,7 @@ class Serving(Accepting):
         A serial strategy stays serial across them, and a forking one forks from a single thread.
         A strategy with an event loop of its own overrides this.
         """
-        loop = ServerLoop()
+        loop = ServerLoop(poller_class=cls.poller_class)
         try:
             for server in servers:
                 loop.add(server, server.serving(loop.wake))
@@ -191,7 +202,7 @@ class Serving(Accepting):
         elif self.timeout is not None:
             timeout = min(timeout, self.timeout)
         deadline = None if timeout is None else time.monotonic() + timeout
-        loop = ServerLoop(waker=False)
+        loop = ServerLoop(waker=False, poller_class=self.poller_class)
         try:
             listener = loop.add(self)
             settled = self.settled
@@ -333,7 +344,12 @@ class Serving(Accepting):
         """
         secured = self.styles - self.secures if self.secure else frozenset()
         self.handler_style, self.RequestHandlerClass = adapt(
-            self.RequestHandlerClass, style, self.styles, stream=self.is_stream(), secured=secured
+            self.RequestHandlerClass,
+            style,
+            self.styles,
+            stream=self.is_stream(),
+            shares_thread=self.shares_thread,
+            secured=secured,
         )
 
     def enter_loop(self, loop: Loop) -> None:

@@ -47,12 +47,12 @@ def _strategies() -> Iterator[str]:
     entries = list(registry().entries("concurrency"))
     yield _overview(entries)
     yield "What they declare, which is what combinations are checked by:"
-    names = ("styles", "isolates_memory", "multithreaded", "serial")
+    names = ("styles", "isolates_memory", "multithreaded", "shares_thread", "serial")
     rows = []
     for entry in entries:
         traits = traits_of(registry().load(entry))
         rows.append([f"`{entry.name}`", *(_trait(traits[name]) for name in names)])
-    yield table(["name", "drives", "isolates memory", "runs in threads", "serial"], rows)
+    yield table(["name", "drives", "isolates memory", "runs in threads", "shares one thread", "serial"], rows)
     for entry in entries:
         yield from _section(entry, _options(entry).values())
 

@@ -332,6 +332,44 @@ class Panics(ThreadingMixIn):
         self.abort_requests()
 
 
+class BeginsAtOnce(ThreadingMixIn):
+    """Waits for no prelude."""
+
+    def enter_loop(self, loop: Any) -> None:
+        super().enter_loop(loop)
+        self.waiting = None
+
+
+class GivesThemPlaces(ThreadingMixIn):
+    """Counts who waits among the active requests."""
+
+    def has_room(self) -> bool:
+        waiting = len(self.waiting or ())
+        return super().has_room() and waiting < (self.max_active_requests or waiting + 1)
+
+
+class TakesAnyNumber(ThreadingMixIn):
+    """Lets wait who likes, as long as they like."""
+
+    def enter_loop(self, loop: Any) -> None:
+        self.max_preludes, self.prelude_timeout = 10**6, 1e6
+        super().enter_loop(loop)
+
+
+class HushesRejections(ThreadingMixIn):
+    def reject_request(self, client_address: Any, reason: str) -> None:
+        pass
+
+
+class DropsWhoWaits(ThreadingMixIn):
+    """Turns away who is at its preludes when it is to listen no more."""
+
+    def stop_listening(self) -> None:
+        if self.waiting is not None and self.is_draining():
+            self.waiting.dismiss("the service has ended")
+        super().stop_listening()
+
+
 class CutsDatagrams(ThreadingMixIn):
     def finish_request(self, request: Any, client_address: Any) -> None:
         data, sock = request
@@ -404,6 +442,13 @@ STREAM: list[Fault] = [
     Fault(Panics, "test_error_harms_nobody_else"),
     Fault(SecretlySerial, "test_blocking_harms_nobody_else"),
     Fault(LeavesThreads, "test_echo"),
+    Fault(BeginsAtOnce, "test_prelude"),
+    Fault(GivesThemPlaces, "test_silent_clients_hold_up_nobody"),
+    Fault(TakesAnyNumber, "test_too_many_silent_clients"),
+    Fault(TakesAnyNumber, "test_prelude_timeout"),
+    Fault(HushesRejections, "test_bad_prelude"),
+    Fault(Unlimited, "test_prelude_waits_for_room"),
+    Fault(DropsWhoWaits, "test_drain_waits_for_preludes"),
 ]
 
 DATAGRAM: list[Fault] = [

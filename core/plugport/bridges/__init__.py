@@ -46,6 +46,9 @@ BRIDGES: dict[tuple[Style, Style], tuple[str, str]] = {
     ),
 }
 
+#: Bridges that run a loop in the thread of the request, and so take all of it.
+_HOLDING_THREAD: frozenset[tuple[Style, Style]] = frozenset({("async", "blocking")})
+
 _NATIVE: dict[Style, tuple[str, str]] = {
     "protocol": ("plugport.bridges.inline:made_protocol", "plugport.bridges.inline:made_protocol"),
 }
@@ -62,11 +65,19 @@ _SECURED: dict[Style, str] = {
 }
 
 
-def bridge_between(style: Style, driven: frozenset[str]) -> tuple[Style, Style] | None:
-    """Return the bridge from *style* to one that a strategy drives; None if it needs none or has none."""
+def bridge_between(
+    style: Style, driven: frozenset[str], *, shares_thread: bool = False
+) -> tuple[Style, Style] | None:
+    """Return the bridge from *style* to one that a strategy drives; None if it needs none or has none.
+
+    *shares_thread*: blocking requests take turns in one thread, and no bridge may hold it.
+    """
     if style in driven:
         return None
-    return next((bridge for bridge in BRIDGES if bridge[0] == style and bridge[1] in driven), None)
+    for bridge in BRIDGES:
+        if bridge[0] == style and bridge[1] in driven and not (shares_thread and bridge in _HOLDING_THREAD):
+            return bridge
+    return None
 
 
 def adapt(
@@ -75,14 +86,15 @@ def adapt(
     driven: frozenset[str],
     *,
     stream: bool,
+    shares_thread: bool = False,
     secured: frozenset[str] = frozenset(),
 ) -> tuple[Style, Callable[..., Any]]:
     """Return *handler* in the form of a style that is driven, and that style.
 
     *secured*: the styles, of those that are driven, whose connections are to go through TLS; see
-    plugport.tls. Raises IncompatibleError if no bridge leads there.
+    plugport.tls. Raises IncompatibleError if no bridge leads there; see bridge_between().
     """
-    bridge = bridge_between(style, driven)
+    bridge = bridge_between(style, driven, shares_thread=shares_thread)
     if bridge is None and style not in driven:
         raise IncompatibleError(f"no bridge leads from {style} to {' or '.join(sorted(driven))}")
     first: Style = style if bridge is None or bridge[0] == "async" else "protocol"

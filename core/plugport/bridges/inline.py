@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from plugport.styles import unwrapped
+
 __all__ = ["inline_datagrams", "made_protocol"]
 
 
 def made_protocol(protocol_class: Callable[[], Any]) -> Callable[[Any], Any]:
-    """Return what makes a protocol of the class, called without arguments as asyncio does."""
-    return lambda _: protocol_class()
+    """Return what makes a protocol of the class, called without arguments as asyncio does.
+
+    A class that has a class method ``for_request(context)`` is made by that: it knows then, by the
+    RequestContext of its connection, the server and the client.
+    """
+    for_request: Callable[[Any], Any] | None = getattr(unwrapped(protocol_class), "for_request", None)
+    return for_request or (lambda _: protocol_class())
 
 
 class InlineDatagrams:

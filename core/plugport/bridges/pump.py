@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 from plugport.bridges.inline import made_protocol
 from plugport.context import RequestContext
-from plugport.poller import blocking_poller
+from plugport.poller import Poller, blocking_poller
 from plugport.timers import Timers
 from plugport.transports import DatagramTransport, StreamTransport
 
@@ -18,11 +18,14 @@ __all__ = ["StreamPump", "pumped_datagrams"]
 
 
 class Pump(Timers):
-    """Drives one connection's protocol until it is lost; a Loop for its transport."""
+    """Drives one connection's protocol until it is lost; a Loop for its transport.
 
-    def __init__(self) -> None:
+    *poller_class*: how it waits, where the strategy has a way of its own.
+    """
+
+    def __init__(self, poller_class: type[Poller] | None = None) -> None:
         super().__init__()
-        self._poller = blocking_poller()
+        self._poller = (poller_class or blocking_poller)()
         self.register, self.modify, self.unregister = (
             self._poller.register,
             self._poller.modify,
@@ -84,7 +87,7 @@ class StreamPump:
     def __call__(self, request: Any, client_address: Any, server: Any) -> None:
         """Run the connection's protocol to its end."""
         context = server.active_requests.get(id(request)) or RequestContext(server, request, client_address)
-        Pump().run(request, self._make_protocol(context), context)
+        Pump(server.poller_class).run(request, self._make_protocol(context), context)
 
 
 class DatagramPump:

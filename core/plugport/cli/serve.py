@@ -18,7 +18,7 @@ from plugport.combination import check, compose
 from plugport.component import KINDS, Kind
 from plugport.errors import IncompatibleError
 from plugport.hooks import ServerHooks
-from plugport.options import Part, UnknownOptionError, configure, parse_options
+from plugport.options import Part, UnknownOptionError, configure, parse_options, parse_own
 from plugport.pluginoptions import parse_plugin_options
 from plugport.registry import Entry, Registry
 from plugport.service import Service, build_server
@@ -120,11 +120,12 @@ def _plan(
     registry: Registry, handler: str, urls: tuple[str, ...], concurrency: str, options: list[str]
 ) -> _Plan:
     """Check everything that can be checked before anything is bound."""
-    handler_entry = registry.find("handler", handler)
     strategy = registry.find("concurrency", concurrency)
+    warnings = _prepare_process(registry.load(strategy), options)  # before the other two are imported
+    handler_entry = registry.find("handler", handler)
     parsed = [parse_url(text) for text in urls]
     servers = [registry.find("server", url.scheme) for url in parsed]
-    plan = _Plan(registry.load(handler_entry), handler_entry.selector, [], [])
+    plan = _Plan(registry.load(handler_entry), handler_entry.selector, [], warnings)
     for server in servers:
         verdict = check(handler_entry, server, strategy, registry)
         if not verdict.legal:
@@ -141,6 +142,16 @@ def _plan(
         plan.servers.append((composed, url))
     plan.handler = configure(plan.handler, members[0]["handler"])
     return plan
+
+
+def _prepare_process(strategy: Any, options: list[str]) -> list[str]:
+    """Let a strategy do to this process what it must before a handler or server is imported.
+
+    Returns what there is to warn of.
+    """
+    if not hasattr(strategy, "prepare_process"):
+        return []
+    return list(configure(strategy, parse_own(options, "concurrency", strategy)).prepare_process())
 
 
 def _members(

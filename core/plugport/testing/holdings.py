@@ -6,6 +6,7 @@ import contextlib
 import os
 import stat
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from plugport.testing.waiting import PATIENCE, wait_until
@@ -25,6 +26,14 @@ class Holdings:
         self._files = open_files()
         self._socket_files = socket_files(folder)
         self._children = has_children()
+
+    @contextlib.contextmanager
+    def importing(self) -> Iterator[None]:
+        """Take what the block brings about as held before: a library may keep something from its import on."""
+        threads, files = set(threading.enumerate()), open_files()
+        yield
+        self._threads |= set(threading.enumerate()) - threads
+        self._files |= dict(open_files().items() - files.items())
 
     def assert_unchanged(self, timeout: float = PATIENCE / 2) -> None:
         """Wait for what is new to go away, *timeout* seconds at most; AssertionError names what stays."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
+    from plugport.testing.holdings import Holdings
     from plugport.testing.served import ServedService
 
 __all__ = ["Serve", "plugport_leaks", "plugport_serve", "pytest_itemcollected"]
@@ -37,23 +38,23 @@ class Serve(Protocol):
 
 
 @pytest.fixture
-def plugport_leaks(tmp_path: Path) -> Iterator[None]:
+def plugport_leaks(tmp_path: Path) -> Iterator[Holdings]:
     """Fails a test that leaves a thread, descriptor or child behind, or a socket file in tmp_path."""
     from plugport.testing.holdings import Holdings
 
     before = Holdings(tmp_path)
-    yield
+    yield before
     before.assert_unchanged()
 
 
 @pytest.fixture
-def plugport_serve(plugport_leaks: None) -> Iterator[Serve]:
+def plugport_serve(plugport_leaks: Holdings) -> Iterator[Serve]:
     """plugport_serve(handler, url, concurrency, **options) serves that, and returns a ServedService.
 
     At the end of the test it is drained and stopped. The test fails if that fails, if the service
     has failed, or if anything is left behind.
     """
-    from plugport.testing.serving import serve
+    from plugport.testing.serving import resolve, serve
 
     with ExitStack() as services:
 
@@ -66,6 +67,8 @@ def plugport_serve(plugport_leaks: None) -> Iterator[Serve]:
             plugins: Iterable[object] = (),
             **options: Any,
         ) -> ServedService:
+            with plugport_leaks.importing():
+                resolve("concurrency", concurrency or "threading")
             served = serve(handler, url, concurrency, server=server, plugins=plugins, options=options)
             services.callback(served.stop)
             return served

@@ -9,14 +9,13 @@ from itertools import islice
 from typing import Any
 
 from plugport.poller import READ, WRITE
-from plugport.transports.base import BaseTransport, Bytes, Owner
+from plugport.transports.base import HIGH_WATER, BaseTransport, Bytes, Owner, write_buffer_limits
+from plugport.transports.regions import FileRegion
 
 __all__ = ["StreamTransport"]
 
 #: Bytes taken from a connection at once: one busy client gets no more in a turn.
 _READ_SIZE = 65536
-#: Bytes of unsent data above which the protocol is told to pause writing (asyncio's default).
-_HIGH_WATER = 65536
 #: Pieces given to one sendmsg(); below every platform's IOV_MAX.
 _MAX_PIECES = 64
 
@@ -36,6 +35,7 @@ class StreamTransport(BaseTransport):
         "_eof_written",
         "_events",
         "_fd",
+        "_files",
         "_high",
         "_low",
         "_paused",
@@ -47,9 +47,10 @@ class StreamTransport(BaseTransport):
         super().__init__(loop, sock, protocol, owner, context)
         self._fd: int = sock.fileno()
         #: What is unsent; None as long as nothing ever was, for most connections never have.
-        self._buffer: deque[Bytes] | None = None
+        self._buffer: deque[Bytes | FileRegion] | None = None
         self._buffered = 0
-        self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
+        self._files = 0  # FileRegions among what is unsent
+        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._paused = False
         self._writing_paused = False
         self._eof_received = False
@@ -61,12 +62,18 @@ class StreamTransport(BaseTransport):
         self._receive: Any = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
 
     def start(self) -> None:
-        """Call connection_made() and begin to read."""
-        self._watch()
+        """Call connection_made(), take what has come already, and begin to read.
+
+        Most clients speak first, and at once: one that is answered and done with here is never watched.
+        """
         try:
             self._protocol.connection_made(self)
         except Exception as error:
             self._fail(error)
+            return
+        if not (self._paused or self._closing):
+            self._receive(READ)
+        self._watch()
 
     def set_protocol(self, protocol: Any) -> None:
         """Switch to another protocol."""
@@ -204,13 +211,39 @@ class StreamTransport(BaseTransport):
         """Send the pieces, joined."""
         self.write(b"".join(list_of_data))
 
+    def send_file(self, file: Any, offset: int, count: int, done: Callable[[], None]) -> None:
+        """Send *count* bytes of *file* from *offset* on, after what is unsent, by sendfile(2) if that can be.
+
+        *file*: opened, of a kind that can be read at any place; it stays the caller's, and open, until
+        *done* is called or the connection is lost. *done*: called by the loop when the last byte has
+        gone to the system. What is unsent of it counts as written: writing pauses and resumes by it.
+        Raises RuntimeError after write_eof().
+        """
+        if self._eof_written:
+            raise RuntimeError("send_file() after write_eof()")
+        if self._closing:
+            return
+        if not count:
+            self._loop.call_soon(done)
+            return
+        clear = self._clear
+        self._files += 1
+        self.context.active = True
+        self._append(FileRegion(file, offset, count, done), count)
+        if clear:
+            self._flush()
+        self._watch()
+
     def _enqueue(self, data: Bytes) -> None:
         # A bytearray or view is the caller's to change, once write() has returned.
         piece = data if isinstance(data, bytes) else bytes(data)
+        self._append(piece, len(piece))
+
+    def _append(self, piece: Bytes | FileRegion, size: int) -> None:
         if self._buffer is None:
             self._buffer = deque()
         self._buffer.append(piece)
-        self._buffered += len(piece)
+        self._buffered += size
         self._clear = False
         if self._buffered > self._high and not self._writing_paused:
             self._writing_paused = True
@@ -220,24 +253,27 @@ class StreamTransport(BaseTransport):
         buffer = self._buffer
         if not buffer:
             return
+        first: Any = buffer[0]
         try:
-            if len(buffer) > 1 and hasattr(self._sock, "sendmsg"):
+            if self._files and type(first) is FileRegion:
+                sent = first.send(self._sock)
+            elif len(buffer) > 1 and not self._files and hasattr(self._sock, "sendmsg"):
                 sent = self._sock.sendmsg(islice(buffer, _MAX_PIECES))
             else:
-                sent = self._sock.send(buffer[0])
+                sent = self._sock.send(first)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._fail(error)
             return
         self._buffered -= sent
-        while sent:
-            size = len(buffer[0])
-            if sent < size:
-                buffer[0] = memoryview(buffer[0])[sent:]
-                break
-            sent -= size
-            buffer.popleft()
+        if type(first) is FileRegion:
+            if not first.left:
+                buffer.popleft()
+                self._files -= 1
+                self._loop.call_soon(first.done)
+        else:
+            self._drop(sent)
         if self._writing_paused and self._buffered <= self._low:
             self._writing_paused = False
             self._call(self._protocol.resume_writing)
@@ -250,19 +286,24 @@ class StreamTransport(BaseTransport):
                 self._clear = not self._eof_written
                 self._watch()
 
+    def _drop(self, sent: int) -> None:
+        """Take bytes that were sent off the pieces that are unsent."""
+        buffer: Any = self._buffer
+        while sent:
+            size = len(buffer[0])
+            if sent < size:
+                buffer[0] = memoryview(buffer[0])[sent:]
+                break
+            sent -= size
+            buffer.popleft()
+
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set the sizes of unsent data in bytes at which writing pauses and resumes.
 
         As asyncio's: *high* is 64 KiB or four times *low*, *low* a quarter of *high*.
         Raises ValueError unless high >= low >= 0.
         """
-        if high is None:
-            high = _HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._high, self._low = high, low
+        self._high, self._low = write_buffer_limits(high, low)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """Return (low, high)."""

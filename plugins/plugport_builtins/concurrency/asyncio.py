@@ -33,7 +33,8 @@ class AsyncioMixIn(EndpointMixIn):
     ] = None
     max_workers: Annotated[int, Help("threads at most, for blocking handlers", gt=0)] = 32
 
-    _factory: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
+    #: What makes the event loop; None: asyncio's. A strategy on another event loop says it here.
+    new_event_loop: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = None
     _pool: WorkerPool | None = None
     _idle_sweep: IdleSweep | None = None
     #: What runs on the loop, by the id() of the request's context.
@@ -42,16 +43,17 @@ class AsyncioMixIn(EndpointMixIn):
     @classmethod
     def check_options(cls) -> None:
         """Import the loop factory. Raises OptionError if that fails."""
+        super().check_options()
         if cls.loop_factory is not None:
             try:
-                cls._factory = staticmethod(resolve_target(cls.loop_factory))
+                cls.new_event_loop = staticmethod(resolve_target(cls.loop_factory))
             except PlugportError as error:
                 raise OptionError(f"loop_factory: {error}") from error
 
     @classmethod
     def serve_together(cls, servers: Sequence[Any], poll_interval: float = 0.5) -> None:
         """Serve *servers* on one event loop, in this thread, until each has stopped."""
-        with asyncio.Runner(loop_factory=servers[0]._factory) as runner:
+        with asyncio.Runner(loop_factory=servers[0].new_event_loop) as runner:
             runner.run(_serve(servers, poll_interval))
 
     def has_room(self) -> bool:

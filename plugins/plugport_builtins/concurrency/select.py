@@ -26,6 +26,7 @@ class SelectMixIn(EndpointMixIn):
     """
 
     styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
+    shares_thread: ClassVar[bool] = True
 
     _idle_sweep: IdleSweep | None = None
 

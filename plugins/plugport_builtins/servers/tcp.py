@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from plugport import BaseServer, Help
+from plugport.errors import OptionError
+from plugport.listener import Loop
+from plugport.preludes import Prelude
+from plugport_builtins.servers.proxied import Networks, proxied, trusted_networks
 
 __all__ = ["TCPServer"]
+
+#: Connections taken at once, where many wait: each look at the socket is a turn of the loop.
+_BURST = 8
 
 
 class TCPServer(BaseServer):
@@ -36,17 +43,32 @@ class TCPServer(BaseServer):
         float, Help("seconds that a client has for its handshake when the socket is wrapped in TLS", gt=0)
     ] = 10.0
 
+    proxy_protocol: Annotated[
+        bool, Help("each connection begins with a PROXY header (1 or 2) that says who the client is")
+    ] = False
+    proxy_trusted: Annotated[
+        tuple[str, ...], Help("addresses and networks of the proxies whose headers are believed")
+    ] = ()
     prelude_timeout: Annotated[
-        float,
-        Help(
-            "seconds that a client has for what must be seen before its request, a proxy's header say", gt=0
-        ),
+        float, Help("seconds for what comes before a request: a PROXY header, say", gt=0)
     ] = 10.0
     max_preludes: Annotated[
-        int, Help("connections that wait for that; beyond, the one that has waited longest is closed", gt=0)
+        int,
+        Help("connections at that; when there is one more, the one that has waited longest is closed", gt=0),
     ] = 512
 
     socket: Any
+
+    @classmethod
+    def check_options(cls) -> None:
+        """See that whoever speaks for others is named. Raises OptionError."""
+        super().check_options()
+        if cls.proxy_protocol:
+            cls.trusted_proxies()
+        elif cls.proxy_trusted:
+            raise OptionError(
+                "option server.proxy_trusted: nobody's headers are read; add -o proxy_protocol=true"
+            )
 
     def __init__(
         self,
@@ -94,6 +116,36 @@ class TCPServer(BaseServer):
         """Return the descriptor of the listening socket, -1 once it is closed."""
         fd: int = self.socket.fileno()
         return fd
+
+    def preludes(self) -> Sequence[Prelude]:
+        """Take the header of a proxy, with ``proxy_protocol``."""
+        if not self.proxy_protocol:
+            return super().preludes()
+        return (*super().preludes(), proxied(self.trusted_proxies()))
+
+    @classmethod
+    def trusted_proxies(cls) -> Networks | None:
+        """Whose headers are believed; None for everybody's. Raises OptionError."""
+        return trusted_networks(cls.proxy_trusted)
+
+    def enter_loop(self, loop: Loop) -> None:
+        """Take several connections at once, where accept() can be had not to wait for one."""
+        super().enter_loop(loop)
+        # Elsewhere connections would inherit it from the listening socket.
+        if sys.platform == "linux" and self.is_stream():
+            listening = self.socket
+            plain = type(listening) is socket.socket and listening.gettimeout() is None
+            if plain and type(self).get_request is TCPServer.get_request:
+                os.set_blocking(listening.fileno(), False)
+                self.burst = _BURST
+
+    def leave_loop(self, loop: Loop) -> None:
+        """Let accept() wait again, for whoever calls it without a loop."""
+        if self.is_stream() and self.burst > 1:
+            self.burst = 1
+            if self.fileno() >= 0:
+                os.set_blocking(self.fileno(), True)
+        super().leave_loop(loop)
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection. On a socket that was wrapped in TLS the handshake is left for later."""

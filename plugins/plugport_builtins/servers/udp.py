@@ -25,6 +25,8 @@ class UDPServer(TCPServer):
 
     allow_reuse_address: Annotated[bool, Help("share the address with other sockets (SO_REUSEADDR)")] = False
     # Nothing comes before a datagram.
+    proxy_protocol: ClassVar[bool] = False  # type: ignore[misc]
+    proxy_trusted: ClassVar[tuple[str, ...]] = ()  # type: ignore[misc]
     prelude_timeout: ClassVar[float] = TCPServer.prelude_timeout  # type: ignore[misc]
     max_preludes: ClassVar[int] = TCPServer.max_preludes  # type: ignore[misc]
     # The longest that UDP can carry (RFC 768), so that by default nothing is too long.

@@ -8,9 +8,10 @@ import os
 import socket
 import stat
 import struct
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from plugport import Help
+from plugport_builtins.servers.proxied import Networks
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
 
@@ -110,6 +111,8 @@ class UnixStreamServer(TCPServer):
     address_family = getattr(socket, "AF_UNIX", -1)
 
     allow_reuse_address: bool = False
+    # Who may connect is said by the mode of the file.
+    proxy_trusted: ClassVar[tuple[str, ...]] = ()  # type: ignore[misc]
 
     socket_mode: Annotated[
         int | None, Help("mode of the socket file, as 0660 (null: by the umask)", octal=True)
@@ -120,6 +123,11 @@ class UnixStreamServer(TCPServer):
         """Bind, replacing a stale socket file."""
         self._file = bind(self.socket, self.server_address, self.socket_mode)
         self.server_address = self.socket.getsockname()
+
+    @classmethod
+    def trusted_proxies(cls) -> Networks | None:
+        """Everybody whom the file lets in."""
+        return None
 
     def stop_listening(self) -> None:
         """Remove the file and close the listening socket."""

@@ -7,9 +7,11 @@ subclass's business.
 from __future__ import annotations
 
 import asyncio
+import socket
 from time import monotonic
-from typing import Any
+from typing import Any, Self
 
+from plugport import RequestContext
 from plugport.transports import call_later
 
 from plugport_http.engine import (
@@ -53,12 +55,24 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._advancing = False
         self._reading = True
         self._lingering = False
+        self._head_begun = False  # a part of a head is there
         self._lost = False
+        #: The RequestContext of the connection; None where asyncio alone made the protocol.
+        self._context: RequestContext | None = None
         #: When the client's time is up, by the monotonic clock; None: it is our turn.
         self._deadline: float | None = None
-        self._unsent = 0  # when the deadline of sending was set
+        self._sending = False  # by other means than the transport's write()
+        self._progress = 0
+        self._mark = (0, 0)  # what was unsent, and the progress, when the deadline of sending was set
         self._timer: Any = None
         self._timer_at = 0.0
+
+    @classmethod
+    def for_request(cls, context: RequestContext) -> Self:
+        """Make the protocol of a connection. (plugport.bridges)"""
+        self = cls()
+        self._context = context
+        return self
 
     # What a subclass does ---------------------------------------------------------------------------
 
@@ -123,6 +137,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     def connection_made(self, transport: Any) -> None:
         """Keep the transport; the clock is running."""
         self.transport = transport
+        if self._context is not None:
+            self._context.server.drain_calls.add(self.drain)
         self._await_client(self.header_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -130,13 +146,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._lingering:
             return
         http = self.http
-        waiting = http.request is None and not http.buffered
         http.receive_data(data)
         if http.request is None or self._reads_body:
             self._advance()
-            if waiting and http.buffered and http.reads_head and http.request is None:
-                self._await_client(self.header_timeout)  # it has begun a head
-        self._check_read_ahead()
+        if http.request is not None or not self.can_write:
+            self._check_read_ahead()
 
     def eof_received(self) -> bool:
         """Finish the response at hand, if there is one."""
@@ -150,17 +164,17 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     def pause_writing(self) -> None:
         """The client does not take what was written."""
         self.can_write = False
-        self._unsent = self.transport.get_write_buffer_size()
-        self._await_client(self.send_timeout)
+        self._await_taking()
 
     def resume_writing(self) -> None:
         """It has taken it."""
         self.can_write = True
         self._deadline = None
+        if self._sending:
+            self._await_taking()
         if self.http.request is not None:
             self.writable()
         if self.can_write and self.http.request is None and not self._lingering:
-            self._await_client(self.keep_alive_timeout)
             self._advance()
             self._check_read_ahead()
 
@@ -170,7 +184,37 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._context is not None:
+            self._context.server.drain_calls.discard(self.drain)
         self.disconnected(exc)
+
+    def drain(self) -> None:
+        """The server drains: wait for no other request. Other threads may call this."""
+        http, context = self.http, self._context
+        if http.request is not None or http.buffered:
+            http.keep_alive = False
+        elif context is not None and context.transport is not None:
+            self._close()
+        elif http.requests:
+            # Another thread has the connection, and sees that it ends.
+            try:
+                self.transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
+            except OSError:
+                pass
+
+    # Sending by other means -------------------------------------------------------------------------
+
+    def sending(self, on: bool) -> None:
+        """Say that the body is sent past write() from now on, or no more; see progressed()."""
+        self._sending = on
+        if on:
+            self._await_taking()
+
+    def progressed(self) -> None:
+        """Say that the client has taken something of what is sent so."""
+        self._progress += 1
+        if self._context is not None:
+            self._context.active = True
 
     # The way of requests ----------------------------------------------------------------------------
 
@@ -185,11 +229,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
             while self.can_write or http.request is not None:
                 event = next_event()
                 if event is NEED_DATA:
-                    if self._reads_body and http.request is not None:
-                        self._await_client(self.body_timeout)
+                    self._await_more()
                     break
                 if type(event) is Request:
                     self._deadline = None
+                    self._head_begun = False
                     self.request_received(event)
                     if http.request is not None and not self._reads_body:
                         break
@@ -224,8 +268,6 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if not http.keep_alive:
             self._end()
             return
-        if self.can_write:
-            self._await_client(self.keep_alive_timeout)
         if not self._advancing:
             self._advance()
             self._check_read_ahead()
@@ -252,9 +294,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     def _close(self) -> None:
         """Close when all is sent, and give the client its time to take it."""
         self.transport.close()
-        self._unsent = self.transport.get_write_buffer_size()
-        if self._unsent:
-            self._await_client(self.send_timeout)
+        if self.transport.get_write_buffer_size():
+            self._await_taking()
 
     def _linger(self) -> None:
         transport = self.transport
@@ -278,6 +319,26 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(seconds, deadline)
 
+    def _await_more(self) -> None:
+        """The client has to send what is asked for: the body, the rest of a head, or another request."""
+        http = self.http
+        if http.request is not None:
+            if self._reads_body:
+                self._await_client(self.body_timeout)
+        elif not http.reads_head:
+            self._await_client(self.body_timeout)  # of a body that is dropped
+        elif not http.buffered:
+            if http.requests:
+                self._await_client(self.keep_alive_timeout)
+        elif not self._head_begun:
+            self._head_begun = True
+            self._await_client(self.header_timeout)
+
+    def _await_taking(self) -> None:
+        """The client has to take something of what is sent."""
+        self._mark = (self.transport.get_write_buffer_size(), self._progress)
+        self._await_client(self.send_timeout)
+
     def _set_timer(self, seconds: float, deadline: float) -> None:
         if self._timer is not None:
             self._timer.cancel()
@@ -299,13 +360,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         http, transport = self.http, self.transport
         if self._lingering:
             transport.abort()
-        elif not self.can_write or transport.is_closing():
-            unsent = transport.get_write_buffer_size()
-            if unsent != self._unsent:
-                self._unsent = unsent
-                self._await_client(self.send_timeout)
-            else:
+        elif not self.can_write or self._sending or transport.is_closing():
+            if self._mark == (transport.get_write_buffer_size(), self._progress):
                 transport.abort()
+            else:
+                self._await_taking()
         elif http.request is not None:
             self.send_error(HTTPError(408, "the body does not come"))
         elif http.buffered and http.reads_head:

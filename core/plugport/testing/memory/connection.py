@@ -29,7 +29,7 @@ class MemoryTransport(StreamTransport):
     @property
     def written(self) -> bytes:
         """All that was written: what the client has taken, and what is unsent."""
-        return bytes(self._sock.taken) + b"".join(self._buffer or ())
+        return bytes(self._sock.taken) + b"".join(map(bytes, self._buffer or ()))
 
 
 class MemoryConnection:

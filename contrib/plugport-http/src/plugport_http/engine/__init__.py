@@ -4,17 +4,10 @@ Bytes in, requests out; responses in, bytes out. Whoever drives it reads and wri
 and looks at the clock: see plugport_http.protocol for a driver in the style of asyncio.Protocol.
 """
 
-from plugport_http.engine.connection import (
-    CLOSED,
-    END_OF_MESSAGE,
-    NEED_DATA,
-    PAUSED,
-    Event,
-    ServerConnection,
-    Signal,
-)
+from plugport_http.engine.connection import ServerConnection
 from plugport_http.engine.errors import HTTPError, ResponseError
 from plugport_http.engine.limits import Limits
+from plugport_http.engine.reading import CLOSED, END_OF_MESSAGE, NEED_DATA, PAUSED, Event, Signal
 from plugport_http.engine.request import Request
 from plugport_http.engine.response import ResponseHead, error_head
 

@@ -8,19 +8,18 @@ requests are smuggled. The verdict depends on the bytes alone, never on how they
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import NamedTuple
 
 from plugport_http.engine.errors import HTTPError
 from plugport_http.engine.limits import Limits
 from plugport_http.engine.parsers import HeaderParser
 from plugport_http.engine.request import Request
 
-__all__ = ["find_end", "read_head"]
+__all__ = ["HeadReader"]
 
 #: What may stand in a head besides the line ends: no control character but the tab. (RFC 9110, 5.5)
 _PLAIN = bytes([9, *range(0x20, 0x7F), *range(0x80, 0x100)])
-_LINE_ENDS = _PLAIN + b"\r\n"
-#: CR without LF, unless it is the last byte as yet; LF without CR.
-_BARE = re.compile(rb"\r(?=[^\n])|(?<!\r)\n")
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _METHOD = re.compile(_TOKEN)
@@ -31,7 +30,9 @@ _BAD_FIELD = re.compile(rb"\n(?!%b:)" % _TOKEN)
 _TARGET = re.compile(rb"[!$-;=?-~]+")
 _ABSOLUTE = re.compile(rb"(?i:https?)://([^/?]+)([^?]*)")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|(?:[0-9A-Za-z._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+)(?::[0-9]*)?")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+#: The fields that frame a body, as they stand in a head: the parsers have views of their own on them.
+_LENGTH_FIELD = re.compile(rb"(?i:\ncontent-length:)[ \t]*[0-9]{1,18}[ \t]*\r")
+_CODING_FIELD = re.compile(rb"(?i:\ntransfer-encoding:)([^\r]*)")
 
 #: The methods of llhttp, all but CONNECT, which asks for a tunnel.
 _METHODS = {
@@ -49,72 +50,191 @@ _METHODS = {
 _CODINGS = {b"gzip", b"x-gzip", b"deflate", b"compress", b"x-compress", b"identity"}
 
 
-def find_end(data: bytes, limits: Limits) -> int:
-    """Return where the head at the beginning of *data* ends, or 0 if it is not complete.
+class HeadReader:
+    """Reads the heads of one connection's requests, one after the other.
 
-    Raises HTTPError as soon as it can't become a good one.
+    The header of a client's request is mostly, byte for byte, that of the one before: what was read
+    of it is kept, and read again only if it is another.
     """
-    end = data.find(b"\r\n\r\n", 0, limits.max_head_size)
-    line_end = data.find(b"\r\n", 0, limits.max_line_size + 2)
-    if line_end < 0 and len(data) > limits.max_line_size + 1:
-        _refuse_bare(data[: limits.max_line_size + 1])
-        raise HTTPError(414, f"the request line is longer than {limits.max_line_size} bytes")
-    if end >= 0:
-        return end + 4
-    _refuse_bare(data[: limits.max_head_size])
-    if len(data) >= limits.max_head_size:
-        raise HTTPError(431, f"the head is larger than {limits.max_head_size} bytes")
-    return 0
+
+    __slots__ = ("_header", "_max_head", "_max_headers", "_max_line", "_parse", "end")
+
+    def __init__(self, limits: Limits, parse: HeaderParser) -> None:
+        self._max_line = limits.max_line_size
+        self._max_head = limits.max_head_size
+        self._max_headers = limits.max_headers
+        self._parse = parse
+        self._header: _Header | None = None
+        #: Where the head that was read last ended.
+        self.end = 0
+
+    def read(self, data: bytes) -> Request | None:
+        """Read the head at the beginning of *data*; None if it is not complete.
+
+        Raises HTTPError as soon as it can't become a good one.
+        """
+        end = data.find(b"\r\n\r\n", 0, self._max_head)
+        line_end = data.find(b"\r\n", 0, self._max_line + 2)
+        if end < 0 or line_end < 0:
+            self._refuse_incomplete(data, line_end)
+            return None
+        line, block = data[:line_end], data[line_end : end + 2]
+        known = self._header
+        if known is None or known.block != block:
+            known = None
+            _refuse_bare(data[: end + 4])
+        parts = _read_line_again(line) if line_end <= _SHORT else _read_line(line)
+        if known is None or known.version != parts.version:
+            known = self._header = self._read_header(data[: end + 4], block, parts.version)
+        self.end = end + 4
+        request = Request()
+        request.method, request.target, request.path, request.query, request.version = parts
+        request.headers = known.headers.copy()
+        request.fields = known.fields
+        request.content_length = known.content_length
+        request.keep_alive = known.keep_alive
+        request.expect_continue = known.expect_continue
+        request.upgrade = known.upgrade
+        return request
+
+    def _refuse_incomplete(self, data: bytes, line_end: int) -> None:
+        if line_end < 0 and len(data) > self._max_line + 1:
+            _refuse_bare(data[: self._max_line + 1])
+            raise HTTPError(414, f"the request line is longer than {self._max_line} bytes")
+        _refuse_bare(data[: self._max_head])
+        if len(data) >= self._max_head:
+            raise HTTPError(431, f"the head is larger than {self._max_head} bytes")
+
+    def _read_header(self, head: bytes, block: bytes, version: str) -> _Header:
+        """Read the fields of a head. *block*: its lines, from the end of the request line on."""
+        if _BAD_FIELD.search(block, 0, len(block) - 2):
+            raise HTTPError(400, "a field of the header is malformed")
+        count = block.count(b"\n") - 1
+        if count > self._max_headers:
+            raise HTTPError(431, f"the header has more than {self._max_headers} fields")
+        try:
+            headers = self._parse(head)
+        except HTTPError:
+            _refuse_coding(version, block)
+            raise
+        if len(headers) != count:
+            raise HTTPError(400, "a field is repeated that may not be")  # h11 makes two lengths one
+        fields = dict(headers)
+        if len(fields) != count:
+            fields = _joined(headers)
+        host = fields.get(b"host")
+        if host is None:
+            if version == "1.1":
+                raise HTTPError(400, "there is no Host")
+        elif not _is_host(host):
+            raise HTTPError(400, "the Host is malformed")
+        return _Header(block, version, headers, fields)
+
+
+class _Line(NamedTuple):
+    """What a request line says."""
+
+    method: str
+    target: bytes
+    path: bytes
+    query: bytes
+    version: str
+
+
+#: Bytes of a request line that is short enough to be kept when it was read: many clients send the same.
+_SHORT = 256
+
+
+def _read_line(line: bytes) -> _Line:
+    parts = line.split(b" ")
+    if len(parts) != 3 or line.translate(None, _PLAIN):
+        raise HTTPError(400, "the request line is malformed")
+    method, target, version = parts
+    known = _METHODS.get(method)
+    if known is None and not _METHOD.fullmatch(method):
+        raise HTTPError(400, "the method is malformed")
+    if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        if _VERSION.fullmatch(version):
+            raise HTTPError(505, "only HTTP/1.1 and HTTP/1.0 are spoken")
+        raise HTTPError(400, "the request line is malformed")
+    if known is None:
+        raise HTTPError(501, "the method is not known")
+    if _TARGET.fullmatch(target) is None:
+        raise HTTPError(400, "the request target is malformed")
+    path = target
+    if target[0] != 0x2F:  # not in origin-form
+        match = _ABSOLUTE.match(target)
+        if match is not None:
+            if not _is_host(match[1]):
+                raise HTTPError(400, "the host in the request target is malformed")
+            path = (match[2] or b"/") + target[match.end() :]
+        elif not (target == b"*" and method == b"OPTIONS"):
+            raise HTTPError(400, "the request target is malformed")
+    path, _, query = path.partition(b"?")
+    return _Line(known, target, path, query, version[5:].decode())
+
+
+_read_line_again = lru_cache(1024)(_read_line)
+
+
+@lru_cache(256)
+def _is_host(host: bytes) -> bool:
+    return _HOST.fullmatch(host) is not None
+
+
+class _Header:
+    """The fields of a header, and what they say of the body and the connection."""
+
+    __slots__ = (
+        "block",
+        "content_length",
+        "expect_continue",
+        "fields",
+        "headers",
+        "keep_alive",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(
+        self, block: bytes, version: str, headers: list[tuple[bytes, bytes]], fields: dict[bytes, bytes]
+    ) -> None:
+        self.block, self.version = block, version
+        self.headers, self.fields = headers, fields
+        get = fields.get
+        length, coding = get(b"content-length"), get(b"transfer-encoding")
+        self.content_length: int | None = 0
+        if coding is not None:
+            _check_coding(version, coding, length is not None)
+            self.content_length = None
+        elif length is not None:
+            if _LENGTH_FIELD.search(block) is None:
+                raise HTTPError(400, "the Content-Length is malformed")
+            self.content_length = int(length)
+        self.keep_alive = version == "1.1"
+        self.upgrade = b""
+        connection = get(b"connection")
+        if connection is not None:
+            options = [option.strip() for option in connection.lower().split(b",")]
+            if b"close" in options:
+                self.keep_alive = False
+            elif b"keep-alive" in options:
+                self.keep_alive = True
+            if b"upgrade" in options and version == "1.1":
+                self.upgrade = get(b"upgrade", b"")
+        self.expect_continue = False
+        expect = get(b"expect")
+        if expect is not None and version == "1.1":
+            if expect.lower() != b"100-continue":
+                raise HTTPError(417, "nothing but 100-continue can be expected")
+            self.expect_continue = self.content_length != 0
 
 
 def _refuse_bare(part: bytes) -> None:
     """Refuse what is bad in a part of a head, whatever follows."""
-    if _BARE.search(part) or part.translate(None, _LINE_ENDS):
+    odd = len(part.translate(None, _PLAIN)) - 2 * part.count(b"\r\n")
+    if odd and not (odd == 1 and part.endswith(b"\r")):
         raise HTTPError(400, "a control character, a bare CR or a bare LF is in the head")
-
-
-def read_head(head: bytes, parse: HeaderParser, limits: Limits) -> Request:
-    """Read a complete *head* into a Request. Raises HTTPError for one that is bad."""
-    lines = head.count(b"\n")
-    # What is left are all line ends, in their order.
-    if head.translate(None, _PLAIN) != b"\r\n" * lines:
-        raise HTTPError(400, "a control character, a bare CR or a bare LF is in the head")
-    line, _, _ = head.partition(b"\r\n")
-    parts = line.split(b" ")
-    if len(parts) != 3:
-        raise HTTPError(400, "the request line is malformed")
-    method, target, version = parts
-    request = Request()
-    if version == b"HTTP/1.1":
-        request.version = "1.1"
-    elif version == b"HTTP/1.0":
-        request.version = "1.0"
-    else:
-        if _VERSION.fullmatch(version) and _METHOD.fullmatch(method):
-            raise HTTPError(505, "only HTTP/1.1 and HTTP/1.0 are spoken")
-        raise HTTPError(400, "the request line is malformed")
-    try:
-        request.method = _METHODS[method]
-    except KeyError:
-        if _METHOD.fullmatch(method):
-            raise HTTPError(501, "the method is not known") from None
-        raise HTTPError(400, "the method is malformed") from None
-    if _TARGET.fullmatch(target) is None:
-        raise HTTPError(400, "the request target is malformed")
-    if _BAD_FIELD.search(head, len(line), len(head) - 4):
-        raise HTTPError(400, "a field of the header is malformed")
-    if lines - 2 > limits.max_headers:
-        raise HTTPError(431, f"the header has more than {limits.max_headers} fields")
-    request.target = target
-    request.headers = headers = parse(head)
-    fields = dict(headers)
-    if len(fields) != len(headers):
-        fields = _joined(headers)
-    request.fields = fields
-    _read_host(request)
-    _read_target(request)
-    _read_framing(request)
-    return request
 
 
 def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
@@ -128,66 +248,18 @@ def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return fields
 
 
-def _read_host(request: Request) -> None:
-    host = request.fields.get(b"host")
-    if host is None:
-        if request.version == "1.1":
-            raise HTTPError(400, "there is no Host")
-    elif _HOST.fullmatch(host) is None:
-        raise HTTPError(400, "the Host is malformed")
+def _refuse_coding(version: str, block: bytes) -> None:
+    """Say what is wrong with a Transfer-Encoding that made the parser refuse the head."""
+    codings = _CODING_FIELD.findall(block)
+    if codings:
+        _check_coding(version, b",".join(codings), b"\ncontent-length:" in block.lower())
 
 
-def _read_target(request: Request) -> None:
-    target = request.target
-    if target[0] != 0x2F:  # not in origin-form
-        match = _ABSOLUTE.match(target)
-        if match is not None:
-            if _HOST.fullmatch(match[1]) is None:
-                raise HTTPError(400, "the host in the request target is malformed")
-            target = (match[2] or b"/") + target[match.end() :]
-        elif not (target == b"*" and request.method == "OPTIONS"):
-            raise HTTPError(400, "the request target is malformed")
-    if b"?" in target:
-        request.path, _, request.query = target.partition(b"?")
-    else:
-        request.path, request.query = target, b""
-
-
-def _read_framing(request: Request) -> None:
-    get = request.fields.get
-    length, coding = get(b"content-length"), get(b"transfer-encoding")
-    request.content_length = 0
-    if coding is not None:
-        _check_coding(request, coding, length)
-        request.content_length = None
-    elif length is not None:
-        if _LENGTH.fullmatch(length) is None:
-            raise HTTPError(400, "the Content-Length is malformed")
-        request.content_length = int(length)
-    request.keep_alive = request.version == "1.1"
-    request.upgrade = b""
-    connection = get(b"connection")
-    if connection is not None:
-        options = [option.strip() for option in connection.lower().split(b",")]
-        if b"close" in options:
-            request.keep_alive = False
-        elif b"keep-alive" in options:
-            request.keep_alive = True
-        if b"upgrade" in options and request.version == "1.1":
-            request.upgrade = get(b"upgrade", b"")
-    request.expect_continue = False
-    expect = get(b"expect")
-    if expect is not None and request.version == "1.1":
-        if expect.lower() != b"100-continue":
-            raise HTTPError(417, "nothing but 100-continue can be expected")
-        request.expect_continue = request.content_length != 0
-
-
-def _check_coding(request: Request, coding: bytes, length: bytes | None) -> None:
+def _check_coding(version: str, coding: bytes, has_length: bool) -> None:
     """Take "chunked", and nothing else. (RFC 9112, 6.1 and 6.3)"""
-    if length is not None:
+    if has_length:
         raise HTTPError(400, "Content-Length and Transfer-Encoding contradict each other")
-    if request.version == "1.0":
+    if version == "1.0":
         raise HTTPError(400, "HTTP/1.0 has no Transfer-Encoding")
     codings = [name.strip(b" \t") for name in coding.lower().split(b",")]
     if codings == [b"chunked"]:

@@ -27,7 +27,7 @@ class ResponseHead:
     Connection are dropped: they are the engine's. Raises ResponseError for what can't be in a head.
     """
 
-    __slots__ = ("block", "bodiless", "close", "content_length", "has_date", "has_server", "status")
+    __slots__ = ("block", "bodiless", "close", "content_length", "has_date", "has_server", "plain", "status")
 
     def __init__(
         self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), *, reason: bytes | None = None
@@ -49,6 +49,10 @@ class ResponseHead:
         self.block = b"".join(lines)
         if self.block.translate(None, _PLAIN) != b"\r\n" * len(lines):
             raise ResponseError("a control character is in the head of the response")
+        #: The engine adds Date and Server, and its Content-Length is that of its body.
+        self.plain = not (
+            self.close or self.has_date or self.has_server or self.bodiless or self.content_length is None
+        )
         if not all(names) or b"".join(names).translate(None, _TOKEN):
             raise ResponseError("the name of a field in the response is malformed")
 

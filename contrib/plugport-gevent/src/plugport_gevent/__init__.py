@@ -1,0 +1,1 @@
+"""A concurrency strategy for plugport: a greenlet for each request, on gevent's hub."""

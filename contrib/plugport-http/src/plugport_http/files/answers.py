@@ -1,0 +1,187 @@
+"""Site: from a request for a file to its answer, which is a head and content in memory or in an open file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from plugport_http.engine import HTTPError, Request, ResponseHead
+from plugport_http.files.cache import MOST, CachedFile, FileCache, Signature, signature_of
+from plugport_http.files.conditions import Validators, precondition, range_applies
+from plugport_http.files.listing import listing_page
+from plugport_http.files.paths import Found, find, names_of, open_file, quoted, refusal
+from plugport_http.files.ranges import Region, multipart, ranges_of
+from plugport_http.files.types import CODINGS, codings_for, content_type
+
+__all__ = ["Answer", "Site"]
+
+Headers = list[tuple[bytes, bytes]]
+#: What an answer holds by: paths, and their signatures.
+Checks = list[tuple[bytes, Signature | None]]
+
+
+@dataclass(slots=True)
+class Answer:
+    """``head``, and ``content``; or ``pieces`` of the open file ``fd``, to be closed by whoever has it."""
+
+    head: ResponseHead
+    content: bytes = b""
+    fd: int | None = None
+    pieces: list[bytes | Region] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A directory and how it is served; see the options of HTTPFiles."""
+
+    root: bytes
+    index: bytes
+    listing: bool
+    follow: bool
+    dot_files: bool
+    precompressed: bool
+    cache_control: bytes
+    charset: str
+    cache: FileCache
+
+    def answer(self, request: Request) -> Answer:
+        """Answer a GET or a HEAD. Raises HTTPError."""
+        names = names_of(request.path, dot_files=self.dot_files)
+        found = find(self.root, names, follow=self.follow)
+        try:
+            if not found.is_directory:
+                return self._file(request, found, names)
+            if names[-1]:
+                return self._redirect(request, names)
+            return self._directory(request, found, names)
+        finally:
+            if found.fd >= 0:
+                os.close(found.fd)
+
+    # Directories ------------------------------------------------------------------------------------
+
+    def _redirect(self, request: Request, names: list[bytes]) -> Answer:
+        place = quoted(names) + b"/"
+        if request.query:
+            place += b"?" + request.query
+        return Answer(ResponseHead(301, [(b"location", place), (b"content-length", b"0")]))
+
+    def _directory(self, request: Request, found: Found, names: list[bytes]) -> Answer:
+        if self.index:
+            try:
+                index = open_file(found.fd, self.index, follow=self.follow)
+            except OSError as error:
+                refused = refusal(error)
+                if refused.status != 404:
+                    raise refused from error
+            else:
+                try:
+                    if not index.is_directory:
+                        return self._file(request, index, [*names[:-1], self.index])
+                finally:
+                    if index.fd >= 0:
+                        os.close(index.fd)
+        if not self.listing:
+            raise HTTPError(403, "")
+        page = listing_page(found.fd, names, follow=self.follow, dot_files=self.dot_files)
+        headers = [
+            (b"content-type", b"text/html; charset=utf-8"),
+            (b"content-length", b"%d" % len(page)),
+            (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
+            *self._common(),
+        ]
+        return Answer(ResponseHead(200, headers), page)
+
+    # Files ------------------------------------------------------------------------------------------
+
+    def _common(self) -> Headers:
+        return [(b"cache-control", self.cache_control)] if self.cache_control else []
+
+    def _file(self, request: Request, found: Found, names: list[bytes]) -> Answer:
+        kind = content_type(names[-1], self.charset)
+        path = os.path.join(self.root, *names)
+        checks: Checks = [(path, signature_of(found.stat))]
+        headers = self._common()
+        coding = b""
+        if self.precompressed:
+            headers.append((b"vary", b"accept-encoding"))
+            coding = self._choose(request, found, names, checks)
+            if coding:
+                headers.append((b"content-encoding", coding))
+        validators = Validators(found.stat, coding)
+        headers += [
+            (b"last-modified", validators.last_modified),
+            (b"etag", validators.etag),
+            (b"accept-ranges", b"bytes"),
+        ]
+        status = precondition(request.fields, validators)
+        if status == 304:
+            return Answer(ResponseHead(304, headers))
+        if status is not None:
+            return Answer(ResponseHead(status, [*headers, (b"content-length", b"0")]))
+        size = found.stat.st_size
+        asked = request.fields.get(b"range")
+        if asked is not None and request.method == "GET" and range_applies(request.fields, validators):
+            regions = ranges_of(asked, size)
+            if regions is not None:
+                return self._part(found, headers, kind, regions)
+        head = ResponseHead(200, [(b"content-type", kind), (b"content-length", b"%d" % size), *headers])
+        if size > MOST:
+            return self._open(found, head, [(0, size)])
+        return self._whole(request, found, head, checks)
+
+    def _choose(self, request: Request, found: Found, names: list[bytes], checks: Checks) -> bytes:
+        """Put a precompressed file in the place of *found*, if there is one that the client takes."""
+        for coding in codings_for(request.fields.get(b"accept-encoding", b"")):
+            name = names[-1] + CODINGS[coding]
+            path = os.path.join(self.root, *names[:-1], name)
+            try:
+                packed = find(self.root, [*names[:-1], name], follow=self.follow)
+            except HTTPError:
+                checks.append((path, None))
+                continue
+            checks.append((path, signature_of(packed.stat)))
+            # One that is older is of another state of the file.
+            if packed.is_directory or packed.stat.st_mtime_ns < found.stat.st_mtime_ns:
+                os.close(packed.fd)
+                continue
+            os.close(found.fd)
+            found.fd, found.stat = packed.fd, packed.stat
+            return coding
+        return b""
+
+    def _part(self, found: Found, headers: Headers, kind: bytes, regions: list[Region]) -> Answer:
+        size = found.stat.st_size
+        if not regions:
+            unsatisfied = (b"content-range", b"bytes */%d" % size)
+            return Answer(ResponseHead(416, [*headers, unsatisfied, (b"content-length", b"0")]))
+        if len(regions) == 1:
+            offset, count = regions[0]
+            pieces: list[bytes | Region] = [regions[0]]
+            span = b"bytes %d-%d/%d" % (offset, offset + count - 1, size)
+            headers = [*headers, (b"content-type", kind), (b"content-range", span)]
+        else:
+            kind, pieces, count = multipart(regions, size, kind)
+            headers = [*headers, (b"content-type", kind)]
+        head = ResponseHead(206, [*headers, (b"content-length", b"%d" % count)])
+        return self._open(found, head, pieces)
+
+    def _open(self, found: Found, head: ResponseHead, pieces: list[bytes | Region]) -> Answer:
+        fd, found.fd = found.fd, -1
+        return Answer(head, fd=fd, pieces=pieces)
+
+    def _whole(self, request: Request, found: Found, head: ResponseHead, checks: Checks) -> Answer:
+        """Read a small file, and keep it in memory if it stays as it is."""
+        content = os.pread(found.fd, found.stat.st_size, 0)
+        if len(content) != found.stat.st_size:
+            raise HTTPError(503, "the file is being changed")
+        if self.cache.keeps(found.stat) and signature_of(os.fstat(found.fd)) == signature_of(found.stat):
+            file = CachedFile(head, content, checks, self.follow)
+            self.cache.put(self.key(request), file)
+        return Answer(head, content)
+
+    def key(self, request: Request) -> object:
+        """Return what a file is kept by: all of the request that makes a difference."""
+        if self.precompressed:
+            return (request.path, request.fields.get(b"accept-encoding"))
+        return request.path

@@ -1,0 +1,72 @@
+"""Byte ranges (RFC 9110, 14): which parts of a file a request asks for, and the multipart body of several."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+__all__ = ["Region", "multipart", "ranges_of"]
+
+#: (offset, count) in bytes.
+Region = tuple[int, int]
+
+#: Ranges in one request; for more the whole file is sent.
+_MAX_RANGES = 16
+_RANGE = re.compile(rb"[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*")
+
+
+def ranges_of(value: bytes, size: int) -> list[Region] | None:
+    """Return the regions of a file of *size* bytes that a Range asks for, in its order.
+
+    None where the field is to be ignored: malformed, or it asks for too many, or for more in sum than
+    there is. An empty list where none can be satisfied.
+    """
+    unit, equals, listed = value.partition(b"=")
+    if unit.strip().lower() != b"bytes" or not equals:
+        return None
+    specs = listed.split(b",")
+    if len(specs) > _MAX_RANGES:
+        return None
+    regions: list[Region] = []
+    for spec in specs:
+        match = _RANGE.fullmatch(spec)
+        if match is None:
+            return None
+        first, last, suffix = match.groups()
+        if suffix is not None:
+            count = min(int(suffix), size)
+            start, end = size - count, size
+        else:
+            start = int(first)
+            if last and int(last) < start:
+                return None
+            end = min(int(last) + 1, size) if last else size
+        if start < end:
+            regions.append((start, end - start))
+    if len(regions) > 1 and sum(count for _, count in regions) > size:
+        return None
+    return regions
+
+
+def multipart(
+    regions: list[Region], size: int, content_type: bytes
+) -> tuple[bytes, list[bytes | Region], int]:
+    """Return the content type, the pieces and the length of a multipart/byteranges body."""
+    boundary = secrets.token_hex(12).encode()
+    pieces: list[bytes | Region] = []
+    length = 0
+    for number, region in enumerate(regions):
+        offset, count = region
+        head = b"%b--%b\r\ncontent-type: %b\r\ncontent-range: bytes %d-%d/%d\r\n\r\n" % (
+            b"\r\n" if number else b"",
+            boundary,
+            content_type,
+            offset,
+            offset + count - 1,
+            size,
+        )
+        pieces += [head, region]
+        length += len(head) + count
+    end = b"\r\n--%b--\r\n" % boundary
+    pieces.append(end)
+    return b"multipart/byteranges; boundary=" + boundary, pieces, length + len(end)

@@ -1,0 +1,1 @@
+"""A concurrency strategy for plugport: asyncio on the event loop of uvloop."""

@@ -1,0 +1,7 @@
+"""The strategy holds what every strategy must hold."""
+
+from plugport.testing.conformance import StrategyConformance
+
+
+class TestUvloop(StrategyConformance):
+    strategy = "uvloop"

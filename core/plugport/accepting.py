@@ -48,6 +48,7 @@ class Accepting(RequestAccounting):
     _accept_delay: float = 0.0
     _accept_resumes: float = 0.0
     _BaseServer__shutdown_request: bool
+    _drain_deadline: float | None = None
 
     if TYPE_CHECKING:  # what this needs of the server class: template methods of socketserver
 
@@ -76,9 +77,13 @@ class Accepting(RequestAccounting):
         for taken in range(most):
             if not self._handle_request_noblock():
                 return taken
-            if self._BaseServer__shutdown_request or (most > 1 and not self.has_room()):
+            if self._BaseServer__shutdown_request or (most > 1 and self._must_look_up()):
                 return taken + 1
         return most
+
+    def _must_look_up(self) -> bool:
+        """Whether the loop must look, in the middle of a burst, before one more request is taken."""
+        return self._drain_deadline is not None or not self.has_room()
 
     def _handle_request_noblock(self) -> bool:
         """Take one request if one waits, and process it. Return whether there was one."""

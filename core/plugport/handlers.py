@@ -183,7 +183,9 @@ class AsyncRequestHandler:
     ended. Under a strategy that runs a loop for each request it is around each request.
 
     An asyncio.Protocol whose ``style`` is "async" is run on the event loop itself. It is made by
-    its class method ``for_request(context)``, with the connection's RequestContext, if it has one.
+    its class method ``for_request(context)``, with the connection's RequestContext, if it has one;
+    and the request ends when its coroutine method ``wait_closed()`` returns, if it has one, which is
+    called when the connection is lost.
     """
 
     style: ClassVar[str] = "async"

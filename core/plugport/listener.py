@@ -161,7 +161,7 @@ class Listener:
         if taken < self._burst:
             self._burst = max(taken, 1)
             self._full_bursts = 0
-        elif self._burst < server.burst:
+        elif self._burst < server.burst and not server.acts_each_turn:
             self._full_bursts += 1
             if self._full_bursts > _FULL_BURSTS and self._session is not None:
                 self._burst = min(self._burst * 2, server.burst)

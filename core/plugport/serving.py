@@ -78,7 +78,6 @@ class Serving(Accepting):
     _watched: dict[int, Callback]
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
-    _drain_deadline: float | None = None
     #: Whether service_actions() was overridden, so that each turn of the loop counts.
     acts_each_turn: bool = True
 

@@ -116,7 +116,7 @@ class ForkingWhoseParentHoldsOn(ForkingMixIn):
 
 
 class ForkingThatReapsNobody(ForkingMixIn):
-    def _reap(self, child: Any, *, block: bool = False) -> None:
+    def _reap(self, child: Any) -> None:
         if child.pid in self.active_children:  # type: ignore[operator]
             self.active_children.discard(child.pid)  # type: ignore[union-attr]
             LOST.append(lambda: os.waitpid(child.pid, 0))

@@ -207,7 +207,12 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
 
         protocol.data_received = note_data
     await connect(lambda: protocol, request, context.server)
-    await lost
+    try:
+        await lost
+    finally:
+        wait_closed = getattr(protocol, "wait_closed", None)
+        if wait_closed is not None:
+            await wait_closed()
 
 
 def note_traffic(context: RequestContext, request: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 import greenlet
@@ -29,12 +30,16 @@ class SwitchedProtocol:
     __slots__ = (
         "_burst",
         "_context",
+        "_deadline",
+        "_expired",
         "_greenlet",
         "_handler",
         "_hub",
         "_lost",
         "_paused",
         "_reading_paused",
+        "_timer",
+        "_timer_at",
         "_waiting",
         "_wanted",
         "eof",
@@ -52,6 +57,10 @@ class SwitchedProtocol:
         self._wanted = 0  # bytes that the handler has waited for last
         self._burst = 0  # bytes written since the loop had its turn
         self._reading_paused = False
+        self._deadline = 0.0  # of a wait that has one, by the monotonic clock
+        self._expired = False
+        self._timer: Any = None
+        self._timer_at = 0.0
         self._lost: Exception | None = None
         self.unread: bytes | bytearray = b""
         self.eof = False
@@ -101,6 +110,9 @@ class SwitchedProtocol:
         self._paused = False
         self._resume()
         self._greenlet = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _resume(self) -> None:
         if self._waiting and self._greenlet is not None:
@@ -197,20 +209,35 @@ class SwitchedProtocol:
     def _wait_for(self, timeout: float) -> None:
         if timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-        expired = False
-
-        def expire() -> None:
-            nonlocal expired
-            expired = True
-            self._resume()
-
-        timer = self.transport.call_later(timeout, expire)
+        # One timer for many waits: it is set anew when it finds that it was too early.
+        self._deadline = deadline = monotonic() + timeout
+        if self._timer is None or deadline < self._timer_at:
+            self._set_timer(timeout, deadline)
         try:
             self._wait(None)
         finally:
-            timer.cancel()
-        if expired:
+            self._deadline = 0.0
+        if self._expired:
+            self._expired = False
             raise TimeoutError("timed out")
+
+    def _set_timer(self, seconds: float, deadline: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = deadline
+        self._timer = self.transport.call_later(seconds, self._timed)
+
+    def _timed(self) -> None:
+        self._timer = None
+        deadline = self._deadline
+        if not deadline:
+            return  # nobody waits, or for ever
+        left = deadline - monotonic()
+        if left > 0.0:
+            self._set_timer(left, deadline)
+        else:
+            self._expired = True
+            self._resume()
 
 
 def switched_protocol(

@@ -64,12 +64,18 @@ class StreamTransport(BaseTransport):
         self._receive: Any = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
 
     def start(self) -> None:
-        """Call connection_made() and begin to read."""
-        self._watch()
+        """Call connection_made(), take what has come already, and begin to read.
+
+        Most clients speak first, and at once: one that is answered and done with here is never watched.
+        """
         try:
             self._protocol.connection_made(self)
         except Exception as error:
             self._fail(error)
+            return
+        if not (self._paused or self._closing):
+            self._receive(READ)
+        self._watch()
 
     def set_protocol(self, protocol: Any) -> None:
         """Switch to another protocol."""

@@ -1,8 +1,12 @@
 """ChildrenMixIn: requests in forked children, which the sync and forking strategies have in common.
 
-Each child holds one end of a pipe. It writes its report there at the end of the request, if a hook
-wants to know; the end of the pipe tells the parent, through the serving loop, that the child exits.
-So only children that plugport forked are ever waited for, and nobody waits for a signal.
+All children of a server write to one pipe, each a line when it is done: its pid, and a report of its
+request where a hook wants to know. That tells the parent, through the serving loop, whom to wait for;
+who was killed, and so wrote nothing, is found by a look at all of them now and then. So only children
+that plugport forked are ever waited for, and nobody waits for a signal.
+
+What parent and child touch after a fork is copied page by page, which is most of what a fork costs:
+so both do as little as they can, and nothing for each child that can be done for several.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import json
 import logging
 import math
 import os
+import select
 import signal
 import sys
 import threading
@@ -26,52 +31,42 @@ from plugport.listener import Loop
 from plugport.serving import acts
 
 if TYPE_CHECKING:
+    from signal import pthread_sigmask
+
     from plugport import BaseServer as _Server
 else:
+    try:
+        # The one of the module signal makes enumerations of what this returns: pages to copy, twice a fork.
+        from _signal import pthread_sigmask
+    except ImportError:  # another interpreter
+        from signal import pthread_sigmask
+
     _Server = object
 
-__all__ = ["ChildrenMixIn", "fork_counter"]
+__all__ = ["ChildrenMixIn"]
 
 logger = logging.getLogger("plugport.children")
 
 #: What a service handles by unwinding, in a child.
-_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_STOP_SIGNALS = (int(signal.SIGINT), int(signal.SIGTERM))
+_BLOCK, _SET = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
 #: Seconds between two looks at a child that is about to exit.
 _EXIT_POLL = 0.01
 #: Seconds between two looks at all children.
-_LOOK_INTERVAL = 1.0
-#: Characters of an error's message that a report carries.
+_LOOK_INTERVAL = 0.2
+#: Characters of an error's message that a report carries, and bytes of a report: one that is no longer
+#: than PIPE_BUF is not torn by those of others.
 _MAX_MESSAGE = 1000
-
-
-class ForkCounter:
-    """Counts the forks of this process, and those that lie between it and the first one."""
-
-    def __init__(self) -> None:
-        self.forks = 0
-        self.generation = 0
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_parent=self._in_parent, after_in_child=self._in_child)
-
-    def _in_parent(self) -> None:
-        self.forks += 1
-
-    def _in_child(self) -> None:
-        self.forks += 1
-        self.generation += 1
-
-
-fork_counter = ForkCounter()
+_MAX_REPORT = getattr(select, "PIPE_BUF", 512)
 
 
 class Child:
-    """One forked child: its pid, its request, and what it has reported so far."""
+    """One forked child: its pid, its request, and what it has reported of it."""
 
-    __slots__ = ("context", "fd", "pid", "report")
+    __slots__ = ("context", "pid", "report")
 
-    def __init__(self, pid: int, fd: int, context: RequestContext | None) -> None:
+    def __init__(self, pid: int, context: RequestContext | None) -> None:
         self.pid = pid
-        self.fd = fd
         self.context = context
         self.report = b""
 
@@ -88,16 +83,18 @@ class ChildrenMixIn(_Server):
     active_children: set[int] | None = None
 
     _children: dict[int, Child]
-    #: Those that are about to exit: they have reported, or closed their pipe.
+    #: Those that are about to exit: they have said so.
     _exiting: tuple[Child, ...] = ()
     #: When _look() comes next, and when it looks at all of them, by the monotonic clock.
     _next_look = math.inf
     _look_timer: Any = None
     _next_collection = 0.0
-    #: In a child: the end of the pipe that its report goes to.
+    #: The pipe that the children report to, (reader, writer), and what has come of a line that is not whole.
+    _reports: tuple[int, int] | None = None
+    _unheard = b""
+    #: In a child: the end of the pipe that its report goes to, and whether it has gone there.
     _report_fd: int | None = None
-    #: The pipe for the report of the next child, (reader, writer), if it is open already.
-    _next_report: tuple[int, int] | None = None
+    _reported = False
     _warned_of_threads = False
 
     # In the parent ------------------------------------------------------------------------------
@@ -117,21 +114,19 @@ class ChildrenMixIn(_Server):
         The parent keeps the account of the request open until the child has reported or exited,
         and closes its copy of the connection. Raises OSError if the system can't fork.
         """
-        self._warn_of_threads()
+        if self._look_timer is None:  # else it was looked for not long ago
+            self._warn_of_threads()
         _flush_output()
-        reader, writer = self.open_report()
+        self.open_reports()
         # A signal's handler must not run in the child before it knows that it is one.
-        mask = signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
-        pid = -1
+        mask = pthread_sigmask(_BLOCK, _STOP_SIGNALS)
         try:
-            pid = os.fork()  # if that fails, the pipe is there for the next
-            self._next_report = None
+            pid = os.fork()
             if pid == 0:
-                self._enter_child(reader, writer)
+                self._enter_child()
                 return True
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        os.close(writer)
+            pthread_sigmask(_SET, mask)
         if self.active_children is None:
             self.active_children = set()
             self._children = {}
@@ -139,18 +134,18 @@ class ChildrenMixIn(_Server):
         context = self.active_requests.get(id(request))
         if context is not None:
             context.held = True
-        child = self._children[pid] = Child(pid, reader, context)
-        self.watch(reader, lambda events: self._hear(child))
-        self._schedule_look(_LOOK_INTERVAL)
+        self._children[pid] = Child(pid, context)
+        if self._look_timer is None:
+            self._schedule_look(_LOOK_INTERVAL)
         self.close_request(request)
         return False
 
-    def open_report(self) -> tuple[int, int]:
-        """Have the pipe for the report of the next child, (reader, writer). Raises OSError."""
-        if self._next_report is None:
-            self._next_report = os.pipe()
-            os.set_blocking(self._next_report[0], False)  # the loop may call when there is nothing
-        return self._next_report
+    def open_reports(self) -> None:
+        """Have the pipe that the children report to. Raises OSError."""
+        if self._reports is None:
+            self._reports = reader, _ = os.pipe()
+            os.set_blocking(reader, False)  # the loop may call when there is nothing
+            self.watch(reader, self._hear)
 
     def hand_over(self, request: Any) -> None:
         """Fork in the middle of a handler: return in the child, unwind the handler in the parent."""
@@ -169,25 +164,25 @@ class ChildrenMixIn(_Server):
                 "s" if others == 1 else "",
             )
 
-    def _hear(self, child: Child) -> None:
-        """Read what a child reports; at the end of its pipe, reap it."""
-        if child.fd < 0:
+    def _hear(self, events: int = 0) -> None:
+        """Read who is about to exit, and what they report."""
+        if self._reports is None:
             return
         try:
-            data = os.read(child.fd, 65536)
+            data = os.read(self._reports[0], 65536)
         except BlockingIOError:
             return
-        if data:
-            child.report += data
-            if child.report.endswith(b"\n"):
-                # It exits now. The pipe's end may come later: what it forked may hold on to it.
-                self._end_childs_request(child)
-                self._await_exit(child)
-            return
-        self.unwatch(child.fd)
-        os.close(child.fd)
-        child.fd = -1
-        self._reap(child)
+        *lines, self._unheard = (self._unheard + data).split(b"\n")
+        for line in lines:
+            pid, _, report = line.partition(b" ")
+            child = self._children.get(int(pid)) if pid.isdigit() else None
+            if child is not None and child not in self._exiting:
+                self._exiting += (child,)
+                if report:
+                    child.report = report
+                    self._end_childs_request(child)
+        if self._exiting:
+            self._schedule_look(_EXIT_POLL)
 
     def _end_childs_request(self, child: Child, unreported: Outcome = "aborted") -> None:
         context, child.context = child.context, None
@@ -205,20 +200,18 @@ class ChildrenMixIn(_Server):
                 self.fail_request(request, ChildError(message))
         self.end_request(request)
 
-    def _reap(self, child: Child, *, block: bool = False) -> None:
+    def _reap(self, child: Child) -> None:
+        """Let a child go, if it has exited."""
         try:
-            pid, status = os.waitpid(child.pid, 0 if block else os.WNOHANG)
+            pid, status = os.waitpid(child.pid, os.WNOHANG)
             code = os.waitstatus_to_exitcode(status) if pid else None
         except ChildProcessError:
             pid, code = child.pid, None  # somebody else has its status
         if pid == 0:
-            if child.fd < 0:
-                self._await_exit(child)
             return
-        if child.fd >= 0:
-            self._hear_out(child)
-        if child in self._exiting:
-            self._exiting = tuple(other for other in self._exiting if other is not child)
+        if child not in self._exiting:
+            self._hear()  # what it has reported since the loop looked
+        self._exiting = tuple(other for other in self._exiting if other is not child)
         del self._children[child.pid]
         if self.active_children is not None:
             self.active_children.discard(child.pid)
@@ -227,27 +220,16 @@ class ChildrenMixIn(_Server):
         if self.hooks.child_exited is not None:
             self.hooks.child_exited(server=self, pid=child.pid, status=code)
 
-    def _await_exit(self, child: Child) -> None:
-        if child not in self._exiting:
-            self._exiting += (child,)
-            self._schedule_look(_EXIT_POLL)
-
-    def _hear_out(self, child: Child) -> None:
-        # It has exited, so its report is in the pipe whole; a process that it forked may hold
-        # the other end open still, so don't wait for the pipe's end.
-        self.unwatch(child.fd)
-        try:
-            child.report += os.read(child.fd, 65536)
-        except BlockingIOError:
-            pass
-        os.close(child.fd)
-        child.fd = -1
-
     def collect_children(self, *, blocking: bool = False) -> None:
         """Reap the children that have exited; with *blocking*, wait until all have."""
         if self.active_children:
             for child in tuple(self._children.values()):
-                self._reap(child, block=blocking)
+                self._reap(child)
+                while blocking and child.pid in self.active_children:
+                    # Not in waitpid(): it may be that it can't exit before others' reports are read.
+                    select.select(self._reports[:1] if self._reports else (), (), (), _EXIT_POLL)
+                    self._hear()
+                    self._reap(child)
 
     def _schedule_look(self, seconds: float) -> None:
         """Have the serving loop call _look() in so many seconds, or sooner."""
@@ -263,7 +245,7 @@ class ChildrenMixIn(_Server):
         self._next_look, self._look_timer = math.inf, None
         now = time.monotonic()
         if now >= self._next_collection:
-            # One may have exited without a report, and left its pipe to what it forked.
+            # One may have exited without a word.
             self._next_collection = now + _LOOK_INTERVAL
             self.collect_children()
         else:
@@ -320,23 +302,21 @@ class ChildrenMixIn(_Server):
         """Take no more requests, wait for the children, close."""
         self.stop_listening()
         self.collect_children(blocking=self.block_on_close)
-        if self._next_report is not None:
-            for end in self._next_report:
+        if self._reports is not None:
+            self.unwatch(self._reports[0])
+            for end in self._reports:
                 os.close(end)
-            self._next_report = None
+            self._reports = None
         super().server_close()
 
     # In the child -------------------------------------------------------------------------------
 
-    def _enter_child(self, reader: int, writer: int) -> None:
-        os.close(reader)
-        self._report_fd = writer
+    def _enter_child(self) -> None:
+        if self._reports is not None:
+            reader, self._report_fd = self._reports
+            os.close(reader)
+        self._reports = self._look_timer = self.active_children = None
         self.after_fork_in_child()
-        for child in vars(self).pop("_children", {}).values():
-            if child.fd >= 0:
-                os.close(child.fd)
-        self.active_children = None
-        self.stop_listening()
         hooks = self.hooks
         if hooks is not NO_HOOKS:
             self.hooks = hooks.in_child(self._report)
@@ -348,7 +328,7 @@ class ChildrenMixIn(_Server):
         status = 1
         try:
             # It ends now: a signal has nothing to add.
-            signal.pthread_sigmask(signal.SIG_BLOCK, _STOP_SIGNALS)
+            pthread_sigmask(_BLOCK, _STOP_SIGNALS)
             if self._report_fd is None and self.hooks is not NO_HOOKS:
                 self.hooks = self.hooks.in_child(self._report)  # a handler's own fork: nobody listens
             if error is not None:
@@ -362,6 +342,8 @@ class ChildrenMixIn(_Server):
             self.end_request(request)
             self.shutdown_request(request)
             _flush_output()
+            if self._report_fd is not None and not self._reported:
+                os.write(self._report_fd, b"%d\n" % os.getpid())
         finally:
             os._exit(status)
 
@@ -371,7 +353,10 @@ class ChildrenMixIn(_Server):
         error = context.error
         message = None if error is None else f"{type(error).__name__}: {error}"[:_MAX_MESSAGE]
         report = [context.outcome, message, context.bytes_received, context.bytes_sent]
-        os.write(self._report_fd, json.dumps(report).encode() + b"\n")
+        while len(line := b"%d %s\n" % (os.getpid(), json.dumps(report).encode())) > _MAX_REPORT:
+            report[1] = message = message[: len(message) // 2] if message else None
+        os.write(self._report_fd, line)
+        self._reported = True
 
 
 def _parse(report: bytes) -> tuple[Outcome, str | None, int | None, int | None] | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, ClassVar
 
-from plugport_builtins.concurrency.children import ChildrenMixIn, fork_counter
+from plugport.listener import Loop
+from plugport_builtins.concurrency.children import ChildrenMixIn
 
 __all__ = ["ForkingMixIn"]
 
@@ -19,23 +21,20 @@ class ForkingMixIn(ChildrenMixIn):
 
     timeout = 300
 
-    def get_request(self) -> tuple[Any, Any]:
-        """Take a request, but only when there are descriptors for its child's report, too.
-
-        For want of them nothing is accepted, and the client waits in the backlog instead of being lost.
-        """
-        self.open_report()
-        return super().get_request()
+    def enter_loop(self, loop: Loop) -> None:
+        """Have what the first child needs, so that no request is lost for want of descriptors."""
+        super().enter_loop(loop)
+        self.open_reports()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Fork: the parent goes on to the next request, the child runs this one and exits."""
-        generation = fork_counter.generation
+        parent = os.getpid()
         try:
             if not self.fork_request(request):
                 return
             self.finish_request(request, client_address)
         except BaseException as error:
-            if fork_counter.generation == generation:
-                raise  # the parent: it could not fork
+            if os.getpid() == parent:
+                raise  # it could not fork
             self.exit_child(request, client_address, error)
         self.exit_child(request, client_address)

@@ -2,14 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, ClassVar
 
 from plugport import RequestContext
 from plugport.accounting import RequestHandedOver
-from plugport_builtins.concurrency.children import ChildrenMixIn, fork_counter
+from plugport_builtins.concurrency.children import ChildrenMixIn
 
 __all__ = ["SyncMixIn"]
+
+
+class ForkCounter:
+    """Counts the forks of this process, and those that lie between it and the first one."""
+
+    def __init__(self) -> None:
+        self.forks = 0
+        self.generation = 0
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_parent=self._in_parent, after_in_child=self._in_child)
+
+    def _in_parent(self) -> None:
+        self.forks += 1
+
+    def _in_child(self) -> None:
+        self.forks += 1
+        self.generation += 1
+
+
+fork_counter = ForkCounter()
 
 
 class SyncMixIn(ChildrenMixIn):

@@ -11,10 +11,14 @@ from typing import Annotated, Any, ClassVar
 
 from plugport import BaseServer, Help
 from plugport.errors import OptionError
+from plugport.listener import Loop
 from plugport.preludes import Prelude
 from plugport_builtins.servers.proxied import Networks, proxied, trusted_networks
 
 __all__ = ["TCPServer"]
+
+#: Connections taken at once, where many wait: each look at the socket is a turn of the loop.
+_BURST = 8
 
 
 class TCPServer(BaseServer):
@@ -126,6 +130,25 @@ class TCPServer(BaseServer):
         None for everybody's: who may connect to a unix socket is said by the mode of its file.
         """
         return None if family == getattr(socket, "AF_UNIX", -1) else trusted_networks(cls.proxy_trusted)
+
+    def enter_loop(self, loop: Loop) -> None:
+        """Take several connections at once, where accept() can be had not to wait for one."""
+        super().enter_loop(loop)
+        # Elsewhere connections would inherit it from the listening socket.
+        if sys.platform == "linux" and self.is_stream():
+            listening = self.socket
+            plain = type(listening) is socket.socket and listening.gettimeout() is None
+            if plain and type(self).get_request is TCPServer.get_request:
+                os.set_blocking(listening.fileno(), False)
+                self.burst = _BURST
+
+    def leave_loop(self, loop: Loop) -> None:
+        """Let accept() wait again, for whoever calls it without a loop."""
+        if self.is_stream() and self.burst > 1:
+            self.burst = 1
+            if self.fileno() >= 0:
+                os.set_blocking(self.fileno(), True)
+        super().leave_loop(loop)
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection. On a socket that was wrapped in TLS the handshake is left for later."""

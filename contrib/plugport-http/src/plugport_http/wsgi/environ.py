@@ -1,0 +1,85 @@
+"""The environ of a request: what stays the same for a connection, and what each request adds."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from plugport.combination import traits_of
+
+from plugport_http.engine import Request
+
+__all__ = ["connection_environ", "request_environ", "strategy_environ"]
+
+#: Names of fields and their keys, as they were seen; so many at most, for clients may make up names.
+_KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
+_MAX_KEYS = 512
+_PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
+
+
+def strategy_environ(server_class: type) -> dict[str, Any]:
+    """Return what the strategy of a server says of how the application is called."""
+    traits = traits_of(server_class)
+    threads = traits["multithreaded"]
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.multithread": threads if isinstance(threads, bool) else "blocking" in threads,
+        "wsgi.multiprocess": traits["isolates_memory"],
+        "wsgi.run_once": False,
+        "wsgi.input_terminated": True,
+    }
+
+
+def connection_environ(connection: Any, client_address: Any, secure: bool) -> dict[str, Any]:
+    """Return what a connection has: the addresses of both ends, and the scheme."""
+    environ = {
+        "wsgi.url_scheme": "https" if secure else "http",
+        # A unix socket has neither; both must be there. (PEP 3333, environ Variables)
+        "SERVER_NAME": "localhost",
+        "SERVER_PORT": "443" if secure else "80",
+        "REMOTE_ADDR": "",
+    }
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        name, port = connection.getsockname()[:2]
+        environ.update(SERVER_NAME=_plain(name), SERVER_PORT=str(port))
+    if isinstance(client_address, tuple) and len(client_address) >= 2:
+        environ.update(REMOTE_ADDR=_plain(client_address[0]), REMOTE_PORT=str(client_address[1]))
+    return environ
+
+
+def _plain(address: str) -> str:
+    """Write an IPv4 address on a dual-stack socket as the IPv4 address that it is."""
+    return address[7:] if address.startswith("::ffff:") and "." in address else address
+
+
+def request_environ(base: dict[str, Any], request: Request, script_name: str) -> dict[str, Any]:
+    """Return *base* with what is particular to a request; texts are bytes read as Latin-1."""
+    environ = base.copy()
+    path = request.path
+    text = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
+    if script_name and (text == script_name or text.startswith(script_name + "/")):
+        text = text[len(script_name) :]
+    environ["REQUEST_METHOD"] = request.method
+    environ["SCRIPT_NAME"] = script_name
+    environ["PATH_INFO"] = "" if text == "*" else text
+    environ["QUERY_STRING"] = request.query.decode("latin-1")
+    environ["REQUEST_URI"] = request.target.decode("latin-1")
+    environ["SERVER_PROTOCOL"] = _PROTOCOLS[request.version]
+    keys = _KEYS
+    for name, value in request.fields.items():
+        key = keys.get(name)
+        if key is None:
+            key = _key(name)
+        if key:
+            environ[key] = value.decode("latin-1")
+    return environ
+
+
+def _key(name: bytes) -> str:
+    # An underscore would become what a hyphen becomes, and who checks the one not see the other;
+    # and Proxy would be what programs take for their own setting (CVE-2016-5385).
+    key = "" if b"_" in name or name == b"proxy" else "HTTP_" + name.decode().upper().replace("-", "_")
+    if len(_KEYS) < _MAX_KEYS:
+        _KEYS[name] = key
+    return key

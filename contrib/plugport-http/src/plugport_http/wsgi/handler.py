@@ -1,0 +1,200 @@
+"""WSGIHandler: serves a WSGI application on a connection, under every strategy."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+from typing import Annotated, Any, ClassVar
+
+from plugport import BaseRequestHandler, Help
+
+from plugport_http.applications import check_prefix, load_application
+from plugport_http.engine import CLOSED, NEED_DATA, HTTPError, Request, ServerConnection
+from plugport_http.settings import HTTPSettings
+from plugport_http.wsgi.body import NO_BODY, ErrorLog, InputStream
+from plugport_http.wsgi.environ import connection_environ, request_environ, strategy_environ
+from plugport_http.wsgi.link import Link, make_link
+from plugport_http.wsgi.response import Exchange, FileWrapper
+
+__all__ = ["WSGIHandler"]
+
+logger = logging.getLogger("plugport.http.wsgi")
+
+#: Bytes that are read at once where a head is expected.
+_HEAD_CHUNK = 16384
+#: Seconds in which a client that still sends can take the last response.
+_LINGER = 2.0
+
+
+class BodyError(OSError):
+    """What an application is told that reads a body which is malformed, too long, or does not come."""
+
+
+class WSGIHandler(HTTPSettings, BaseRequestHandler):
+    """Serves a WSGI application (PEP 3333): one request after the other, as they come on the connection."""
+
+    transports = frozenset({"stream"})
+
+    app: Annotated[
+        str | None, Help("the WSGI application: package.module:attribute or path/to/file.py:attribute")
+    ] = None
+    script_name: Annotated[str, Help("path that the application is mounted at: its SCRIPT_NAME")] = ""
+
+    application: ClassVar[Callable[..., Any] | None] = None
+    _strategies: ClassVar[dict[type, dict[str, Any]]] = {}
+
+    @classmethod
+    def check_options(cls) -> None:
+        """Import the application. Raises OptionError if that fails, or another option is wrong."""
+        super().check_options()
+        check_prefix("script_name", cls.script_name)
+        if cls.app is not None or cls.application is None:
+            cls.application = staticmethod(load_application(cls.app, "WSGI"))
+
+    def setup(self) -> None:
+        """Make the engine, and what stays the same for all requests of the connection."""
+        server = self.server
+        self._http: ServerConnection = self.make_connection()
+        self._link: Link = make_link(self.request, self.send_timeout, server.idle_timeout)
+        self._current: Request | None = None
+        self._refusal: HTTPError | None = None
+        self._idle = False
+        server_class = type(server)
+        strategy = self._strategies.get(server_class)
+        if strategy is None:
+            strategy = self._strategies[server_class] = strategy_environ(server_class)
+        secure = bool(getattr(server, "secure", False))
+        self._errors = ErrorLog()
+        self._environ = {
+            **strategy,
+            **connection_environ(self.request, self.client_address, secure),
+            "wsgi.errors": self._errors,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+        server.drain_calls.add(self._end_wait)
+
+    def finish(self) -> None:
+        """Let go of the server."""
+        self.server.drain_calls.discard(self._end_wait)
+        self._errors.flush()
+
+    def handle(self) -> None:
+        """Serve requests until the client or a limit ends it."""
+        http = self._http
+        while (request := self._next_request()) is not None:
+            self._answer(request)
+            if not http.keep_alive:
+                break
+        if http.dropped_input and not http.eof_received:
+            self._link.linger(_LINGER)
+
+    # Requests ---------------------------------------------------------------------------------------
+
+    def _next_request(self) -> Request | None:
+        http = self._http
+        begun = 0.0  # when the head at hand began to come
+        try:
+            while True:
+                event = http.next_event()
+                if event is NEED_DATA:
+                    if not http.reads_head:
+                        data = self._link.receive(self.body_timeout)  # to be dropped
+                    elif http.buffered:
+                        begun = begun or monotonic()
+                        data = self._receive_more(begun + self.header_timeout - monotonic())
+                    else:
+                        data = self._receive_first()
+                    http.receive_data(data)
+                elif event is CLOSED:
+                    return None
+                elif type(event) is Request:
+                    return event
+        except HTTPError as error:
+            self._link.send(http.error_response(error))
+        except TimeoutError:
+            if self._link.failure is not None:
+                raise
+        return None
+
+    def _receive_first(self) -> bytes:
+        """Wait for a request. A server that drains waits for a connection's first one only."""
+        http = self._http
+        if not http.requests:
+            return self._link.receive(self.header_timeout, _HEAD_CHUNK)
+        self._idle = True
+        if self.server.is_draining():  # after _idle is set: one of the two sees it
+            return b""
+        data = self._link.receive(self.keep_alive_timeout, _HEAD_CHUNK)
+        self._idle = False
+        return data
+
+    def _receive_more(self, left: float) -> bytes:
+        try:
+            return self._link.receive(max(left, 0.001), _HEAD_CHUNK)
+        except TimeoutError:
+            raise HTTPError(408, "the request does not come") from None
+
+    def _end_wait(self) -> None:
+        """The server drains: wait for no other request."""
+        if self._idle:
+            self._link.end_reading()
+
+    def _next_piece(self) -> bytes:
+        """Return the next piece of the body for the application, b"" at its end."""
+        http = self._http
+        if self._refusal is not None:
+            raise BodyError(str(self._refusal))
+        try:
+            while http.request is self._current:
+                event = http.next_event()
+                if type(event) is bytes:
+                    return event
+                if event is not NEED_DATA:
+                    break
+                go_on = http.continue_response()
+                if go_on:
+                    self._link.send(go_on)
+                try:
+                    http.receive_data(self._link.receive(self.body_timeout))
+                except TimeoutError:
+                    raise HTTPError(408, "the body does not come") from None
+        except HTTPError as error:
+            self._refusal = error
+            raise BodyError(str(error)) from error
+        return b""
+
+    # Responses --------------------------------------------------------------------------------------
+
+    def _answer(self, request: Request) -> None:
+        http = self._http
+        self._current = request
+        environ = request_environ(self._environ, request, self.script_name)
+        environ["wsgi.input"] = InputStream(self._next_piece) if request.has_body else NO_BODY
+        if self.server.is_draining():
+            http.keep_alive = False
+        try:
+            Exchange(http, self._link, request).run(self.application, environ)  # type: ignore[arg-type]
+        except Exception as error:
+            self._fail(request, error)
+        self._current = None
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        """The application has failed, or the connection under it: say so, to whom it concerns."""
+        http, link = self._http, self._link
+        if link.failure is not None:
+            raise link.failure
+        what = f"{request.method} {request.path.decode('latin-1')}"
+        refusal, self._refusal = self._refusal, None
+        if refusal is not None and isinstance(error, OSError):
+            logger.info("%s: %s", what, refusal)
+        else:
+            logger.error("%s failed", what, exc_info=error)
+            refusal = HTTPError(500, "")
+        if http.request is None:
+            return  # after the response: close() raised, say
+        answer = http.error_response(refusal)
+        if answer:
+            link.send(answer)
+        else:
+            link.reset()

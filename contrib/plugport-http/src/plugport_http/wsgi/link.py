@@ -1,0 +1,145 @@
+"""Links: a connection's socket as a blocking handler uses it, each wait with its own timeout."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from time import monotonic
+from typing import Any
+
+__all__ = ["Link", "make_link"]
+
+_CHUNK = 65536
+#: Whether the kernel keeps the time of a blocking call (socket(7)), so that it need not be asked before.
+_KERNEL_KEEPS_TIME = sys.platform == "linux"
+_TIMEVAL = struct.Struct("@ll")
+
+
+def make_link(sock: Any, send_timeout: float, idle_timeout: float | None) -> Link:
+    """Return the link for *sock*; *idle_timeout* is the server's, and the most that anything may wait."""
+    if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if _KERNEL_KEEPS_TIME and type(sock) is socket.socket and idle_timeout is None:
+        return _KernelTimedLink(sock, send_timeout)
+    return Link(sock, send_timeout, idle_timeout)
+
+
+class Link:
+    """Receives and sends, with timeouts in seconds; raises TimeoutError.
+
+    ``failure``: the error that broke the connection, as far as one was seen.
+    """
+
+    __slots__ = ("_limit", "_send_timeout", "_sock", "failure")
+
+    def __init__(self, sock: Any, send_timeout: float, limit: float | None = None) -> None:
+        self._sock = sock
+        self._limit = limit
+        self._send_timeout = send_timeout if limit is None else min(send_timeout, limit)
+        self.failure: OSError | None = None
+
+    def receive(self, timeout: float, size: int = _CHUNK) -> bytes:
+        """Return what has come, b"" at the end."""
+        self._sock.settimeout(timeout if self._limit is None else min(timeout, self._limit))
+        try:
+            data: bytes = self._sock.recv(size)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            self.failure = error
+            raise
+        return data
+
+    def send(self, data: bytes) -> None:
+        """Send all of *data*."""
+        try:
+            self._sock.settimeout(self._send_timeout)
+            self._sock.sendall(data)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def send_file(self, file: Any, offset: int, count: int) -> int:
+        """Send *count* bytes of *file* from *offset* on, by the kernel where it can; return how many it had."""
+        try:
+            self._sock.settimeout(self._send_timeout)
+            sent: int = self._sock.sendfile(file, offset, count)
+        except OSError as error:
+            self.failure = error
+            raise
+        return sent
+
+    def end_reading(self) -> None:
+        """Have who waits for the client see the end. May be called from another thread."""
+        try:
+            self._sock.shutdown(socket.SHUT_RD)
+        except OSError:
+            pass  # it has ended
+
+    def linger(self, seconds: float) -> None:
+        """Say goodbye, and give the client time to see it: what it still sends is dropped.
+
+        To close with bytes unread would be a reset, which may take from the client what it has not
+        read. (RFC 9112, 9.6)
+        """
+        deadline = monotonic() + seconds
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+            while (left := deadline - monotonic()) > 0.0 and self.receive(left):
+                pass
+        except OSError:
+            pass
+
+    def reset(self) -> None:
+        """End the connection in a way that can't be taken for the end of a response."""
+        try:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._sock.close()
+        except OSError:
+            pass
+
+
+class _KernelTimedLink(Link):
+    """Has the kernel keep the time: a system call only where a timeout changes."""
+
+    __slots__ = ("_timeout",)
+
+    def __init__(self, sock: socket.socket, send_timeout: float) -> None:
+        super().__init__(sock, send_timeout)
+        sock.settimeout(None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_timeout))
+        self._timeout = -1.0
+
+    def receive(self, timeout: float, size: int = _CHUNK) -> bytes:
+        if timeout != self._timeout:
+            self._timeout = timeout
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout))
+        try:
+            return self._sock.recv(size)  # type: ignore[no-any-return]
+        except BlockingIOError:
+            raise TimeoutError(f"nothing came for {timeout:g} seconds") from None
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def send(self, data: bytes) -> None:
+        try:
+            self._sock.sendall(data)
+        except BlockingIOError:
+            self.failure = TimeoutError(f"the client took nothing for {self._send_timeout:g} seconds")
+            raise self.failure from None
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def send_file(self, file: Any, offset: int, count: int) -> int:
+        try:
+            return super().send_file(file, offset, count)
+        finally:
+            self._sock.settimeout(None)
+
+
+def _timeval(seconds: float) -> bytes:
+    microseconds = max(int(seconds * 1_000_000), 1)  # zero would be for ever
+    return _TIMEVAL.pack(*divmod(microseconds, 1_000_000))

@@ -52,16 +52,17 @@ def ask(address: Any, question: bytes, family: int = socket.AF_INET) -> bytes:
 @pytest.mark.parametrize("strategy", ["sync", "threading", "forking", "select", "asyncio"])
 def test_a_drain_leaves_the_socket_to_whoever_has_it(tmp_path: Path, strategy: str) -> None:
     with bound() as sock:
-        arguments = ["echo", f"fd://{sock.fileno()}", "-c", strategy]
-        for number in (1, 2):
-            with serving(tmp_path, *arguments, pass_fds=[sock.fileno()]) as service:
-                host, port = sock.getsockname()
-                assert service.urls == [f"tcp://{host}:{port}"]
-                assert ask((host, port), b"hello") == b"hello"
-            # It has ended, and who comes now is served by the next one.
-            client = socket.create_connection((host, port), PATIENCE)
-            client.close()
-            assert number
+        fd, address = sock.fileno(), sock.getsockname()
+        arguments = ["echo", f"fd://{fd}", "-c", strategy]
+        with serving(tmp_path, *arguments, pass_fds=[fd]) as service:
+            assert service.urls == ["tcp://{}:{}".format(*address)]
+            assert ask(address, b"hello") == b"hello"
+        # It has ended: who comes now is served by the next one.
+        with socket.create_connection(address, PATIENCE) as client:
+            client.sendall(b"early")
+            with serving(tmp_path, *arguments, pass_fds=[fd]):
+                assert client.recv(10) == b"early"
+                client.shutdown(socket.SHUT_RDWR)
 
 
 def test_the_file_of_a_unix_socket_stays(tmp_path: Path) -> None:

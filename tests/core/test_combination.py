@@ -140,6 +140,7 @@ def test_traits_of_the_standard_mix_ins() -> None:
     assert traits_of(socketserver.ForkingMixIn)["isolates_memory"]
     assert traits_of(object) == {
         "styles": ["blocking"], "isolates_memory": False, "multithreaded": False, "serial": False,
+        "shares_thread": False,
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -36,19 +36,24 @@ from compiler import program
 from crowd import raise_limit
 from errors import BenchmarkError
 from experiment import Figures, measure
+from loads import Load
 from report import NOTES, Table
 from results import Result
 from smoke import check_load
-from surroundings import in_words, surroundings
+from surroundings import REQUIREMENTS, in_words, surroundings
 
 
-def main() -> int:
-    """Run the command line; return the exit status."""
-    options = parse()
+def main(bars: Sequence[Bar] = BARS, requirements: Path = REQUIREMENTS, about: str | None = __doc__) -> int:
+    """Run the command line for these bars, or those of others; return the exit status.
+
+    *requirements*: the file that names the packages that they need. *about*: what --help says first.
+    """
+    options = parse(bars, about or "")
+    native = any(isinstance(load, Load) for bar in options.bars for _, load in bar.subjects())
     try:
         where = processors()
-        facts = surroundings(where)
-        for name in ("load", "echo"):
+        facts = surroundings(where, requirements)
+        for name in ("load", "echo") if native else ():
             program(name)
         raise_limit()
         pinned(where.load)()  # this process, out of the server's way
@@ -56,7 +61,7 @@ def main() -> int:
             warn("server and load share the one processor there is: times and requests/s mean little")
         if facts["load_average"] > 0.5 and not options.smoke:
             warn(f"other processes are at work, load average {facts['load_average']:.1f}")
-        if options.smoke:
+        if options.smoke and native:
             check_load(where)
         print(in_words(facts), end="\n\n")
         table = Table(options.markdown)
@@ -107,12 +112,12 @@ def run(bar: Bar, options: argparse.Namespace, where: Processors) -> Result:
     return Result(bar, tuple(map(tuple, figures)))
 
 
-def parse() -> argparse.Namespace:
+def parse(bars: Sequence[Bar], about: str) -> argparse.Namespace:
     """Read the command line; what is wrong in it ends with status 2."""
-    names = {bar.name: bar for bar in BARS}
+    names = {bar.name: bar for bar in bars}
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],  # type: ignore[union-attr]
-        epilog="\n".join(bar_list()),
+        description=about.partition("\n")[0],
+        epilog="\n".join(bar_list(bars)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("bars", metavar="BAR", nargs="*", help="what to measure; all without any")
@@ -132,16 +137,16 @@ def parse() -> argparse.Namespace:
     for name in options.bars:
         if name not in names:
             parser.error(f"no bar {name!r}; there are {', '.join(names)}")
-    options.bars = [names[name] for name in options.bars] or list(BARS)
+    options.bars = [names[name] for name in options.bars] or list(bars)
     if options.smoke:
         options.rounds = 1
     return options
 
 
-def bar_list() -> Iterator[str]:
+def bar_list(bars: Sequence[Bar]) -> Iterator[str]:
     """The bars, a line each."""
     yield "bars:"
-    for bar in BARS:
+    for bar in bars:
         yield f"  {bar.name:<16}{bar.title}"
 
 

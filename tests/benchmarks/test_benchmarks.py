@@ -323,9 +323,10 @@ def test_packages_that_are_missing_are_named() -> None:
         versions(["pytest", "no-such-thing"])
 
 
-def test_surroundings_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surroundings.required", lambda: ["pytest"])
-    facts = surroundings(accounts.processors())
+def test_surroundings_in_words(tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("# What is needed.\npytest==1.0\n")
+    facts = surroundings(accounts.processors(), requirements)
     assert json.loads(json.dumps(facts)) == facts
     words = in_words(facts)
     assert f"Python {sys.version.split()[0]}" in words

@@ -143,7 +143,7 @@ def parse() -> argparse.Namespace:
         action="append",
         default=[],
         metavar="FILE",
-        help="take the results of an earlier run, as --json wrote them; nothing is measured but the BARs named",
+        help="take the results of an earlier run, as --json wrote them; only BARs that are named are run",
     )
     parser.add_argument(
         "--page", type=writable, metavar="FILE", help="put the table into a Markdown page that has one"

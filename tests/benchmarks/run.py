@@ -74,9 +74,9 @@ def main(bars: Sequence[Bar] = BARS, requirements: Path = REQUIREMENTS, about: s
         print(in_words(facts), end="\n\n")
         table = Table(options.markdown)
         print(table.head(), flush=True)
-        found, failures = earlier(options.merge, BARS), {}
+        found, failures = earlier(options.merge, bars), {}
         results = []
-        for bar in BARS:
+        for bar in bars:
             if bar in options.bars:
                 found.pop(bar.name, None)
                 try:

@@ -5,9 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-__all__ = ["BaseTransport", "Bytes", "Owner"]
+__all__ = ["HIGH_WATER", "BaseTransport", "Bytes", "Owner", "write_buffer_limits"]
 
 Bytes = bytes | bytearray | memoryview
+
+#: Bytes of unsent data above which a protocol is told to pause writing (asyncio's default).
+HIGH_WATER = 65536
+
+
+def write_buffer_limits(high: int | None, low: int | None) -> tuple[int, int]:
+    """Return (high, low), each worked out from the other where it is None, as asyncio does.
+
+    Raises ValueError unless high >= low >= 0.
+    """
+    if high is None:
+        high = HIGH_WATER if low is None else 4 * low
+    if low is None:
+        low = high // 4
+    if not high >= low >= 0:
+        raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
+    return high, low
 
 
 class Owner(Protocol):

@@ -9,15 +9,13 @@ from itertools import islice
 from typing import Any
 
 from plugport.poller import READ, WRITE
-from plugport.transports.base import BaseTransport, Bytes, Owner
+from plugport.transports.base import HIGH_WATER, BaseTransport, Bytes, Owner, write_buffer_limits
 from plugport.transports.regions import FileRegion
 
 __all__ = ["StreamTransport"]
 
 #: Bytes taken from a connection at once: one busy client gets no more in a turn.
 _READ_SIZE = 65536
-#: Bytes of unsent data above which the protocol is told to pause writing (asyncio's default).
-_HIGH_WATER = 65536
 #: Pieces given to one sendmsg(); below every platform's IOV_MAX.
 _MAX_PIECES = 64
 
@@ -52,7 +50,7 @@ class StreamTransport(BaseTransport):
         self._buffer: deque[Bytes | FileRegion] | None = None
         self._buffered = 0
         self._files = 0  # FileRegions among what is unsent
-        self._high, self._low = _HIGH_WATER, _HIGH_WATER // 4
+        self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._paused = False
         self._writing_paused = False
         self._eof_received = False
@@ -302,13 +300,7 @@ class StreamTransport(BaseTransport):
         As asyncio's: *high* is 64 KiB or four times *low*, *low* a quarter of *high*.
         Raises ValueError unless high >= low >= 0.
         """
-        if high is None:
-            high = _HIGH_WATER if low is None else 4 * low
-        if low is None:
-            low = high // 4
-        if not high >= low >= 0:
-            raise ValueError(f"high ({high!r}) must be >= low ({low!r}) must be >= 0")
-        self._high, self._low = high, low
+        self._high, self._low = write_buffer_limits(high, low)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """Return (low, high)."""

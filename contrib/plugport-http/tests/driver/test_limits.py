@@ -219,7 +219,7 @@ class Large(HTTPProtocol):
     """Answers with much, without a look at the body."""
 
     def request_received(self, request: Request) -> None:
-        self.send_response(ResponseHead(200, [(b"content-length", b"8000000")]), bytes(8_000_000))
+        self.send_response(ResponseHead(200, [(b"content-length", b"40000000")]), bytes(40_000_000))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -233,4 +233,4 @@ def test_a_client_that_takes_its_time_has_all_of_it(plugport_serve: Serve, strat
         count += len(piece)
         if time.monotonic() - began < 2.5:  # longer than it would linger for one that takes nothing
             time.sleep(0.4)
-    assert count > 8_000_000
+    assert count > 40_000_000

@@ -36,7 +36,7 @@ def hello_peer(name: str, *arguments: str) -> Server:
     return Server(name, lambda host: [sys.executable, str(HERE / "http_peers.py"), name, host, *arguments])
 
 
-HELLO = HTTPLoad("/", b"Hello, world!")
+HELLO = HTTPLoad("/", "Hello, world!")
 ASGI = f"app={HERE / 'hello.py'}:asgi"
 WSGI = f"app={HERE / 'hello.py'}:wsgi"
 UVLOOP = "loop_factory=uvloop:new_event_loop"

@@ -74,7 +74,6 @@ def request_environ(base: dict[str, Any], request: Request, script_name: str) ->
     if script_name and (text == script_name or text.startswith(script_name + "/")):
         text = text[len(script_name) :]
     environ["REQUEST_METHOD"] = request.method
-    environ["SCRIPT_NAME"] = script_name
     environ["PATH_INFO"] = "" if text == "*" else text
     environ["QUERY_STRING"] = request.query.decode("latin-1")
     environ["REQUEST_URI"] = request.target.decode("latin-1")

@@ -76,6 +76,8 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         self._environ = {
             **strategy,
             **connection_environ(self.request, self.client_address, secure),
+            "SCRIPT_NAME": self.script_name,
+            "wsgi.input": NO_BODY,
             "wsgi.errors": self._errors,
             "wsgi.file_wrapper": FileWrapper,
         }
@@ -182,7 +184,8 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
             self._fields = request.fields
             self._header = header_environ(self._environ, request.fields)
         environ = request_environ(self._header, request, self.script_name)
-        environ["wsgi.input"] = InputStream(self._next_piece) if request.has_body else NO_BODY
+        if request.content_length != 0:
+            environ["wsgi.input"] = InputStream(self._next_piece)
         if self.server.is_draining():
             http.keep_alive = False
         try:

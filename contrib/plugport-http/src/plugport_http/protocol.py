@@ -243,6 +243,9 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
                     self.request_received(event)
                     if http.request is not None and not self._reads_body:
                         break
+                    if self.can_write and http.at_rest:
+                        self._await_client(self.keep_alive_timeout)
+                        break
                 elif type(event) is bytes:
                     self.body_received(event)
                     if not self._reads_body and http.request is not None:

@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+#: How often what comes after a handshake that has failed is taken, 64 KiB at most each time.
+_DISCARDED = 16
+
+
 class Securing(_SSLSocket):
     """Put before a class of TLS sockets, ssl.SSLSocket say: its errors become those of a plain socket.
 
@@ -139,8 +143,20 @@ def shake_hands(secured: ssl.SSLSocket, limit: float) -> None:
     except TimeoutError:
         raise handshake_timed_out(limit) from None
     except (OSError, ValueError) as error:
+        _discard(secured)
         raise handshake_failed(error) from None
     secured.settimeout(timeout)
+
+
+def _discard(secured: ssl.SSLSocket) -> None:
+    """Take what has come besides, a request mostly: closed with that unread, the alert might be lost."""
+    try:
+        secured.settimeout(0.0)
+        for _ in range(_DISCARDED):
+            if not socket.socket.recv(secured, 65536):
+                return
+    except OSError:
+        pass
 
 
 def say_goodbye(secured: ssl.SSLSocket) -> None:

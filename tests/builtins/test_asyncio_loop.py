@@ -1,4 +1,4 @@
-"""AsyncioLoop: what servers that live in an asyncio event loop need of it, the rest is tried by every test."""
+"""AsyncioLoop: what servers that live in an asyncio event loop need of it, and nothing else tries."""
 
 from __future__ import annotations
 

@@ -167,3 +167,9 @@ def test_a_suite_that_does_not_say_of_what_is_told_so() -> None:
     slip = type("Slip", (HandlerConformance,), {"handlr": "echo"})
     with pytest.raises(TypeError, match="Slip does not say what it is to be run on"):
         slip().pytest_generate_tests(None)
+
+
+@pytest.mark.parametrize("members", [{}, {"exchanges": (b"a", b"a")}, {"datagram_exchange": (b"a", b"a")}])
+def test_a_suite_that_does_not_say_what_is_asked_is_told_so(members: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="Slip does not say what its handler is asked, and what it answers"):
+        type("Slip", (HandlerConformance,), {"handler": "echo", **members})

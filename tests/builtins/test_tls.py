@@ -472,3 +472,18 @@ def test_a_request_is_cut_by_its_timeout(strategy: str, start: Callable[..., Any
         assert outcomes(served) == ["timed-out"]
         with contextlib.suppress(OSError):
             assert client.recv(10) == b""
+
+
+class TellsTheAddress(BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(repr(self.client_address).encode())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_proxys_header_comes_before_the_handshake(strategy: str, start: Callable[..., Any]) -> None:
+    served = start(TellsTheAddress, strategy, proxy_protocol=True, proxy_trusted=["127.0.0.1"])
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n")
+        with authority().client().wrap_socket(plain, server_hostname="localhost") as client:
+            assert client.recv(100) == b"('192.0.2.7', 4711)"
+            assert client.recv(100) == b""

@@ -32,6 +32,11 @@ def plugport_register_servers() -> Iterator[Component]:
     yield Component(
         "unixgram", f"{_SERVERS}.unix:UnixDatagramServer", "Datagrams over a unix socket", unavailable=no_unix
     )
+    no_fd = "" if os.name == "posix" else "this platform hands over no sockets"
+    yield Component("fd", f"{_SERVERS}.fd:FdServer", "Connections on a handed-over socket", unavailable=no_fd)
+    yield Component(
+        "fdgram", f"{_SERVERS}.fd:FdgramServer", "Datagrams on a handed-over socket", unavailable=no_fd
+    )
 
 
 @hookimpl

@@ -370,6 +370,12 @@ class DropsWhoWaits(ThreadingMixIn):
         super().stop_listening()
 
 
+class ChecksItselfAlone(ThreadingMixIn):
+    @classmethod
+    def check_options(cls) -> None:
+        pass
+
+
 class CutsDatagrams(ThreadingMixIn):
     def finish_request(self, request: Any, client_address: Any) -> None:
         data, sock = request
@@ -442,6 +448,7 @@ STREAM: list[Fault] = [
     Fault(Panics, "test_error_harms_nobody_else"),
     Fault(SecretlySerial, "test_blocking_harms_nobody_else"),
     Fault(LeavesThreads, "test_echo"),
+    Fault(ChecksItselfAlone, "test_options_of_the_server"),
     Fault(BeginsAtOnce, "test_prelude"),
     Fault(GivesThemPlaces, "test_silent_clients_hold_up_nobody"),
     Fault(TakesAnyNumber, "test_too_many_silent_clients"),
@@ -464,7 +471,7 @@ DATAGRAM: list[Fault] = [
 
 def assert_found(suite: type[Conformance], fault: Fault, server: type) -> None:
     settings = {"server": server, "large": 2**20, **fault.settings}
-    arguments = ("blocking",)
+    arguments = () if fault.case == "test_options_of_the_server" else ("blocking",)
     assert verdict(suite, fault.case, arguments, strategy=fault.component, **settings)
     assert not verdict(suite, fault.case, arguments, strategy=Sound, patience=PATIENCE, **settings)
 

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +55,11 @@ def _environ(mark: str, env: dict[str, str]) -> dict[str, str]:
 
 
 def plugport(
-    folder: Path, *arguments: Any, env: dict[str, str] | None = None, prefix: tuple[str, ...] = ()
+    folder: Path,
+    *arguments: Any,
+    env: dict[str, str] | None = None,
+    prefix: tuple[str, ...] = (),
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.CompletedProcess[str]:
     """Run ``plugport`` in *folder* to its end, which must be that of all that it has started."""
     mark = _new_mark()
@@ -63,6 +67,8 @@ def plugport(
         [*prefix, sys.executable, "-m", "plugport", *map(str, arguments)],
         cwd=folder,
         env=_environ(mark, env or {}),
+        pass_fds=pass_fds,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=3 * PATIENCE,

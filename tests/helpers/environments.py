@@ -74,6 +74,10 @@ class Process:
         assert isinstance(found, re.Match), f"ended with {self._process.returncode}: {self.output}"
         return found
 
+    def end(self) -> int:
+        """Wait for its end, which comes by itself; return its exit status."""
+        return self._process.wait(PATIENCE)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End it by a signal; return its exit status."""
         if self._process.poll() is None:

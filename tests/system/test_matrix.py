@@ -8,7 +8,8 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,8 @@ URLS = {
     "udp": "udp://127.0.0.1:0",
     "unix": "unix://{folder}/socket",
     "unixgram": "unixgram://{folder}/socket",
+    "fd": "fd://{fd}",
+    "fdgram": "fdgram://{fd}",
 }
 OPTIONS = {"tls": ("certfile={folder}/certificate.pem",)}
 QUOTATION = "Whatever can be said at all can be said clearly."
@@ -182,15 +185,26 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize(verdict, rows, ids=ids)
 
 
-def url_of(row: Row, folder: Path) -> str:
+def url_of(row: Row, folder: Path, fd: int = 3) -> str:
     assert row["server"] in URLS, f"this test has no URL for the server {row['server']}: give it one"
-    return URLS[row["server"]].format(folder=folder)
+    return URLS[row["server"]].format(folder=folder, fd=fd)
+
+
+@contextmanager
+def socket_for(row: Row) -> Iterator[int]:
+    """A socket to be handed over to the server of the cell, which it may take or not."""
+    kind = socket.SOCK_DGRAM if row["server"] == "fdgram" else socket.SOCK_STREAM
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            sock.listen()
+        yield sock.fileno()
 
 
 def test_the_matrix_has_every_combination_once() -> None:
     rows = built_in_rows()
     names = [{row[kind] for row in rows} for kind in ("handler", "server", "concurrency")]
-    assert {"tcp", "tls", "udp", "unix", "unixgram"} <= names[1]
+    assert {"tcp", "tls", "udp", "unix", "unixgram", "fd", "fdgram"} <= names[1]
     assert {"sync", "threading", "forking"} <= names[2]
     cells = [(row["handler"], row["server"], row["concurrency"]) for row in rows]
     assert len(cells) == len(set(cells)) == len(names[0]) * len(names[1]) * len(names[2])
@@ -204,8 +218,11 @@ def test_a_legal_cell_serves(legal: Row, tmp_path: Path) -> None:
     texts = (*trial.options, *OPTIONS.get(legal["server"], ()))
     options = [word for text in texts for word in ("-o", text.format(folder=tmp_path))]
     authority().write(tmp_path / "certificate.pem")
-    arguments = [handler, url_of(legal, tmp_path), "-c", legal["concurrency"], *options, "--access-log"]
-    with serving(tmp_path, *arguments) as service:
+    arguments = ["-c", legal["concurrency"], *options, "--access-log"]
+    with (
+        socket_for(legal) as fd,
+        serving(tmp_path, handler, url_of(legal, tmp_path, fd), *arguments, pass_fds=[fd]) as service,
+    ):
         warned = re.findall("^plugport: (warning: .*)$", service.output, re.MULTILINE)
         assert warned == ([legal["reason"]] if legal["reason"] else [])
         peer = Peer(service, tmp_path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import authority
 from clients import Client, is_closed, read_all
 from command import Service, error_of, plugport, serving
 from environments import Process
@@ -79,7 +81,7 @@ def test_the_clients_own_address_is_everywhere(tmp_path: Path, strategy: str, ha
         service.signal()
         assert all(is_closed(client) for client in mute)
         assert service.wait() == 0
-    assert "4 completed, 50 rejected" in service.output
+    assert service.output.count(" rejected: the service has ended") == 50
 
 
 @pytest.mark.parametrize("strategy", ["sync", "forking", "select", "asyncio"])
@@ -130,6 +132,37 @@ def test_over_a_unix_socket_everybody_is_trusted_whom_the_file_lets_in(tmp_path:
     url = f"unix://{tmp_path}/socket"
     with serving(tmp_path, f"{WHO}:BlockingWho", url, "-o", "proxy_protocol=true") as service:
         assert ask(service, V1) == b"('203.0.113.7', 50123) hello\n"
+
+
+@pytest.mark.parametrize(
+    ("strategy", "handler"),
+    [
+        ("sync", "BlockingWho"),
+        ("select", "ProtocolWho"),
+        ("asyncio", "ProtocolWho"),
+        ("asyncio", "async_who"),
+    ],
+)
+def test_the_header_comes_before_tls(tmp_path: Path, strategy: str, handler: str) -> None:
+    certfile = authority().write(tmp_path / "certificate.pem")
+    options = ("-o", f"certfile={certfile}")
+    trusting = authority().client()
+    with proxied(tmp_path, handler, strategy, *options, url="tls://127.0.0.1:0") as service:
+        for header, told in ((V1, b"('203.0.113.7', 50123)"), (V2, b"('::7', 50123, 0, 0)")):
+            with socket.create_connection(service.address.address, PATIENCE) as client:
+                client.sendall(header)
+                with trusting.wrap_socket(client, server_hostname="localhost") as secure:
+                    secure.sendall(b"hello\n")
+                    assert secure.makefile("rb").readline() == told + b" hello\n"
+        with pytest.raises((ConnectionError, ssl.SSLError)):
+            authority().connect(service.address.address)
+        service.wait_for("rejected .*: no PROXY header: the connection begins with")
+
+
+def test_tls_asks_for_the_trusted_too(tmp_path: Path) -> None:
+    certfile = authority().write(tmp_path / "certificate.pem")
+    arguments = ["tls://127.0.0.1:0", "-o", f"certfile={certfile}", "-o", "proxy_protocol=true"]
+    assert "no proxy is trusted" in error_of(plugport(tmp_path, "serve", "echo", *arguments))
 
 
 @pytest.mark.parametrize(

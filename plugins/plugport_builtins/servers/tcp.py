@@ -64,7 +64,7 @@ class TCPServer(BaseServer):
         """See that whoever speaks for others is named. Raises OptionError."""
         super().check_options()
         if cls.proxy_protocol:
-            cls.trusted_proxies()
+            cls.trusted_proxies(cls.address_family)
         elif cls.proxy_trusted:
             raise OptionError(
                 "option server.proxy_trusted: nobody's headers are read; add -o proxy_protocol=true"
@@ -121,12 +121,15 @@ class TCPServer(BaseServer):
         """Take the header of a proxy, with ``proxy_protocol``."""
         if not self.proxy_protocol:
             return super().preludes()
-        return (*super().preludes(), proxied(self.trusted_proxies()))
+        return (*super().preludes(), proxied(self.trusted_proxies(self.address_family)))
 
     @classmethod
-    def trusted_proxies(cls) -> Networks | None:
-        """Whose headers are believed; None for everybody's. Raises OptionError."""
-        return trusted_networks(cls.proxy_trusted)
+    def trusted_proxies(cls, family: int) -> Networks | None:
+        """Whose headers are believed on a socket of that family. Raises OptionError.
+
+        None for everybody's: who may connect to a unix socket is said by the mode of its file.
+        """
+        return None if family == getattr(socket, "AF_UNIX", -1) else trusted_networks(cls.proxy_trusted)
 
     def enter_loop(self, loop: Loop) -> None:
         """Take several connections at once, where accept() can be had not to wait for one."""

@@ -60,6 +60,7 @@ class TLSServer(TCPServer):
     @classmethod
     def check_options(cls) -> None:
         """Read all certificates, to see that they can be used. Raises OptionError."""
+        super().check_options()
         _Identity(cls)
 
     def __init__(

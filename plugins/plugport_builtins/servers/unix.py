@@ -11,11 +11,10 @@ import struct
 from typing import Annotated, Any, ClassVar
 
 from plugport import Help
-from plugport_builtins.servers.proxied import Networks
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
 
-__all__ = ["UnixDatagramServer", "UnixStreamServer"]
+__all__ = ["UnixDatagramServer", "UnixStreamServer", "bound_replies"]
 
 
 logger = logging.getLogger("plugport.server")
@@ -51,6 +50,15 @@ def _inode(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
+
+
+def bound_replies(sock: socket.socket) -> None:
+    """Have a reply wait no longer than a moment for a client that does not take its datagrams.
+
+    A full queue makes sendto() wait; one client that does not read must not make the server deaf to
+    all others. What can't be sent in time is an error of that request.
+    """
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT, 0))
 
 
 def bind(sock: socket.socket, address: Any, mode: int | None) -> SocketFile | None:
@@ -124,11 +132,6 @@ class UnixStreamServer(TCPServer):
         self._file = bind(self.socket, self.server_address, self.socket_mode)
         self.server_address = self.socket.getsockname()
 
-    @classmethod
-    def trusted_proxies(cls) -> Networks | None:
-        """Everybody whom the file lets in."""
-        return None
-
     def stop_listening(self) -> None:
         """Remove the file and close the listening socket."""
         self._remove_file()
@@ -161,9 +164,7 @@ class UnixDatagramServer(UDPServer):
 
     def server_bind(self) -> None:
         """Bind, replacing a stale socket file."""
-        # A full queue makes sendto() wait; one client that does not read must not make the server
-        # deaf to all others. What can't be sent in time is an error of that request.
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT, 0))
+        bound_replies(self.socket)
         self._file = bind(self.socket, self.server_address, self.socket_mode)
         self.server_address = self.socket.getsockname()
 

@@ -10,9 +10,13 @@ import time
 from collections.abc import Iterator
 from typing import ClassVar
 
+from plugport.combination import compose
+from plugport.errors import OptionError
+from plugport.options import configure
 from plugport.testing.conformance.base import case
 from plugport.testing.conformance.clients import Client
 from plugport.testing.conformance.styled import StyledConformance
+from plugport.testing.serving import resolve
 
 __all__ = ["LifeCases"]
 
@@ -68,6 +72,21 @@ class LifeCases(StyledConformance):
             counts = (context.bytes_received, context.bytes_sent)
             told = sys.platform == "linux" and trial.server.socket.family != socket.AF_UNIX
             assert counts == (19, 100007) if told else counts in [(19, 100007), (None, None)]
+
+    def test_options_of_the_server(self) -> None:
+        """Options that make no sense together for the server are refused, whatever the strategy checks."""
+
+        def check_options() -> None:
+            raise OptionError("no sense")
+
+        server_class = type("Picky", (resolve("server", self.server),), {"check_options": check_options})
+        try:
+            configure(compose(server_class, resolve("concurrency", self.strategy)), self.members)
+        except OptionError:
+            return
+        raise AssertionError(
+            "check_options() of the server is not called: the strategy's must call super()'s"
+        )
 
     # Limits -------------------------------------------------------------------------------------
 

@@ -218,6 +218,27 @@ class EndsItsSide(BaseRequestHandler):
             raise AssertionError("it sends after the end")
 
 
+class EndsItsSideUnread(BaseRequestHandler):
+    def handle(self) -> None:
+        assert self.request.recv(3) == b"one"
+        self.request.sendall(b"answer")
+        self.request.shutdown(socket.SHUT_WR)
+        rest = b""
+        while data := self.request.recv(100):
+            rest += data
+        assert rest == b"two", rest
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_handler_that_ends_its_side_reads_what_has_come(strategy: str, start: Callable[..., Any]) -> None:
+    served = start(EndsItsSideUnread, strategy)
+    with connect(served) as client:
+        client.sendall(b"onetwo")
+        assert client.recv(100) == b"answer"
+        assert client.recv(100) == b""
+    assert outcomes(served) == ["completed"]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_handler_ends_its_side_by_close_notify(strategy: str, start: Callable[..., Any]) -> None:
     served = start(EndsItsSide, strategy)

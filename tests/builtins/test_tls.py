@@ -366,6 +366,18 @@ def test_silent_and_half_open_clients_stall_nobody(strategy: str, start: Callabl
         assert len([event for event in served.events if event.hook == "request_started"]) == 3
 
 
+@pytest.mark.parametrize("strategy", ["threading", "select", "asyncio"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_client_that_leaves_amid_its_hello(at_once: bool, strategy: str, start: Callable[..., Any]) -> None:
+    served = start(BlockingLines, strategy)
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.send(client_hello()[:100])
+        if not at_once:
+            wait_until(lambda: served.server.waiting)
+    reason = served.wait_for_event("request_rejected", PATIENCE / 2)["reason"]
+    assert reason == "the client went away before its request began"
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize(
     "said",

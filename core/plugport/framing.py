@@ -103,6 +103,10 @@ class LinesFraming(DelimiterFraming):
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that have ended, without their ends."""
+        size = data.find(b"\n")
+        if 0 <= size <= self._max_line and size == len(data) - 1 and not self._parts:
+            # One whole line, as most clients send them.
+            return [data[:-2] if data.endswith(b"\r\n") else data[:-1]]
         lines = super().feed(data)
         return [self._strip(line) for line in lines]
 

@@ -7,7 +7,7 @@ import selectors
 from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["READ", "WRITE", "Callback", "Poller", "blocking_poller", "make_poller"]
+__all__ = ["READ", "WRITE", "Callback", "Poller", "SelectorPoller", "blocking_poller", "make_poller"]
 
 #: Events, as given to register() and to callbacks. A broken connection is readable and writable.
 #: A callback may come although its descriptor is not ready: what it calls must not block.

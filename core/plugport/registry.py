@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from plugport.component import KINDS, Kind
 from plugport.distributions import canonical_name, satisfies
+from plugport.elsewhere import ELSEWHERE
 from plugport.errors import (
     AmbiguousNameError,
     PluginError,
@@ -192,6 +193,7 @@ class Registry:
             message += f"; there is a {one_of(map(_what, others))} of that name"
         elif text.endswith(".py"):
             message += f"; of a file name the attribute too, {text}:NAME"
+        message += "".join(self._offer(each, text) for each in (KINDS if kind is None else (kind,)))
         message += f" ({listing_of(kind)})"
         absent = [record for record in self.plugins.records if record.status != "active"]
         if distribution:
@@ -201,6 +203,15 @@ class Registry:
         if distribution and any(record.status == "failed" for record in absent):
             return PluginError(message)
         return UnknownNameError(message)
+
+    def _offer(self, kind: Kind, name: str) -> str:
+        """Name the distribution that would bring it, if that is known, and is not installed."""
+        distribution = ELSEWHERE.get((kind, name))
+        if distribution is None or any(
+            record.distribution == distribution for record in self.plugins.records
+        ):
+            return ""
+        return f"; {distribution} has it: pip install {distribution}"
 
 
 def _what(kind: Kind) -> str:

@@ -8,11 +8,9 @@ from dataclasses import dataclass
 
 from accounts import Processors, busy_seconds, cpu_seconds, memory, settled
 from errors import BenchmarkError
-from loads import Load, LoadRun
+from loads import Load
 from servers import Running, Server
 
-#: What a server has done before its memory is looked at, so that it is not its first.
-FIRST = Load(connections=10, requests=1000)
 #: The share of requests that may be lost, or not be sent in time.
 _MOST_LOST = 0.001
 
@@ -46,9 +44,9 @@ class Disturbance:
     """Sees what others take of the two processors from now on."""
 
     def __init__(self, where: Processors, server: int, load: int) -> None:
-        self._own = {where.server: [server], where.load: [load, os.getpid()]}
+        self._own = {where.server: {server}, where.load: {load, os.getpid()}}
         if where.server == where.load:
-            self._own = {where.server: [server, load, os.getpid()]}
+            self._own = {where.server: {server, load, os.getpid()}}
         self._began, self._before = time.monotonic(), self._others()
 
     def share(self) -> float:
@@ -65,13 +63,14 @@ def measure(server: Server, load: Load, host: str, where: Processors) -> Figures
     """Start the server, load it, and end it. Raises BenchmarkError for whatever goes wrong."""
     try:
         with Running(server, host, where.server) as running:
-            if load.mode == "stream":
-                with LoadRun(FIRST, running.address, where.load) as first:
+            before_all = load.first()
+            if before_all is not None:
+                with before_all.run(running.address, where.load) as first:
                     first.connect()
                     first.warm_up()
             settled(running.pid)
             resting = memory(running.pid)
-            with LoadRun(load, running.address, where.load) as run:
+            with load.run(running.address, where.load) as run:
                 run.connect()
                 settled(running.pid)
                 connected = memory(running.pid)
@@ -89,7 +88,6 @@ def measure(server: Server, load: Load, host: str, where: Processors) -> Figures
         raise BenchmarkError(
             f"{server.name}: of {answers.requests} requests {answers.lost} were lost, {answers.late} late"
         )
-    held = load.connections + load.idle + load.drip
     return Figures(
         cpu_us=1e6 * spent / answers.requests,
         per_second=answers.requests / answers.seconds,
@@ -100,6 +98,6 @@ def measure(server: Server, load: Load, host: str, where: Processors) -> Figures
         rss=loaded.rss,
         pss=loaded.pss,
         start_ms=1000 * running.started_in,
-        bytes_silent=(connected.rss - resting.rss) / held,
-        bytes_used=(warm.rss - resting.rss) / held,
+        bytes_silent=(connected.rss - resting.rss) / load.held,
+        bytes_used=(warm.rss - resting.rss) / load.held,
     )

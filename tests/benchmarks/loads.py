@@ -29,6 +29,19 @@ class Load:
     warm_up: float = 0.2
     patience: float = 10
 
+    @property
+    def held(self) -> int:
+        """Connections that a server holds under it."""
+        return self.connections + self.idle + self.drip
+
+    def first(self) -> Load | None:
+        """What a server is asked before its memory is looked at; None for nothing."""
+        return Load(connections=10, requests=1000) if self.mode == "stream" else None
+
+    def run(self, address: tuple[str, int], processor: int) -> LoadRun:
+        """Begin a run."""
+        return LoadRun(self, address, processor)
+
     def arguments(self) -> list[str]:
         """The command line."""
         options = asdict(self).items()

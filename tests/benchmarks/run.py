@@ -3,6 +3,8 @@
     python -m pip install . -r tests/benchmarks/requirements.txt
     python tests/benchmarks/run.py [BAR ...] [--rounds N] [--seconds S] [--json FILE] [--plot FILE]
 
+    python tests/benchmarks/run.py [BAR ...] --merge FILE ... [--page FILE]
+
 On Linux, with a C compiler, and with nothing else running: one processor is for the server, one for the
 load. All bars take about a quarter of an hour; run.py --help lists them, bars.py says what they are.
 
@@ -14,6 +16,10 @@ from the operating system; a ratio is made of two servers of one round, and the 
 what is compared with the bar. The load (native/load.c) checks every byte; whatever goes wrong is an
 error, and no figure.
 
+What an earlier run has written (--json) can be taken into the table: of a bar in several files the last
+one counts, and one that is named is measured anew. --page puts the table into a page, in the place of the
+one that is there.
+
 The exit status is 0 also where a bar is missed, unless --check is given: then it is 1. It is 2 for an
 error. Progress goes to standard error.
 """
@@ -23,7 +29,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -34,21 +40,28 @@ from bar import Bar
 from bars import BARS
 from compiler import program
 from crowd import raise_limit
+from earlier import earlier
 from errors import BenchmarkError
 from experiment import Figures, measure
+from loads import Load
+from page import put_table
 from report import NOTES, Table
 from results import Result
 from smoke import check_load
-from surroundings import in_words, surroundings
+from surroundings import REQUIREMENTS, in_words, surroundings
 
 
-def main() -> int:
-    """Run the command line; return the exit status."""
-    options = parse()
+def main(bars: Sequence[Bar] = BARS, requirements: Path = REQUIREMENTS, about: str | None = __doc__) -> int:
+    """Run the command line for these bars, or those of others; return the exit status.
+
+    *requirements*: the file that names the packages that they need. *about*: what --help says first.
+    """
+    options = parse(bars, about or "")
+    native = any(isinstance(load, Load) for bar in options.bars for _, load in bar.subjects())
     try:
         where = processors()
-        facts = surroundings(where)
-        for name in ("load", "echo"):
+        facts = surroundings(where, requirements)
+        for name in ("load", "echo") if native else ():
             program(name)
         raise_limit()
         pinned(where.load)()  # this process, out of the server's way
@@ -56,20 +69,24 @@ def main() -> int:
             warn("server and load share the one processor there is: times and requests/s mean little")
         if facts["load_average"] > 0.5 and not options.smoke:
             warn(f"other processes are at work, load average {facts['load_average']:.1f}")
-        if options.smoke:
+        if options.smoke and native:
             check_load(where)
         print(in_words(facts), end="\n\n")
         table = Table(options.markdown)
         print(table.head(), flush=True)
-        results, failures = [], {}
-        for bar in options.bars:
-            try:
-                results.append(run(bar, options, where))
-            except BenchmarkError as error:
-                failures[bar.name] = str(error)
-                warn(f"{bar.name} failed: {error}")
-                continue
-            print(table.lines(results[-1]), flush=True)
+        found, failures = earlier(options.merge, bars), {}
+        results = []
+        for bar in bars:
+            if bar in options.bars:
+                found.pop(bar.name, None)
+                try:
+                    found[bar.name] = run(bar, options, where)
+                except BenchmarkError as error:
+                    failures[bar.name] = str(error)
+                    warn(f"{bar.name} failed: {error}")
+            if bar.name in found:
+                results.append(found[bar.name])
+                print(table.lines(results[-1]), flush=True)
         print(f"\n{'A smoke test: no figure means anything.' if options.smoke else NOTES}")
         if options.json:
             described = {
@@ -80,6 +97,8 @@ def main() -> int:
                 "failed": failures,
             }
             options.json.write_text(json.dumps(described, indent=1) + "\n")
+        if options.page:
+            put_table(results, options.page)
         if options.plot and results:
             from plot import draw
 
@@ -107,15 +126,15 @@ def run(bar: Bar, options: argparse.Namespace, where: Processors) -> Result:
     return Result(bar, tuple(map(tuple, figures)))
 
 
-def parse() -> argparse.Namespace:
+def parse(bars: Sequence[Bar], about: str) -> argparse.Namespace:
     """Read the command line; what is wrong in it ends with status 2."""
-    names = {bar.name: bar for bar in BARS}
+    names = {bar.name: bar for bar in bars}
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],  # type: ignore[union-attr]
-        epilog="\n".join(bar_list()),
+        description=about.partition("\n")[0],
+        epilog="\n".join(bar_list(bars)),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("bars", metavar="BAR", nargs="*", help="what to measure; all without any")
+    parser.add_argument("bars", metavar="BAR", nargs="*", help="what to measure; without any, all")
     parser.add_argument("--rounds", type=whole, default=5, help="rounds of each server (5)")
     parser.add_argument("--seconds", type=positive, default=1.5, help="measured seconds of a round (1.5)")
     parser.add_argument(
@@ -123,6 +142,17 @@ def parse() -> argparse.Namespace:
     )
     parser.add_argument("--markdown", action="store_true", help="print the table in Markdown")
     parser.add_argument("--json", type=writable, metavar="FILE", help="write all figures of all rounds")
+    parser.add_argument(
+        "--merge",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="take the results of an earlier run, as --json wrote them; only BARs that are named are run",
+    )
+    parser.add_argument(
+        "--page", type=writable, metavar="FILE", help="put the table into a Markdown page that has one"
+    )
     parser.add_argument("--plot", type=writable, metavar="FILE", help="draw processor times, .svg or .png")
     parser.add_argument("--check", action="store_true", help="exit with 1 if a bar is missed")
     parser.add_argument(
@@ -132,16 +162,16 @@ def parse() -> argparse.Namespace:
     for name in options.bars:
         if name not in names:
             parser.error(f"no bar {name!r}; there are {', '.join(names)}")
-    options.bars = [names[name] for name in options.bars] or list(BARS)
+    options.bars = [names[name] for name in options.bars] or ([] if options.merge else list(bars))
     if options.smoke:
         options.rounds = 1
     return options
 
 
-def bar_list() -> Iterator[str]:
+def bar_list(bars: Sequence[Bar]) -> Iterator[str]:
     """The bars, a line each."""
     yield "bars:"
-    for bar in BARS:
+    for bar in bars:
         yield f"  {bar.name:<16}{bar.title}"
 
 

@@ -28,16 +28,18 @@ _PATIENCE = 20.0
 class Server:
     """A server by its name in tables; *command* makes its command line of the address to listen on.
 
-    *path*: a folder in which it finds more packages.
+    *path*: a folder in which it finds more packages. *plugins*: those of plugport that it has, of
+    those that are installed.
     """
 
     name: str
     command: Callable[[str], list[str]]
     path: Path | None = None
+    plugins: frozenset[str] = frozenset({"builtins"})
 
     def environ(self) -> dict[str, str]:
         """The environment to run it in: without the plugins that happen to be installed here."""
-        others = {point.name for point in entry_points(group="plugport")} - {"builtins"}
+        others = {point.name for point in entry_points(group="plugport")} - self.plugins
         path = filter(None, [self.path and str(self.path), os.environ.get("PYTHONPATH")])
         return os.environ | {"PLUGPORT_DISABLE": ",".join(others), "PYTHONPATH": os.pathsep.join(path)}
 

@@ -14,13 +14,13 @@ from errors import BenchmarkError
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 
 
-def required() -> list[str]:
+def required(requirements: Path = REQUIREMENTS) -> list[str]:
     """The packages of requirements.txt."""
-    lines = REQUIREMENTS.read_text().splitlines()
+    lines = requirements.read_text().splitlines()
     return [line.partition("==")[0] for line in lines if line and not line.startswith("#")]
 
 
-def versions(names: list[str]) -> dict[str, str]:
+def versions(names: list[str], requirements: Path = REQUIREMENTS) -> dict[str, str]:
     """The versions of packages. Raises BenchmarkError for those that are not installed."""
     found, missing = {}, []
     for name in names:
@@ -30,12 +30,12 @@ def versions(names: list[str]) -> dict[str, str]:
             missing.append(name)
     if missing:
         raise BenchmarkError(
-            f"not installed: {', '.join(missing)}; pip install -r {os.path.relpath(REQUIREMENTS)}"
+            f"not installed: {', '.join(missing)}; pip install -r {os.path.relpath(requirements)}"
         )
     return found
 
 
-def surroundings(where: Processors) -> dict[str, Any]:
+def surroundings(where: Processors, requirements: Path = REQUIREMENTS) -> dict[str, Any]:
     """A description for people and for JSON."""
     cpuinfo = Path("/proc/cpuinfo").read_text().splitlines()
     models = [line.partition(":")[2].strip() for line in cpuinfo if line.startswith("model name")]
@@ -47,7 +47,7 @@ def surroundings(where: Processors) -> dict[str, Any]:
         "server_on": where.server,
         "load_on": where.load,
         "load_average": os.getloadavg()[0],
-        "versions": versions(["plugport", *required()]),
+        "versions": versions(["plugport", *required(requirements)], requirements),
     }
 
 

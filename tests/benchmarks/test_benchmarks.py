@@ -25,10 +25,12 @@ import handlers
 import peers
 from bar import CPU, MEMORY, Bar, Peer
 from bars import BARS
+from earlier import earlier
 from errors import BenchmarkError
 from experiment import Figures
 from fakes import SitePackages
 from loads import Load
+from page import put_table
 from patience import PATIENCE, wait_until
 from procfs import children
 from report import Table
@@ -102,7 +104,53 @@ def test_all_of_a_result_goes_to_json_and_back() -> None:
     assert theirs["load"]["connections"] == 64
 
 
+def test_results_of_earlier_runs_are_merged_and_the_last_one_counts(tmp_path: Path) -> None:
+    other = replace(result().bar, name="other")
+    first, second = tmp_path / "first.json", tmp_path / "second.json"
+    shorter = tuple(one[:1] for one in result().rounds)
+    described = [result().describe(), Result(other, shorter).describe()]
+    first.write_text(json.dumps({"bars": described}))
+    second.write_text(json.dumps({"bars": [Result(result().bar, shorter).describe()]}))
+    assert earlier([first, second], [result().bar]) == {"some": Result(result().bar, shorter)}
+    assert earlier([second, first], [result().bar, other]) == {
+        "some": result(),
+        "other": Result(other, shorter),
+    }
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        (None, "can't read .*: No such file"),
+        ("[]", "does not hold what run.py --json writes"),
+        ("{}", "does not hold what run.py --json writes"),
+        (
+            json.dumps({"bars": [result().describe()]}).replace(THEIRS.name, "Another"),
+            f"some was measured with .*Another, and is now .*{THEIRS.name}",
+        ),
+    ],
+)
+def test_what_can_t_be_merged_is_told(tmp_path: Path, written: str | None, message: str) -> None:
+    path = tmp_path / "results.json"
+    if written is not None:
+        path.write_text(written)
+    with pytest.raises(BenchmarkError, match=message):
+        earlier([path], [result().bar])
+
+
 # The table ------------------------------------------------------------------------------------
+
+
+def test_the_table_goes_to_its_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# Title\n\n{Table(markdown=True).head()}\n| old |\n| older |\n\n| another |\n")
+    put_table([result()], page)
+    table = Table(markdown=True)
+    lines = [*table.head().split("\n"), *table.lines(result()).split("\n")]
+    assert page.read_text().splitlines() == ["# Title", "", *lines, "", "| another |"]
+    page.write_text("# Title\n")
+    with pytest.raises(BenchmarkError, match="has no table of results"):
+        put_table([result()], page)
 
 
 def test_the_table_is_aligned() -> None:
@@ -323,9 +371,10 @@ def test_packages_that_are_missing_are_named() -> None:
         versions(["pytest", "no-such-thing"])
 
 
-def test_surroundings_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("surroundings.required", lambda: ["pytest"])
-    facts = surroundings(accounts.processors())
+def test_surroundings_in_words(tmp_path: Path) -> None:
+    requirements = tmp_path / "requirements.txt"
+    requirements.write_text("# What is needed.\npytest==1.0\n")
+    facts = surroundings(accounts.processors(), requirements)
     assert json.loads(json.dumps(facts)) == facts
     words = in_words(facts)
     assert f"Python {sys.version.split()[0]}" in words

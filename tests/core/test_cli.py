@@ -409,3 +409,87 @@ def test_a_port_in_use_leaves_nothing_behind(run: Run, my_dist: SitePackages, tm
     assert result.returncode == 2
     assert f"can't listen on {url}: the address is in use" in only(result.stderr)
     assert not path.exists()
+
+
+# A strategy that prepares the process -----------------------------------------------------------
+
+PREPARING = """
+    @plugport.hookimpl
+    def plugport_register_concurrency():
+        yield plugport.Component("early", "early_strategy:EarlyMixIn")
+"""
+EARLY = """
+import sys
+from typing import Annotated
+from plugport import Help
+from plugport.errors import OptionError
+
+class EarlyMixIn:
+    word: Annotated[str, Help("what it says")] = "early"
+
+    @classmethod
+    def prepare_process(cls):
+        if cls.word == "late":
+            raise OptionError("it is too late for that")
+        sys.early = cls.word
+        return [f"{cls.word}, {'late_handler' in sys.modules}"]
+"""
+LATE = """
+import sys, plugport
+
+class Late(plugport.StreamRequestHandler):
+    word = sys.early
+    def handle(self):
+        self.wfile.write(self.word.encode())
+"""
+
+
+@pytest.fixture
+def early(site: SitePackages) -> SitePackages:
+    site.add("early", PREPARING, files={"early_strategy.py": EARLY, "late_handler.py": LATE})
+    return site
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [([], "early"), (["-o", "word=first"], "first"), (["-o", "concurrency.word=a=b"], "a=b")],
+)
+def test_a_strategy_prepares_the_process_before_the_handler_is_imported(
+    early: SitePackages, options: list[str], word: str
+) -> None:
+    command = [sys.executable, "-m", "plugport", "serve", "late_handler:Late", "tcp://127.0.0.1:0"]
+    process = subprocess.Popen(
+        [*command, "-c", "early", *options],
+        env={**os.environ, "PYTHONPATH": str(early.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        assert process.stderr.readline() == f"plugport: warning: {word}, False\n"
+        port = int(url_of(process.stderr).rpartition(":")[2])
+        assert ask(("127.0.0.1", port), b"") == word.encode()
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("word=late", "it is too late for that"),
+        ("word", "option 'word' is not KEY=VALUE"),
+        ("wort=x", "no option 'wort'; did you mean 'word'?"),
+        ("handler.word=x", "no option 'handler.word'"),
+    ],
+)
+def test_a_strategy_that_can_t_prepare_it(run: Run, early: SitePackages, option: str, message: str) -> None:
+    result = run("serve", "late_handler:Late", "tcp://127.0.0.1:0", "-c", "early", "-o", option)
+    assert result.returncode == 2
+    assert message in next(line for line in result.stderr.splitlines() if "warning" not in line)
+
+
+def test_only_serving_prepares(run: Run, early: SitePackages) -> None:
+    result = run("check", "echo", "tcp", "early")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "legal\n", "")

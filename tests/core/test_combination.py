@@ -139,9 +139,12 @@ def test_traits_of_the_standard_mix_ins() -> None:
     assert traits_of(socketserver.ThreadingMixIn)["multithreaded"]
     assert traits_of(socketserver.ForkingMixIn)["isolates_memory"]
     assert traits_of(object) == {
-        "styles": ["blocking"], "isolates_memory": False, "multithreaded": False, "serial": False,
+        "styles": ["blocking"],
+        "isolates_memory": False,
+        "multithreaded": False,
         "shares_thread": False,
-    }  # fmt: skip
+        "serial": False,
+    }
 
 
 # check() --------------------------------------------------------------------------------------
@@ -245,3 +248,32 @@ def test_the_matrix_has_every_combination(site: SitePackages) -> None:
     broken = [row for row in rows if row.handler == "other:echo"]
     assert len(broken) == counts[1] * counts[2]
     assert all("no module named 'no_such_module_here'" in row.verdict.reason for row in broken)
+
+
+# One thread for all requests ------------------------------------------------------------------
+
+
+class TakesTurns:
+    """Runs blocking requests in one thread, switched where they wait, as a strategy of greenlets would."""
+
+    shares_thread: ClassVar[bool] = True
+
+
+class NeedsThread(plugport.BaseRequestHandler):
+    needs_thread = True
+
+
+def test_nothing_may_hold_a_thread_that_is_shared() -> None:
+    verdict = check(coroutine, TCPServer, TakesTurns)
+    assert verdict.reason.startswith("an async handler needs an event loop, and TakesTurns has none; ")
+    reason = check(NeedsThread, TCPServer, TakesTurns).reason
+    assert reason.startswith("the handler waits for more than its connection, and would hold up the loop of ")
+    for name, bridge in ((Any_, None), (Protocol, "protocol -> blocking"), (function, "message -> blocking")):
+        assert check(name, TCPServer, TakesTurns) == Verdict("legal", bridge=bridge)
+    assert check(Stateful, TCPServer, TakesTurns).legal
+
+
+def test_a_server_in_code_is_held_to_it_too() -> None:
+    server: Any = compose(TCPServer, TakesTurns)(("127.0.0.1", 0), coroutine)
+    with server, pytest.raises(IncompatibleError, match="no bridge leads from async to blocking"):
+        server.adapt_handler("async")

@@ -7,6 +7,7 @@ import http.client
 import http.server
 import os
 import select
+import selectors
 import signal
 import socket
 import socketserver
@@ -28,6 +29,7 @@ from plugport import listener
 from plugport.adopt import adopt, is_foreign_server
 from plugport.handlers import BaseRequestHandler, StreamRequestHandler
 from plugport.hooks import NO_HOOKS, ServerHooks
+from plugport.poller import SelectorPoller
 from plugport_builtins.concurrency import children
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.select import SelectMixIn
@@ -1206,3 +1208,39 @@ def test_adopted_server_with_a_handle_error_of_its_own(serve: Serve, recorder: R
         get(server, "/broken")
     assert finished(recorder) == ["failed"]
     assert len(reported) == 1
+
+
+# How it waits -----------------------------------------------------------------------------------
+
+
+def test_a_strategy_may_wait_in_a_way_of_its_own() -> None:
+    """The loop, handle_request() and the pump of a protocol wait by the poller_class."""
+    made: list[object] = []
+
+    class Noted(SelectorPoller):
+        def __init__(self) -> None:
+            super().__init__(selectors.SelectSelector())
+            made.append(self)
+
+    class Echo(asyncio.Protocol):
+        def connection_made(self, transport: Any) -> None:
+            self.transport = transport
+
+        def data_received(self, data: bytes) -> None:
+            self.transport.write(data)
+
+    class OwnWay:
+        poller_class = Noted
+
+    server: Any = compose(OwnWay)(LOCALHOST, Echo)
+    for serve, pollers in ((server.serve_forever, 2), (server.handle_request, 4)):
+        thread = threading.Thread(target=serve)
+        thread.start()
+        with socket.create_connection(server.server_address, timeout=10) as client:
+            client.sendall(b"hello")
+            assert client.recv(100) == b"hello"
+        if serve == server.serve_forever:
+            server.shutdown()
+        thread.join(10)
+        assert len(made) == pollers
+    server.server_close()

@@ -69,7 +69,7 @@ class Authority:
 
     def client(self, **members: Any) -> ssl.SSLContext:
         """The context of a client that trusts it."""
-        context = ssl.create_default_context()
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._authority.configure_trust(context)
         context.sslsocket_class = HalfClosing
         for name, value in members.items():

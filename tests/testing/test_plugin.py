@@ -33,6 +33,10 @@ def test_served(plugport_serve, scheme, concurrency):
     service = plugport_serve(upper, scheme, concurrency)
     assert service.exchange(QUESTION) == QUESTION.upper()
 
+def test_an_import_may_keep_something(plugport_serve):
+    service = plugport_serve(upper, concurrency="package.strategies:KeepsMixIn")
+    assert service.exchange(QUESTION) == QUESTION.upper()
+
 def test_no_leaks(plugport_leaks):
     with open(__file__) as file:
         assert file.readable()
@@ -97,6 +101,7 @@ def project(tmp_path: Path) -> Path:
     for name, source in {
         "pytest.ini": STRICT,
         "src/package/__init__.py": "",
+        "src/package/strategies.py": "import os\nKEPT = os.pipe()\nclass KeepsMixIn: pass\n",
         "src/package/handlers.py": "def upper(message): return message.upper()",
         "helpers/helper.py": "QUESTION = b'a question\\n'",
     }.items():

@@ -24,7 +24,7 @@ def measure(plugport_serve: Serve, capfd: pytest.CaptureFixture[str]) -> Callabl
         handler: Any = "echo",
         url: str = "tcp",
         strategy: str = "threading",
-        plugins: tuple[str, ...] = ("prometheus",),
+        plugins: tuple[object, ...] = ("prometheus",),
         **options: Any,
     ) -> Measured:
         options = {key.replace("__", "."): value for key, value in options.items()}

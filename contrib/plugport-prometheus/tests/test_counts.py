@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 import pytest
-from plugport import BaseRequestHandler
+from plugport import BaseRequestHandler, hookimpl
 from plugport.plugins import PluginRecord, Plugins
 from plugport.testing.waiting import wait_until
 from scraping import Obedient, scrape, talk, wait_for_figure
@@ -58,20 +58,30 @@ def test_the_counts_are_of_what_was_done(measure: Any, strategy: str) -> None:
         )
 
 
+class Doorman:
+    """Lets three in from one address, and nobody from another."""
+
+    let_in = 0
+
+    @hookimpl
+    def plugport_verify_request(self, client_address: Any) -> bool | str:
+        if client_address[0] == "127.0.0.2":
+            return "banned"
+        self.let_in += 1
+        return self.let_in <= 3
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_with_access_control_rejections_are_counted_by_their_reasons(measure: Any, strategy: str) -> None:
-    plugins = ("access", "prometheus")
-    served, url = measure(
-        "echo", "tcp", strategy, plugins, access__deny=["127.0.0.2"], access__rate=0.01, access__burst=3
-    )
+def test_rejections_are_counted_by_their_reasons(measure: Any, strategy: str) -> None:
+    served, url = measure("echo", "tcp", strategy, ("prometheus", Doorman()))
     for source in ["127.0.0.2"] * 4 + ["127.0.0.1"] * 5:
         with socket.create_connection(served.address, 10, (source, 0)) as client:
             client.shutdown(socket.SHUT_WR)
             while client.recv(100):
                 pass
     rejected = "plugport_requests_rejected_total"
-    found = wait_for_figure(url, rejected, {"echo", strategy, "the peer comes too often"}, 2)
-    assert found[rejected, frozenset({"echo", strategy, "the address is denied"})] == 4
+    found = wait_for_figure(url, rejected, {"echo", strategy, "a verify_request hook said no"}, 2)
+    assert found[rejected, frozenset({"echo", strategy, "banned"})] == 4
     wait_for_figure(url, "plugport_requests_finished_total", {"echo", strategy, "completed"}, 3)
 
 

@@ -36,25 +36,35 @@ class FramedProtocol:
     def data_received(self, data: bytes) -> None:
         """Answer the messages that are complete."""
         messages = self._framing.feed(data)
-        if messages:
+        if len(messages) == 1 and not (self._messages or self._paused):
+            # One, and then they wait for the reply: what most clients do.
+            reply = self._reply(messages[0])
+            if reply is not None:
+                self._transport.write(reply)
+        elif messages:
             self._messages.extend(messages)
             self._answer()
+
+    def _reply(self, message: bytes) -> bytes | None:
+        """Have *message* answered, and return the reply in its frame, if there is one."""
+        reply = self._respond(message)
+        if reply is None:
+            return None
+        if not isinstance(reply, bytes):
+            raise TypeError(f"respond returned {type(reply).__name__}, not bytes or None")
+        return self._framing.frame(reply)
 
     def _answer(self) -> None:
         """Answer what has come, until the client is behind with taking its replies."""
         messages = self._messages
-        respond = self._respond
-        frame = self._framing.frame
         while messages and not self._paused:
             replies = []
             size = 0
             try:
                 while messages and size < _BATCH:
-                    reply = respond(messages.popleft())
+                    reply = self._reply(messages.popleft())
                     if reply is not None:
-                        if not isinstance(reply, bytes):
-                            raise TypeError(f"respond returned {type(reply).__name__}, not bytes or None")
-                        replies.append(frame(reply))
+                        replies.append(reply)
                         size += len(reply)
             finally:
                 # Those before one that failed are owed to the client.

@@ -29,7 +29,7 @@ class Holdings:
 
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
-        """Take what the block brings about as held before: a library may keep something from its import on."""
+        """Count what the block brings about as held before: an import may bring something that stays."""
         threads, files = set(threading.enumerate()), open_files()
         yield
         self._threads |= set(threading.enumerate()) - threads

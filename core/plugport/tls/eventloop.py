@@ -23,12 +23,40 @@ async def connect(make_protocol: Callable[[], Any], request: Any, server: Any) -
         return transport
     limit = server.handshake_timeout
     start = loop.time()
+    protocol = make_protocol()
+    if hasattr(protocol, "get_buffer"):
+        _give_views(protocol)
     try:
         transport, _ = await loop.connect_accepted_socket(
-            make_protocol, request, ssl=server.tls_context(), ssl_handshake_timeout=limit
+            lambda: protocol, request, ssl=server.tls_context(), ssl_handshake_timeout=limit
         )
     except (OSError, ValueError) as error:
         if loop.time() - start >= limit:
             raise handshake_timed_out(limit) from None
         raise handshake_failed(error) from None
     return transport
+
+
+def _give_views(protocol: Any) -> None:
+    """Have a BufferedProtocol give memoryviews of its buffer.
+
+    asyncio's TLS fills a buffer piece by piece, and takes slices of it to write to: those of a bytearray are
+    copies, and what is read into them would be lost. The view is let go before the protocol is told, which
+    may resize its buffer then.
+    """
+    get_buffer, buffer_updated = protocol.get_buffer, protocol.buffer_updated
+    view = memoryview(b"")
+
+    def get_view(sizehint: int) -> memoryview:
+        nonlocal view
+        view = memoryview(get_buffer(sizehint))
+        return view
+
+    def view_updated(nbytes: int) -> None:
+        view.release()
+        buffer_updated(nbytes)
+
+    try:
+        protocol.get_buffer, protocol.buffer_updated = get_view, view_updated
+    except AttributeError:
+        pass  # a class with __slots__

@@ -1,4 +1,4 @@
-"""SecuredSocket: a connection over TLS as a blocking handler sees it, and the handler that is given one."""
+"""A connection over TLS as a blocking handler sees it, and the handler that is given one."""
 
 from __future__ import annotations
 
@@ -8,17 +8,34 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plugport.accounting import RequestHandedOver
-from plugport.poller import WRITE, blocking_poller
+from plugport.poller import WRITE, Poller, blocking_poller
 from plugport.tls.failures import broken, handshake_failed, handshake_timed_out
 
-__all__ = ["SecuredSocket", "say_goodbye", "secured_handler", "shake_hands", "wrap_connection"]
+if TYPE_CHECKING:
+    _SSLSocket = ssl.SSLSocket
+else:
+    _SSLSocket = object
+
+__all__ = [
+    "SecuredSocket",
+    "Securing",
+    "say_goodbye",
+    "secured_handler",
+    "shake_hands",
+    "tolerate_early_end",
+    "wrap_connection",
+]
 
 
-class SecuredSocket(ssl.SSLSocket):
-    """An ssl.SSLSocket whose errors are those of a plain socket.
+#: How often what comes after a handshake that has failed is taken, 64 KiB at most each time.
+_DISCARDED = 16
+
+
+class Securing(_SSLSocket):
+    """Put before a class of TLS sockets, ssl.SSLSocket say: its errors become those of a plain socket.
 
     A handler need not know that it talks over TLS: where a plain socket would block it gets
     BlockingIOError, and ConnectionAbortedError from a client that breaks the protocol.
@@ -28,6 +45,8 @@ class SecuredSocket(ssl.SSLSocket):
     """
 
     accepted: Any = None
+    #: How to wait for room to say goodbye in; None: as the platform does it.
+    poller_class: ClassVar[type[Poller] | None] = None
     #: No more can be sent: close_notify has been.
     _ended = False
     #: Nor received: the client's has come, too.
@@ -51,12 +70,12 @@ class SecuredSocket(ssl.SSLSocket):
         except ssl.SSLError as error:
             raise _as_plain(error) from None
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: Any, flags: int = 0, *more: Any, **named: Any) -> int:
         """Send *data* as far as it goes; return how many bytes have gone."""
         if self._ended:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         try:
-            return super().send(data, flags)
+            return super().send(data, flags, *more, **named)
         except ssl.SSLError as error:
             raise _as_plain(error) from None
 
@@ -75,6 +94,10 @@ class SecuredSocket(ssl.SSLSocket):
         return plain
 
 
+class SecuredSocket(Securing, ssl.SSLSocket):
+    """That of the standard library."""
+
+
 def _as_plain(error: ssl.SSLError) -> Exception:
     """Return what a plain socket would raise."""
     if isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
@@ -88,8 +111,7 @@ def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredS
     *request* stays as it is: shutdown() of it cuts the connection, whoever waits on which.
     """
     if context.sslsocket_class is not SecuredSocket:
-        # A client may end the connection and read on, as it may on a plain one: OpenSSL would send an alert.
-        context.options |= getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+        tolerate_early_end(context)
         context.sslsocket_class = SecuredSocket
     copy = request.dup()
     try:
@@ -100,6 +122,13 @@ def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredS
     assert isinstance(secured, SecuredSocket)
     secured.accepted = request
     return secured
+
+
+def tolerate_early_end(context: ssl.SSLContext) -> None:
+    """Let a client end the connection and read on, as it may on a plain one: OpenSSL would send an alert."""
+    wanted = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
+    if not context.options & wanted:
+        context.options |= wanted
 
 
 def shake_hands(secured: ssl.SSLSocket, limit: float) -> None:
@@ -114,8 +143,20 @@ def shake_hands(secured: ssl.SSLSocket, limit: float) -> None:
     except TimeoutError:
         raise handshake_timed_out(limit) from None
     except (OSError, ValueError) as error:
+        _discard(secured)
         raise handshake_failed(error) from None
     secured.settimeout(timeout)
+
+
+def _discard(secured: ssl.SSLSocket) -> None:
+    """Take what has come besides, a request mostly: closed with that unread, the alert might be lost."""
+    try:
+        secured.settimeout(0.0)
+        for _ in range(_DISCARDED):
+            if not socket.socket.recv(secured, 65536):
+                return
+    except OSError:
+        pass
 
 
 def say_goodbye(secured: ssl.SSLSocket) -> None:
@@ -123,7 +164,7 @@ def say_goodbye(secured: ssl.SSLSocket) -> None:
 
     Waits for room to send it in as long as any send() may wait. A connection that has broken is no error.
     """
-    if isinstance(secured, SecuredSocket):
+    if isinstance(secured, Securing):
         if secured._ended:
             return
         secured._ended = True
@@ -146,7 +187,7 @@ def say_goodbye(secured: ssl.SSLSocket) -> None:
 
 
 def _wait_for_room(secured: ssl.SSLSocket, timeout: float | None) -> bool:
-    poller = blocking_poller()
+    poller = (getattr(secured, "poller_class", None) or blocking_poller)()
     try:
         poller.register(secured.fileno(), WRITE, lambda events: None)
         return bool(poller.dispatch(timeout))

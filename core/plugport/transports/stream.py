@@ -214,10 +214,8 @@ class StreamTransport(BaseTransport):
     def send_file(self, file: Any, offset: int, count: int, done: Callable[[], None]) -> None:
         """Send *count* bytes of *file* from *offset* on, after what is unsent, by sendfile(2) if that can be.
 
-        *file*: opened, of a kind that can be read at any place; it stays the caller's, and open, until
-        *done* is called or the connection is lost. *done*: called by the loop when the last byte has
-        gone to the system. What is unsent of it counts as written: writing pauses and resumes by it.
-        Raises RuntimeError after write_eof().
+        *done* is called by the loop when all of it has gone to the system; until then, or until the
+        connection is lost, the file stays open. What is unsent of it counts as written.
         """
         if self._eof_written:
             raise RuntimeError("send_file() after write_eof()")
@@ -226,8 +224,7 @@ class StreamTransport(BaseTransport):
         if not count:
             self._loop.call_soon(done)
             return
-        clear = self._clear
-        self._files += 1
+        clear, self._files = self._clear, self._files + 1
         self.context.active = True
         self._append(FileRegion(file, offset, count, done), count)
         if clear:

@@ -62,9 +62,7 @@ def bare_context(settings: Settings) -> ssl.SSLContext:
         try:
             context.load_verify_locations(cafile=settings.client_ca)
         except (ssl.SSLError, OSError):
-            raise OptionError(
-                f"client_ca: {settings.client_ca} has no certificates that can be read"
-            ) from None
+            raise OptionError(f"client_ca: the certificates in {settings.client_ca} can't be read") from None
     return context
 
 

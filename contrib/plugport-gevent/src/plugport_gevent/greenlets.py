@@ -43,6 +43,7 @@ class GeventMixIn(_Server):
     #: The greenlets of the requests, by the id() of their contexts.
     _greenlets: dict[int, Any]
     _reply_socket: ReplySocket | None = None
+    _timeout_before: float | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Give the server a lock that greenlets of one thread keep from each other."""
@@ -68,17 +69,31 @@ class GeventMixIn(_Server):
             super().handle_request()
 
     def enter_loop(self, loop: Loop) -> None:
-        """Make the socket that datagrams are answered through."""
-        if not self.is_stream():
+        """Have connections come as gevent's, or make the socket that datagrams are answered through."""
+        if self.is_stream():
+            # Not a method of this class: how others get their requests is no business of its own.
+            vars(self)["get_request"] = self._get_connection
+        else:
             self._reply_socket = ReplySocket(self.socket)
+            self._timeout_before = self.socket.gettimeout()
+            self.socket.setblocking(False)  # with MSG_DONTWAIT gevent's would wait all the same
         super().enter_loop(loop)
 
-    def get_request(self) -> tuple[Any, Any]:
-        """Take a request, whose socket is gevent's."""
-        request, client_address = super().get_request()
-        if isinstance(request, tuple):
-            return (request[0], self._reply_socket), client_address
+    def _get_connection(self) -> tuple[Any, Any]:
+        request, client_address = type(self).get_request(self)
         return cooperative(request), client_address
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """Run the handler; that of a datagram answers through a socket that may wait."""
+        if isinstance(request, tuple):
+            request = (request[0], self._reply_socket)
+        super().finish_request(request, client_address)
+
+    def wrap_connection(self, request: Any) -> Any:
+        """Return gevent's kind of TLS socket on *request*, before the handshake, for a blocking handler."""
+        from plugport_gevent.secured import wrap_connection  # late: who has no TLS imports no ssl
+
+        return wrap_connection(request, self.tls_context())
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a greenlet for the request."""
@@ -117,9 +132,11 @@ class GeventMixIn(_Server):
             if self.active_requests and not given_up:
                 self.abort_requests(force=force)
             gevent.joinall(self._ending(given_up), timeout=ABORT_GRACE)
+        vars(self).pop("get_request", None)
         if self._reply_socket is not None:
             self._reply_socket.close()
             self._reply_socket = None
+            self.socket.settimeout(self._timeout_before)
         super().leave_loop(loop)
 
     def _ending(self, given_up: bool) -> list[Any]:

@@ -10,7 +10,7 @@ import gevent
 import gevent.socket
 from gevent import monkey
 
-__all__ = ["ConnectionSocket", "ReplySocket", "cooperative", "cut"]
+__all__ = ["ConnectionSocket", "ReplySocket", "cooperative", "cut", "take_turns"]
 
 # The class of the standard library, which gevent's patches replace by that of gevent.
 _PlainSocket: Any = monkey.get_original("socket", "socket")
@@ -21,6 +21,18 @@ _MAX_CALLS = 32
 _FIRST_PAUSE, _LAST_PAUSE = 0.001, 0.05
 
 
+_calls = 0
+
+
+def take_turns(sock: Any) -> None:
+    """Let others run, now and then; called before each read or write of a connection."""
+    global _calls
+    _calls += 1
+    if _calls > _MAX_CALLS and sock.timeout != 0.0:
+        _calls = 0
+        gevent.sleep(0)
+
+
 class ConnectionSocket(gevent.socket.socket):  # type: ignore[misc]
     """A connection whose waiting calls let other greenlets run, and so do those that need not wait.
 
@@ -29,29 +41,21 @@ class ConnectionSocket(gevent.socket.socket):  # type: ignore[misc]
 
     __slots__ = ()  # so that a socket of gevent's can become one
 
-    _calls = 0
-
-    def _take_turns(self) -> None:
-        ConnectionSocket._calls += 1
-        if ConnectionSocket._calls > _MAX_CALLS and self.timeout != 0.0:
-            ConnectionSocket._calls = 0
-            gevent.sleep(0)
-
     def recv(self, *args: Any) -> bytes:
         """Return what is there to read, once there is something."""
-        self._take_turns()
+        take_turns(self)
         data: bytes = super().recv(*args)
         return data
 
     def recv_into(self, *args: Any) -> int:
         """Read into a buffer what is there, once there is something."""
-        self._take_turns()
+        take_turns(self)
         count: int = super().recv_into(*args)
         return count
 
     def send(self, data: Any, flags: int = 0, timeout: Any = gevent.socket.timeout_default) -> int:
         """Send what there is room for, once there is some."""
-        self._take_turns()
+        take_turns(self)
         count: int = super().send(data, flags, timeout)
         return count
 

@@ -158,8 +158,10 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
             return False
         self.http.receive_data(b"")
         self._advance()
-        # A TLS connection can't be half-closed.
-        return not self.transport.is_closing() and self.transport.get_extra_info("ssl_object") is None
+        # asyncio's TLS can't be half-closed; plugport's, which has timers of its own, can.
+        transport = self.transport
+        half = hasattr(transport, "call_later") or transport.get_extra_info("ssl_object") is None
+        return half and not transport.is_closing()
 
     def pause_writing(self) -> None:
         """The client does not take what was written."""
@@ -301,14 +303,15 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         transport = self.transport
         if transport.is_closing():
             return
-        if self.http.eof_received or not transport.can_write_eof():
+        if self.http.eof_received:
             self._close()
             return
         self._lingering = True
         if not self._reading:
             self._reading = True
             transport.resume_reading()
-        transport.write_eof()
+        if transport.can_write_eof():
+            transport.write_eof()
         self._await_client(_LINGER)
 
     # The clock --------------------------------------------------------------------------------------

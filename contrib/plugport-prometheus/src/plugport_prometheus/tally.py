@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Tally"]
 
+_OUTCOMES = ("completed", "failed", "timed-out", "aborted")
 #: What all that is beyond the limit of different reasons is called.
 OTHER = "other"
 
@@ -36,7 +37,7 @@ class Tally:
         self._most = most
         self._labels = (server.handler_name, server.listening_url(), server.concurrency_name)
         self._lock = Lock()  # requests end in the threads that served them
-        self._outcomes: Counter[str] = Counter()
+        self._outcomes: dict[str | None, int] = dict.fromkeys(_OUTCOMES, 0)
         self._reasons: Counter[str] = Counter()
         self._errors: Counter[str] = Counter()
         self._exits: Counter[str] = Counter()
@@ -45,7 +46,7 @@ class Tally:
         self._draining = False
         self._observe = metrics.duration.labels(*self._labels).observe
         # Those of which nothing has been counted are there from the start, as 0.
-        for outcome in ("completed", "failed", "timed-out", "aborted"):
+        for outcome in _OUTCOMES:
             metrics.finished.labels(*self._labels, outcome)
         self.refresh()
 
@@ -54,7 +55,7 @@ class Tally:
     def finish(self, context: RequestContext) -> None:
         """Count a request that has ended."""
         with self._lock:
-            self._outcomes[context.outcome or ""] += 1
+            self._outcomes[context.outcome] += 1
             if context.bytes_received:
                 self._received += context.bytes_received
             if context.bytes_sent:
@@ -91,9 +92,8 @@ class Tally:
         """Bring the metrics up to date."""
         metrics, labels = self._metrics, self._labels
         with self._lock:
-            outcomes, reasons, errors, exits = (
-                _taken(counts) for counts in (self._outcomes, self._reasons, self._errors, self._exits)
-            )
+            outcomes, reasons = _taken(self._outcomes), _taken(self._reasons)
+            errors, exits = _taken(self._errors), _taken(self._exits)
             received, sent = self._received, self._sent
             self._received = self._sent = 0
             active = len(self._server.active_requests)
@@ -123,7 +123,7 @@ class Tally:
         self.refresh()
 
 
-def _taken(counts: Counter[str]) -> dict[str, int]:
+def _taken(counts: dict[Any, int]) -> dict[str, int]:
     """Take what was counted, and keep the names: they are how many are told apart."""
     taken = {name: count for name, count in counts.items() if count}
     for name in taken:

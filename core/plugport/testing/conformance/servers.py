@@ -36,8 +36,8 @@ class ServerConformance(AddressCases, TemplateMethodCases):
     @case(transport="stream", concurrent=True)
     def test_serves_several_at_once(self, strategy: str) -> None:
         """Clients that are connected at the same time are served."""
-        with self.serving(strategy) as trial:
-            clients = [self.client(trial) for _ in range(5)]
+        with self.serving(strategy) as trial, contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(self.client(trial)) for _ in range(5)]
             for client in clients + clients[::-1]:
                 assert client.ask(b"hello") == b"hello"
 

@@ -17,6 +17,8 @@ logger = logging.getLogger("plugport.http.asgi")
 #: Heads that were sent before, by what the application gave: most applications have few.
 _HEADS: dict[tuple[Any, ...], ResponseHead] = {}
 _MAX_HEADS = 256
+#: Bytes that an application may send, to a client that takes them all, before others have their turn.
+_MAX_BURST = 262144
 
 
 class Exchange:
@@ -24,6 +26,7 @@ class Exchange:
 
     __slots__ = (
         "_body_ended",
+        "_burst",
         "_connection",
         "_piece",
         "_receivers",
@@ -49,6 +52,7 @@ class Exchange:
         self._piece: bytes | None = None  # of the body, that the application has not taken
         self._body_ended = self._told_body = False
         self._receivers: list[asyncio.Future[None]] | None = None
+        self._burst = 0
         self.task: asyncio.Task[None] | None = None
 
     async def run(self, application: Callable[..., Any], scope: dict[str, Any]) -> None:
@@ -64,6 +68,7 @@ class Exchange:
             if not (self.ended or self.gone):  # it was cancelled
                 self.gone = True
                 self._connection.cut()
+            self.task = None  # which has this frame
             self._connection.exchange_ended(self)
 
     def _fail(self, what: str, error: Exception | None) -> None:
@@ -81,7 +86,7 @@ class Exchange:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next piece of the body; after its end, and when there is one, the client's end."""
-        if not self._told_body:
+        if not (self._told_body or self.ended):
             if not self._request.has_body:
                 self._told_body = True
                 return {"type": "http.request", "body": b"", "more_body": False}
@@ -121,6 +126,7 @@ class Exchange:
             more = message.get("more_body", False)
             if self._started:
                 if body:
+                    await self._make_way(len(body))
                     connection.send_body(body)
                 if not more:
                     self._end()
@@ -148,6 +154,16 @@ class Exchange:
             await connection.gate.wait()
             if self.gone:
                 raise ClientGoneError("the client is gone")
+
+    async def _make_way(self, size: int) -> None:
+        """See, before a further piece is sent, that the client is there, and that others have their turn."""
+        self._burst += size
+        if self._burst > _MAX_BURST:
+            self._burst = 0
+            await asyncio.sleep(0)
+        if self.gone or self._connection.transport.is_closing():
+            self.gone = True
+            raise ClientGoneError("the client is gone")
 
     def _check_length(self, head: ResponseHead, size: int, more: bool) -> None:
         """Find out, while another response can be sent yet, that this one contradicts itself."""

@@ -8,7 +8,7 @@ import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from plugport import Help, RequestContext
 
@@ -49,8 +49,9 @@ class ASGIProtocol(HTTPProtocol):
 
     application: ClassVar[Callable[..., Any] | None] = None
 
-    gate: WriteGate
     server: Any
+    _request_context: RequestContext
+    _state: dict[str, Any]
 
     @classmethod
     def check_options(cls) -> None:
@@ -75,11 +76,10 @@ class ASGIProtocol(HTTPProtocol):
             await lifespan.stop()
 
     @classmethod
-    def for_request(cls, context: RequestContext) -> ASGIProtocol:
+    def for_request(cls, context: RequestContext) -> Self:
         """Make the protocol of a connection."""
-        self = cls()
-        self._context = context
-        self.server = context.server
+        self = super().for_request(context)
+        self.server, self._request_context = context.server, context
         self._state = context.server.state.asgi
         return self
 
@@ -100,11 +100,10 @@ class ASGIProtocol(HTTPProtocol):
         self._loop = asyncio.get_running_loop()
         self._scope = connection_scope(
             transport.get_extra_info("socket"),
-            self._context.client_address,
+            self._request_context.client_address,
             bool(getattr(self.server, "secure", False)),
             self.root_path,
         )
-        self.server.drain_calls.add(self.drain)
         super().connection_made(transport)
 
     def request_received(self, request: Request) -> None:
@@ -117,7 +116,9 @@ class ASGIProtocol(HTTPProtocol):
         exchange = self._exchange = Exchange(self, request)
         self._running.add(exchange)
         scope = http_scope(self._scope, request, self._state)
-        exchange.task = asyncio.Task(exchange.run(self.application, scope), loop=self._loop, **_EAGER)  # type: ignore[arg-type]
+        task = asyncio.Task(exchange.run(self.application, scope), loop=self._loop, **_EAGER)  # type: ignore[arg-type]
+        if exchange in self._running:  # else it has ended at once
+            exchange.task = task
 
     def want_piece(self) -> None:
         """Have the next piece of the body come."""
@@ -167,6 +168,10 @@ class ASGIProtocol(HTTPProtocol):
             self._exchange.wake()
         return keep_open
 
+    def _end(self) -> None:
+        if self._websocket is None:  # else it goes on, as another protocol
+            super()._end()
+
     def pause_writing(self) -> None:
         """Have the application wait before it goes on sending."""
         self.gate.paused = True
@@ -183,7 +188,6 @@ class ASGIProtocol(HTTPProtocol):
 
     def disconnected(self, error: Exception | None) -> None:
         """Tell the application that the client is gone."""
-        self.server.drain_calls.discard(self.drain)
         if self._websocket is not None:
             self._websocket.connection_lost()
         if self._exchange is not None:
@@ -213,14 +217,11 @@ class ASGIProtocol(HTTPProtocol):
         self.transport.abort()
 
     def drain(self) -> None:
-        """The server drains: wait for no other request."""
-        http = self.http
+        """The server drains: wait for no other request, and end the WebSocket."""
         if self._websocket is not None:
             self._websocket.drain()
-        elif http.request is not None:
-            http.keep_alive = False
-        elif http.requests and not http.buffered:
-            self._close()
+        else:
+            super().drain()
 
     # WebSockets -------------------------------------------------------------------------------------
 
@@ -248,4 +249,5 @@ class ASGIProtocol(HTTPProtocol):
         self.exchange_ended(task)
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
-            self.server.take_error(self._context.request, self._context.client_address, error)
+            context = self._request_context
+            self.server.take_error(context.request, context.client_address, error)

@@ -41,10 +41,11 @@ class Lifespan:
         error = None if not task.done() or task.cancelled() else task.exception()
         await _end(task)
         if "startup" in self._told:
-            raise StartupError(f"the application's startup failed: {failure or 'it does not say why'}")
+            logger.debug("the application's startup failed: %s", failure)
+            raise StartupError(f"the application's startup failed: {_in_a_line(failure)}")
         if self._mode == "on":
-            raise StartupError(f"lifespan=on, and the application has none: {failure}") from error
-        logger.debug("the application has no lifespan: %s", failure)
+            raise StartupError(f"lifespan=on, and the application has none: {_in_a_line(failure)}") from error
+        logger.info("the application has no lifespan: %s", _in_a_line(failure))
 
     async def stop(self) -> None:
         """Tell it that the server has ended, and wait for its end."""
@@ -98,6 +99,14 @@ class Lifespan:
         error = None if self._task is None or self._task.cancelled() else self._task.exception()
         if error is not None:
             logger.error("the application's lifespan failed while it served", exc_info=error)
+
+
+def _in_a_line(failure: str) -> str:
+    """Return the last line of what an application says: some send a whole traceback."""
+    lines = failure.strip().splitlines()
+    if len(lines) < 2:
+        return failure.strip() or "it does not say why"
+    return f"{lines[-1]} (--log-level debug shows all of it)"
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -64,6 +64,7 @@ class WebSocketSession:
         self._gate = gate
         self._ping_interval = options.ping_interval
         self._protocol = ServerProtocol(
+            state=State.OPEN,  # the request was read already: what it parses are frames
             extensions=enable_server_permessage_deflate(None) if options.compression else None,
             max_size=options.max_size,
             logger=_protocol_logger,
@@ -117,7 +118,8 @@ class WebSocketSession:
         message = self._messages.popleft()
         if message["type"] == "websocket.receive":
             self._waiting_size -= _size_of(message)
-            if self._reading_paused and self._waiting_size <= _HIGH_WATER // 2:
+            waiting = len(self._messages) > _MAX_WAITING // 2 or self._waiting_size > _HIGH_WATER // 2
+            if self._reading_paused and not waiting:
                 self._reading_paused = False
                 self._transport.resume_reading()
         return message
@@ -168,7 +170,6 @@ class WebSocketSession:
         head = ResponseHead(101, fields)
         date = b"" if head.has_date else date_line()
         self._transport.write(b"%bconnection: Upgrade\r\n%b\r\n" % (head.block, date))
-        self._protocol.state = State.OPEN
         self._phase = "open"
         if self._ping_interval is not None:
             self._timer = self._loop.call_later(self._ping_interval, self._ping)

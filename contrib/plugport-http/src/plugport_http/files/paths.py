@@ -73,7 +73,9 @@ def find(root: bytes, names: list[bytes], *, follow: bool) -> Found:
         fd = os.open(root, _DIRECTORY)
         try:
             for name in names[:-1]:
-                fd = _enter(fd, name, follow)
+                inner = os.open(name, _DIRECTORY | (0 if follow else os.O_NOFOLLOW), dir_fd=fd)
+                os.close(fd)
+                fd = inner
             if names and names[-1]:
                 return open_file(fd, names[-1], follow=follow)
             found = Found(fd, os.fstat(fd))
@@ -84,13 +86,6 @@ def find(root: bytes, names: list[bytes], *, follow: bool) -> Found:
                 os.close(fd)
     except OSError as error:
         raise refusal(error) from error
-
-
-def _enter(fd: int, name: bytes, follow: bool) -> int:
-    try:
-        return os.open(name, _DIRECTORY | (0 if follow else os.O_NOFOLLOW), dir_fd=fd)
-    finally:
-        os.close(fd)
 
 
 def open_file(fd: int, name: bytes, *, follow: bool) -> Found:

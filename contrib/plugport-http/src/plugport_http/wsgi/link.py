@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 import sys
@@ -95,7 +96,11 @@ class Link:
         """End the connection in a way that can't be taken for the end of a response."""
         try:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._sock.close()
+            detach = getattr(self._sock, "detach", None)
+            if detach is None:
+                self._sock.close()
+            else:  # before anybody says goodbye
+                os.close(detach())
         except OSError:
             pass
 

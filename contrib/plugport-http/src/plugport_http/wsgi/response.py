@@ -155,7 +155,7 @@ class Exchange:
             key = (status, length, *headers)
             head = _HEADS.get(key)
         except TypeError:
-            head = key = None  # type: ignore[assignment]
+            head = key = None
         if head is None:
             head = _new_head(status, headers, length)
             if key is not None:

@@ -1,0 +1,56 @@
+"""The bars of plugport-http: what is measured, beside what, and the most that it may cost. Data only."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from bar import Bar, Peer
+from http_load import HTTPLoad
+from servers import Server
+
+HERE = Path(__file__).parent
+SITE = HERE / "site"
+KILOBYTE = (SITE / "kilobyte.txt").read_bytes()
+
+
+def plugport_http(handler: str, strategy: str, *options: str, note: str = "") -> Server:
+    """``plugport serve`` of a handler of plugport-http, as users run it."""
+    name = f"plugport {handler}, {strategy}{note and ', ' + note}"
+    settings = [part for option in options for part in ("-o", option)]
+
+    def command(host: str) -> list[str]:
+        url = f"tcp://{host}:0"
+        return [sys.executable, "-m", "plugport", "serve", handler, url, "-c", strategy, *settings]
+
+    return Server(name, command, plugins=frozenset({"builtins", "http"}))
+
+
+def peer(name: str, title: str) -> Server:
+    """A peer of http_peers.py."""
+    return Server(title, lambda host: [sys.executable, str(HERE / "http_peers.py"), name, host])
+
+
+FILE = HTTPLoad("/kilobyte.txt", KILOBYTE)
+FILES = plugport_http("http-files", "select", f"root={SITE}")
+
+BARS = (
+    Bar(
+        "files",
+        "a file of 1 KiB, connections that stay",
+        FILE,  # type: ignore[arg-type]
+        FILES,
+        (Peer(peer("nginx", "nginx"), 2.0), Peer(peer("http.server", "http.server"), 0.2)),
+    ),
+    Bar(
+        "files-strategies",
+        "the same under other strategies, and by the parser in Python",
+        FILE,  # type: ignore[arg-type]
+        FILES,
+        (
+            Peer(plugport_http("http-files", "select", f"root={SITE}", "parser=h11", note="h11")),
+            Peer(plugport_http("http-files", "asyncio", f"root={SITE}")),
+            Peer(plugport_http("http-files", "threading", f"root={SITE}")),
+        ),
+    ),
+)

@@ -1,0 +1,80 @@
+"""The lifespan: before the first request, after the last one, and what keeps a service from beginning."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from plugport.errors import StartupError
+from plugport.testing.serving import serve
+from served import APPLICATIONS, Client
+
+FILE = APPLICATIONS / "lifespans.py"
+
+
+def ask(served: Any) -> bytes:
+    with served.connect() as sock:
+        content: bytes = Client(sock).ask("GET", "/")[2]
+    return content
+
+
+@pytest.mark.parametrize("mode", ["auto", "off"])
+def test_an_application_may_have_none(plugport_serve: Any, mode: str) -> None:
+    assert ask(plugport_serve("asgi", concurrency="asyncio", app=f"{FILE}:none", lifespan=mode)) == b"served"
+
+
+@pytest.mark.parametrize(
+    ("app", "mode", "reason"),
+    [
+        ("failing", "auto", "the application's startup failed: the database is not there"),
+        ("raising", "auto", r"the application's startup failed: ValueError: no \(--log-level debug"),
+        ("none", "on", "lifespan=on, and the application has none: AssertionError: no lifespan here"),
+    ],
+)
+@pytest.mark.usefixtures("plugport_leaks")
+def test_what_fails_to_begin_keeps_the_service_from_it(app: str, mode: str, reason: str) -> None:
+    with pytest.raises(StartupError, match=reason):
+        serve("asgi", concurrency="asyncio", options={"app": f"{FILE}:{app}", "lifespan": mode})
+
+
+@pytest.mark.parametrize(
+    ("app", "said"),
+    [
+        ("failing_late", "the application's shutdown failed: the database is gone"),
+        ("ending", "the application's lifespan failed while it served"),
+    ],
+)
+def test_what_fails_later_is_logged(plugport_serve: Any, app: str, said: str, caplog: Any) -> None:
+    served = plugport_serve("asgi", concurrency="asyncio", app=f"{FILE}:{app}")
+    assert ask(served) == b"served"
+    served.stop()
+    assert said in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ([f"app={FILE}:failing"], "the application's startup failed: the database is not there"),
+        ([], "app: no ASGI application was named; "),
+        ([f"app={FILE}:nobody"], "app: file "),
+        ([f"app={FILE}:FILE.missing"], "app: file "),
+        ([f"app={FILE}:__name__"], "is a str and not callable"),
+        ([f"app={APPLICATIONS / 'wsgi_cases.py'}:app"], "serve it by the handler wsgi"),
+        ([f"app={FILE}:none", "root_path=shop"], "root_path: 'shop' is no path"),
+    ],
+)
+def test_the_command_says_in_a_line_what_is_wrong(options: list[str], line: str) -> None:
+    arguments = [part for option in options for part in ("-o", option)]
+    done = subprocess.run(
+        [sys.executable, "-m", "plugport", "serve", "asgi", "tcp://127.0.0.1:0", "-c", "asyncio", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "listening" not in done.stderr

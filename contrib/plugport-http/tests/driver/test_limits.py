@@ -1,0 +1,204 @@
+"""The clock and the limits of a connection, under each kind of strategy, and how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plugport.testing.plugin import Serve
+from plugport.testing.waiting import PATIENCE
+
+from plugport_http.engine import Request, ResponseHead
+from plugport_http.protocol import HTTPProtocol
+
+STRATEGIES = ["threading", "select", "asyncio"]
+GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+class Counter(HTTPProtocol):
+    """Answers with the number of bytes of the body; GET /fail raises, GET /ignore leaves the body alone."""
+
+    def request_received(self, request: Request) -> None:
+        self.count = 0
+        if request.path == b"/fail":
+            raise ValueError("failed on purpose")
+        if request.path == b"/ignore":
+            self.send_response(ResponseHead(200, [(b"content-length", b"7")]), b"ignored")
+        else:
+            self.read_body(True)
+
+    def body_received(self, data: bytes) -> None:
+        self.count += len(data)
+
+    def body_ended(self) -> None:
+        self.start_response(ResponseHead(200, []))
+        self.send_body(b"%d" % self.count)
+        self.end_response()
+
+
+@pytest.fixture(params=STRATEGIES)
+def counting(request: pytest.FixtureRequest, plugport_serve: Serve) -> Any:
+    return lambda **options: plugport_serve(Counter, "tcp", request.param, **options)
+
+
+def received(client: Any) -> bytes:
+    data = b""
+    while piece := client.recv(65536):
+        data += piece
+    return data
+
+
+def test_a_connection_that_says_nothing_is_closed(counting: Any) -> None:
+    client = counting(header_timeout=0.1).connect()
+    assert client.recv(100) == b""
+
+
+def test_a_head_that_comes_by_drops_is_refused(counting: Any) -> None:
+    client = counting(header_timeout=0.3).connect()
+    client.settimeout(0.02)
+    began = time.monotonic()
+    answer = b""
+    for byte in GET[:-2] + b"X-Slow: " + b"a" * 10_000:
+        try:
+            client.sendall(bytes([byte]))
+            answer += client.recv(1000)
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+        if answer:
+            break
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert time.monotonic() - began < PATIENCE / 2
+
+
+def test_a_thousand_that_drip_do_not_hold_up_one(plugport_serve: Serve) -> None:
+    served = plugport_serve(Counter, "tcp", "select", header_timeout=1.0)
+    slow = [served.connect() for _ in range(200)]
+    for client in slow:
+        client.sendall(b"GET / HT")
+    assert served.exchange(GET).endswith(b"0\r\n\r\n")
+    for client in slow:
+        assert received(client).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_body_that_rests_is_refused(counting: Any) -> None:
+    client = counting(body_timeout=0.1).connect()
+    client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    assert received(client).startswith(b"HTTP/1.1 408 ")
+
+
+def test_a_connection_without_requests_is_closed(counting: Any) -> None:
+    client = counting(keep_alive_timeout=0.1).connect()
+    client.sendall(GET)
+    answer = received(client)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_the_last_request_of_a_connection_is_told(counting: Any) -> None:
+    answer = counting(max_requests=2).exchange(GET * 5)
+    assert answer.count(b"HTTP/1.1 200 ") == 2
+    assert answer.count(b"connection: close") == 1
+
+
+@pytest.mark.parametrize(
+    ("request_", "kept"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", False),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n\r\n", True),
+        (b"GET /ignore HTTP/1.0\r\n\r\n", False),
+        (b"GET /ignore HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", True),
+        # Without chunks its end is that of the connection.
+        (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", False),
+    ],
+)
+def test_who_keeps_the_connection(counting: Any, request_: bytes, kept: bool) -> None:
+    answer = counting().exchange(request_ + GET)
+    assert answer.count(b"HTTP/1.1 200") == 1 + kept
+    if b"1.0" in request_ and kept:
+        assert b"connection: keep-alive\r\n" in answer
+
+
+def test_a_body_that_nobody_wants_is_passed_over(counting: Any) -> None:
+    post = b"POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
+    answer = counting().exchange(post + GET)
+    assert answer.count(b"HTTP/1.1 200") == 2
+
+
+def test_a_long_body_that_nobody_wants_ends_the_connection(counting: Any, tmp_path: Path) -> None:
+    upload = tmp_path / "upload"
+    upload.write_bytes(bytes(5_000_000))
+    served = counting()
+    url = f"http://127.0.0.1:{served.address[1]}/ignore"
+    for body in ("--data-binary", f"@{upload}"), ("-H", "Transfer-Encoding: chunked", "-T", str(upload)):
+        done = subprocess.run(
+            ["curl", "-sS", "-m", "20", "--http1.1", "-H", "Expect:", *body, url], capture_output=True
+        )
+        # The answer is not lost although the client was still sending.
+        assert done.stdout == b"ignored", done.stderr
+
+
+def test_too_long_a_body_is_refused_and_the_client_sees_it(counting: Any, tmp_path: Path) -> None:
+    upload = tmp_path / "upload"
+    upload.write_bytes(bytes(5_000_000))
+    url = f"http://127.0.0.1:{counting(max_body_size=1000).address[1]}/"
+    for body in ("--data-binary", f"@{upload}"), ("-H", "Transfer-Encoding: chunked", "-T", str(upload)):
+        done = subprocess.run(
+            ["curl", "-sS", "-m", "20", "--http1.1", "-w", "%{http_code}", "-H", "Expect:", *body, url],
+            capture_output=True,
+        )
+        assert done.stdout.endswith(b"413"), done.stderr
+
+
+def test_a_client_that_waits_is_told_to_go_on(counting: Any) -> None:
+    client = counting().connect()
+    client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+    assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.sendall(b"hello")
+    assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_client_that_waits_in_vain_is_answered(counting: Any) -> None:
+    client = counting().connect()
+    client.sendall(b"POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+    answer = received(client)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert b"connection: close\r\n" in answer
+
+
+def test_what_a_handler_raises_is_an_error_of_the_server(counting: Any, caplog: Any) -> None:
+    served = counting()
+    assert served.exchange(b"GET /fail HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 500 ")
+    context = served.wait_for_event("request_finished")["context"]
+    assert context.outcome == "failed"
+    assert served.exchange(GET).startswith(b"HTTP/1.1 200 ")
+
+
+def test_malformed_requests_get_their_answer_and_nothing_after_it(counting: Any) -> None:
+    answer = counting().exchange(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + GET)
+    assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert answer.count(b"HTTP/1.1 ") == 1
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert b"connection: close" in head
+    assert b"content-length: %d" % len(body) in head
+    assert body == b"400 Bad Request: host is repeated\n"
+
+
+def test_much_that_is_pipelined_is_not_read_ahead_without_bound(counting: Any) -> None:
+    served = counting()
+    count = 20_000
+    answer = served.exchange(GET.replace(b"/", b"/ignore", 1) * count)
+    assert answer.count(b"ignored") == count
+
+
+@pytest.mark.parametrize("parser", ["httptools", "h11"])
+def test_either_parser_serves(plugport_serve: Serve, parser: str) -> None:
+    served = plugport_serve(Counter, "tcp", "select", parser=parser)
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    answer = served.exchange(post + GET)
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert b"\r\n\r\n1\r\n5\r\n0\r\n\r\n" in answer

@@ -11,7 +11,7 @@ from servers import Server
 
 HERE = Path(__file__).parent
 SITE = HERE / "site"
-KILOBYTE = (SITE / "kilobyte.txt").read_bytes()
+KILOBYTE = (SITE / "kilobyte.txt").read_text()
 
 
 def plugport_http(handler: str, strategy: str, *options: str, note: str = "") -> Server:

@@ -24,7 +24,7 @@ class HTTPLoad:
     """GET of *path* on connections that stay; *body* is what must come back."""
 
     path: str
-    body: bytes
+    body: str
     connections: int = 32
     seconds: float = 1.5
     #: Seconds in which nothing is counted; wrk knows whole ones.
@@ -79,7 +79,7 @@ class HTTPRun:
             raise BenchmarkError(f"does not answer: {error!r}") from error
         finally:
             connection.close()
-        if (response.status, body) != (200, self._load.body):
+        if (response.status, body) != (200, self._load.body.encode()):
             raise BenchmarkError(f"answers with {response.status} and {body[:100]!r}")
 
     def warm_up(self) -> None:

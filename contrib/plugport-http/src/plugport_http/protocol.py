@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from time import monotonic
+from collections.abc import Callable
 from typing import Any, Self
 
 from plugport import RequestContext
-from plugport.transports import call_later
+from plugport.transports import call_later, clock_of
 
 from plugport_http.engine import (
     CLOSED,
@@ -47,6 +47,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     transport: Any
     http: ServerConnection
+    _clock: Callable[[], float]
 
     def __init__(self) -> None:
         self.http = self.make_connection()
@@ -59,7 +60,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._lost = False
         #: The RequestContext of the connection; None where asyncio alone made the protocol.
         self._context: RequestContext | None = None
-        #: When the client's time is up, by the monotonic clock; None: it is our turn.
+        #: When the client's time is up, by the transport's clock; None: it is our turn.
         self._deadline: float | None = None
         self._sending = False  # by other means than the transport's write()
         self._progress = 0
@@ -137,6 +138,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     def connection_made(self, transport: Any) -> None:
         """Keep the transport; the clock is running."""
         self.transport = transport
+        self._clock = clock_of(transport)
         if self._context is not None:
             self._context.server.drain_calls.add(self.drain)
         self._await_client(self.header_timeout)
@@ -174,6 +176,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._deadline = None
         if self._sending:
             self._await_taking()
+        elif self._lingering:
+            self._await_client(_LINGER)
         if self.http.request is not None:
             self.writable()
         if self.can_write and self.http.request is None and not self._lingering:
@@ -312,13 +316,16 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
             transport.resume_reading()
         if transport.can_write_eof():
             transport.write_eof()
-        self._await_client(_LINGER)
+        if transport.get_write_buffer_size():
+            self._await_taking()
+        else:
+            self._await_client(_LINGER)
 
     # The clock --------------------------------------------------------------------------------------
 
     def _await_client(self, seconds: float) -> None:
         """It is the client's turn for so long. One timer for all: it looks again where it was too early."""
-        deadline = self._deadline = monotonic() + seconds
+        deadline = self._deadline = self._clock() + seconds
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(seconds, deadline)
 
@@ -353,7 +360,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         deadline = self._deadline
         if deadline is None or self._lost:
             return
-        left = deadline - monotonic()
+        left = deadline - self._clock()
         if left > 0.0:
             self._set_timer(left, deadline)
         else:
@@ -361,9 +368,9 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     def _expire(self) -> None:
         http, transport = self.http, self.transport
-        if self._lingering:
+        if self._lingering and not transport.get_write_buffer_size():
             transport.abort()
-        elif not self.can_write or self._sending or transport.is_closing():
+        elif self._lingering or not self.can_write or self._sending or transport.is_closing():
             if self._mark == (transport.get_write_buffer_size(), self._progress):
                 transport.abort()
             else:

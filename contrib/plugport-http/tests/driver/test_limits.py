@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from plugport.errors import OptionError
+from plugport.testing.memory import MemoryConnection
 from plugport.testing.plugin import Serve
 from plugport.testing.waiting import PATIENCE
 
@@ -202,3 +205,54 @@ def test_either_parser_serves(plugport_serve: Serve, parser: str) -> None:
     answer = served.exchange(post + GET)
     assert answer.count(b"HTTP/1.1 200") == 2
     assert b"\r\n\r\n1\r\n5\r\n0\r\n\r\n" in answer
+
+
+def test_a_parser_that_is_not_installed_is_an_error_of_one_line(
+    plugport_serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "httptools", None)
+    with pytest.raises(OptionError, match=r"parser: httptools can't be imported .*parser=h11"):
+        plugport_serve(Counter, parser="httptools")
+    assert plugport_serve(Counter, parser="auto").exchange(GET).startswith(b"HTTP/1.1 200 ")
+
+
+class Large(HTTPProtocol):
+    """Answers with much, without a look at the body."""
+
+    def request_received(self, request: Request) -> None:
+        self.send_response(ResponseHead(200, [(b"content-length", b"40000000")]), bytes(40_000_000))
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_client_that_takes_its_time_has_all_of_it(plugport_serve: Serve, strategy: str) -> None:
+    served = plugport_serve(Large, "tcp", strategy)
+    client = served.connect()
+    client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc")
+    count = 0
+    began = time.monotonic()
+    while piece := client.recv(1_000_000):
+        count += len(piece)
+        if time.monotonic() - began < 2.5:  # longer than it would linger for one that takes nothing
+            time.sleep(0.4)
+    assert count > 40_000_000
+
+
+def test_each_timeout_comes_at_its_time() -> None:
+    options: Any = {"header_timeout": 10.0, "body_timeout": 20.0, "keep_alive_timeout": 30.0}
+    with MemoryConnection(Counter, **options) as connection:
+        assert connection.advance(9.9) == b""
+        assert connection.feed(GET).startswith(b"HTTP/1.1 200 ")
+        assert connection.advance(29.9) == b""
+        assert connection.feed(GET[:5]) == b""
+        assert connection.advance(9.9) == b""
+        assert connection.feed(GET[5:]).startswith(b"HTTP/1.1 200 ")
+        assert connection.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc") == b""
+        assert connection.advance(19.9) == b""
+        assert connection.feed(b"def") == b""
+        assert connection.advance(19.9) == b""
+        assert connection.advance(0.2).startswith(b"HTTP/1.1 408 ")
+    with MemoryConnection(Counter, **options) as connection:
+        connection.feed(GET)
+        assert not connection.closed
+        connection.advance(30.1)
+        assert connection.closed

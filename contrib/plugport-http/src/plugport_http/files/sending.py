@@ -58,11 +58,17 @@ class Download:
         """Send no more: the connection is lost."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
+        if self._task is None:
+            self._file.close()
+            return
+        # Until it has ended the file is the task's.
+        self._task.add_done_callback(lambda _: self._file.close())
+        self._task.cancel()
+        try:
             # The descriptor may soon be another connection's, and the loop still watch it for this one.
             self._task.get_loop().remove_writer(self._transport.get_extra_info("socket"))
-            self._task.cancel()
-        self._file.close()
+        except (RuntimeError, ValueError, OSError):
+            pass  # it does not: the task was not there yet, or the socket is closed
 
     def _end(self) -> None:
         self._file.close()

@@ -23,28 +23,32 @@ class Memory(NamedTuple):
     pss: int
 
 
-def cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int, workers: frozenset[int] = frozenset()) -> float:
     """Processor time, user and system, of a process, its threads, and its children that were waited for.
+
+    *workers*: children that live as long as the server does, and are counted, too.
 
     The first is the process's own clock, exact to the nanosecond, threads that have ended included
     (clock_getcpuclockid(3) makes its number in this way); the children's is kept in ticks of 10 ms.
     """
-    own = time.clock_gettime(~pid << 3 | 2)
+    own = sum(time.clock_gettime(~each << 3 | 2) for each in (pid, *workers))
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return own + (int(fields[13]) + int(fields[14])) / _TICKS
 
 
-def settled(pid: int) -> float:
+def settled(pid: int, workers: frozenset[int] = frozenset()) -> float:
     """Wait until a server is at rest and its children have been waited for; return its cpu_seconds().
+
+    *workers*: the children that it keeps.
 
     At rest it may turn its loop once in a while: that is no more than half a millisecond in 20.
     """
     deadline = time.monotonic() + _PATIENCE
-    before = cpu_seconds(pid)
+    before = cpu_seconds(pid, workers)
     while time.monotonic() < deadline:
         time.sleep(_INTERVAL)
-        now = cpu_seconds(pid)
-        if now - before < _INTERVAL / 40 and not children(pid):
+        now = cpu_seconds(pid, workers)
+        if now - before < _INTERVAL / 40 and children(pid) <= workers:
             return now
         before = now
     raise BenchmarkError(f"the server does not come to rest within {_PATIENCE:.0f} s after the load")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from accounts import Processors, busy_seconds, cpu_seconds, memory, settled
 from errors import BenchmarkError
 from loads import Load
+from procfs import children
 from servers import Running, Server
 
 #: The share of requests that may be lost, or not be sent in time.
@@ -68,18 +69,19 @@ def measure(server: Server, load: Load, host: str, where: Processors) -> Figures
                 with before_all.run(running.address, where.load) as first:
                     first.connect()
                     first.warm_up()
-            settled(running.pid)
+            workers = frozenset(children(running.pid))
+            settled(running.pid, workers)
             resting = memory(running.pid)
             with load.run(running.address, where.load) as run:
                 run.connect()
-                settled(running.pid)
+                settled(running.pid, workers)
                 connected = memory(running.pid)
                 run.warm_up()
-                before = settled(running.pid)
+                before = settled(running.pid, workers)
                 warm = memory(running.pid)
                 disturbance = Disturbance(where, running.pid, run.pid)
                 answers = run.measure()
-                spent = settled(running.pid) - before
+                spent = settled(running.pid, workers) - before
                 disturbed = disturbance.share()
                 loaded = memory(running.pid)
     except BenchmarkError as error:

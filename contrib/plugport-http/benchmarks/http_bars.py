@@ -31,6 +31,16 @@ def peer(name: str, title: str) -> Server:
     return Server(title, lambda host: [sys.executable, str(HERE / "http_peers.py"), name, host])
 
 
+def hello_peer(name: str, *arguments: str) -> Server:
+    """A server of others on hello.py, as its users run it; http_peers.py says when it listens."""
+    return Server(name, lambda host: [sys.executable, str(HERE / "http_peers.py"), name, host, *arguments])
+
+
+HELLO = HTTPLoad("/", b"Hello, world!")
+ASGI = f"app={HERE / 'hello.py'}:asgi"
+WSGI = f"app={HERE / 'hello.py'}:wsgi"
+UVLOOP = "loop_factory=uvloop:new_event_loop"
+
 FILE = HTTPLoad("/kilobyte.txt", KILOBYTE)
 FILES = plugport_http("http-files", "select", f"root={SITE}")
 
@@ -51,6 +61,24 @@ BARS = (
             Peer(plugport_http("http-files", "select", f"root={SITE}", "parser=h11", note="h11")),
             Peer(plugport_http("http-files", "asyncio", f"root={SITE}")),
             Peer(plugport_http("http-files", "threading", f"root={SITE}")),
+        ),
+    ),
+    Bar(
+        "asgi",
+        "an ASGI application that says hello, connections that stay",
+        HELLO,  # type: ignore[arg-type]
+        plugport_http("asgi", "asyncio", ASGI, UVLOOP, note="uvloop"),
+        (Peer(hello_peer("uvicorn"), 0.7), Peer(plugport_http("asgi", "asyncio", ASGI))),
+    ),
+    Bar(
+        "wsgi",
+        "a WSGI application that says hello, connections that stay",
+        HELLO,  # type: ignore[arg-type]
+        plugport_http("wsgi", "select", WSGI),
+        (
+            Peer(hello_peer("granian"), 0.8),
+            Peer(plugport_http("wsgi", "thread-pool", WSGI)),
+            Peer(plugport_http("wsgi", "threading", WSGI)),
         ),
     ),
 )

@@ -1,7 +1,9 @@
-"""The peers of http-files: http_peers.py NAME HOST listens on a port of that host, and says so.
+"""The peers: http_peers.py NAME HOST listens on a port of that host, and says so.
 
 nginx         one process, which serves the folder site without an access log
 http.server   the standard library's, threading, which keeps connections (HTTP/1.1)
+uvicorn       hello.py by ASGI: httptools, uvloop, no access log
+granian       hello.py by WSGI: one worker
 """
 
 from __future__ import annotations
@@ -72,12 +74,36 @@ def http_server(host: str) -> None:
     server.serve_forever()
 
 
+def uvicorn(host: str) -> None:
+    """Become uvicorn."""
+    options = ["--no-access-log", "--log-level=warning", "--loop=uvloop", "--http=httptools"]
+    become("uvicorn", host, [*options, f"--app-dir={SITE.parent}", "hello:asgi"])
+
+
+def granian(host: str) -> None:
+    """Become granian."""
+    options = ["--interface=wsgi", "--workers=1", "--no-ws", "--no-access-log", "--log-level=warning"]
+    become("granian", host, [*options, f"--working-dir={SITE.parent}", "hello:wsgi"])
+
+
+def become(module: str, host: str, arguments: list[str]) -> None:
+    """Become a server that is run as a module; a process of nobody's says so when it listens."""
+    with socket.create_server((host, 0)) as free:
+        port = free.getsockname()[1]
+    if not os.fork():
+        if not os.fork():
+            announce_when_it_listens(host, port)
+        os._exit(0)
+    os.wait()
+    os.execv(sys.executable, [sys.executable, "-m", module, f"--host={host}", f"--port={port}", *arguments])
+
+
 def announce(host: str, port: int) -> None:
     """Say where it listens, as plugport does."""
     print(f"listening on http://{host}:{port}", file=sys.stderr, flush=True)
 
 
-PEERS = {"nginx": nginx, "http.server": http_server}
+PEERS = {"nginx": nginx, "http.server": http_server, "uvicorn": uvicorn, "granian": granian}
 
 if __name__ == "__main__":
     PEERS[sys.argv[1]](sys.argv[2])

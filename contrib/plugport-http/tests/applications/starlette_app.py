@@ -26,7 +26,8 @@ const talk = new WebSocket(`ws://${location.host}/talk`, ["shout"])
 const said = []
 talk.onopen = () => { talk.send("hello"); talk.send(new Uint8Array([1, 2, 3])) }
 talk.onmessage = async event => {
-  said.push(typeof event.data == "string" ? event.data : "bytes " + (await event.data.arrayBuffer()).byteLength)
+  const bytes = typeof event.data == "string" ? null : await event.data.arrayBuffer()
+  said.push(bytes ? `bytes ${bytes.byteLength}` : event.data)
   if (said.length == 2) talk.close(3001, "enough")
 }
 talk.onclose = event => {

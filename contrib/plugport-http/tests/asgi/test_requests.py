@@ -146,8 +146,8 @@ def test_a_body_that_nobody_reads_does_not_fill_the_memory(serve: Any) -> None:
     sock.sendall(b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
     sock.settimeout(1.0)
     sent = 0
-    with pytest.raises(TimeoutError):
-        while True:
+    with suppress(TimeoutError):
+        while sent < 100_000_000:
             sent += sock.send(b"x" * 65536)
     assert sent < 30_000_000  # what the buffers of the system take
     served.server.abort_requests()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -135,8 +135,9 @@ def test_a_message_that_is_too_large_is_refused(serve: Any, events: list[Any]) -
     served = serve(websocket_max_size=1000)
     for message in ("x" * 1001, iter(["x" * 600] * 2), "x" * 2_000_000):
         with talking(served) as client:
-            with pytest.raises(ConnectionClosed) as info:
+            with suppress(ConnectionClosed):  # a large one is refused while it is sent
                 client.send(message)
+            with pytest.raises(ConnectionClosed) as info:
                 client.recv(10)
             assert info.value.rcvd.code == 1009
     eventually(lambda: [event[0] for event in events if isinstance(event, tuple)] == [1009] * 3)
@@ -190,8 +191,8 @@ def test_an_application_that_takes_nothing_holds_up_its_client(serve: Any, event
     frame = Frame(Opcode.BINARY, b"x" * 65536).serialize(mask=True)
     sock.settimeout(1.0)
     sent = 0
-    with pytest.raises(TimeoutError):
-        for _ in range(1000):
+    with suppress(TimeoutError):
+        while sent < 1000:
             sock.sendall(frame)
             sent += 1
     assert sent < 400

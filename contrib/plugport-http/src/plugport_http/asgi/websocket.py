@@ -20,7 +20,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from plugport_http.asgi.flow import ClientGoneError, WriteGate
-from plugport_http.engine import Request, ResponseError, ResponseHead
+from plugport_http.engine import Request, ResponseHead
 from plugport_http.engine.response import date_line, error_head
 
 __all__ = ["WebSocketOptions", "WebSocketSession", "offered_subprotocols"]
@@ -39,7 +39,7 @@ _MAX_EARLY = 65536
 
 
 class WebSocketOptions(NamedTuple):
-    """``max_size``: bytes of a message; ``compression``: offer permessage-deflate; ``ping_interval``: seconds."""
+    """``max_size``: bytes of a message; ``compression``: offer permessage-deflate; ``ping_interval``: s."""
 
     max_size: int | None
     compression: bool
@@ -294,10 +294,10 @@ class WebSocketSession:
             message = {"type": "websocket.receive", "bytes": data}
         self._messages.append(message)
         self._waiting_size += _size_of(message)
-        if self._waiting_size > _HIGH_WATER or len(self._messages) > _MAX_WAITING:
-            if not self._reading_paused:
-                self._reading_paused = True
-                self._transport.pause_reading()
+        full = self._waiting_size > _HIGH_WATER or len(self._messages) > _MAX_WAITING
+        if full and not self._reading_paused:
+            self._reading_paused = True
+            self._transport.pause_reading()
         self._wake()
 
     def _see_whether_closing(self) -> None:

@@ -10,7 +10,7 @@ from plugport.combination import traits_of
 
 from plugport_http.engine import Request
 
-__all__ = ["connection_environ", "request_environ", "strategy_environ"]
+__all__ = ["connection_environ", "header_environ", "request_environ", "strategy_environ"]
 
 #: Names of fields and their keys, as they were seen; so many at most, for clients may make up names.
 _KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
@@ -53,8 +53,21 @@ def _plain(address: str) -> str:
     return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
+def header_environ(base: dict[str, Any], fields: dict[bytes, bytes]) -> dict[str, Any]:
+    """Return *base* with the fields of a header; texts are bytes read as Latin-1."""
+    environ = base.copy()
+    keys = _KEYS
+    for name, value in fields.items():
+        key = keys.get(name)
+        if key is None:
+            key = _key(name)
+        if key:
+            environ[key] = value.decode("latin-1")
+    return environ
+
+
 def request_environ(base: dict[str, Any], request: Request, script_name: str) -> dict[str, Any]:
-    """Return *base* with what is particular to a request; texts are bytes read as Latin-1."""
+    """Return *base*, which has the header, with what the request line says."""
     environ = base.copy()
     path = request.path
     text = (unquote_to_bytes(path) if b"%" in path else path).decode("latin-1")
@@ -66,13 +79,6 @@ def request_environ(base: dict[str, Any], request: Request, script_name: str) ->
     environ["QUERY_STRING"] = request.query.decode("latin-1")
     environ["REQUEST_URI"] = request.target.decode("latin-1")
     environ["SERVER_PROTOCOL"] = _PROTOCOLS[request.version]
-    keys = _KEYS
-    for name, value in request.fields.items():
-        key = keys.get(name)
-        if key is None:
-            key = _key(name)
-        if key:
-            environ[key] = value.decode("latin-1")
     return environ
 
 

@@ -13,7 +13,12 @@ from plugport_http.applications import check_prefix, load_application
 from plugport_http.engine import CLOSED, NEED_DATA, HTTPError, Request, ServerConnection
 from plugport_http.settings import HTTPSettings
 from plugport_http.wsgi.body import NO_BODY, ErrorLog, InputStream
-from plugport_http.wsgi.environ import connection_environ, request_environ, strategy_environ
+from plugport_http.wsgi.environ import (
+    connection_environ,
+    header_environ,
+    request_environ,
+    strategy_environ,
+)
 from plugport_http.wsgi.link import Link, make_link
 from plugport_http.wsgi.response import Exchange, FileWrapper
 
@@ -60,6 +65,8 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         self._current: Request | None = None
         self._refusal: HTTPError | None = None
         self._idle = False
+        self._fields: dict[bytes, bytes] | None = None
+        self._header: dict[str, Any] = {}
         server_class = type(server)
         strategy = self._strategies.get(server_class)
         if strategy is None:
@@ -95,6 +102,8 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         http = self._http
         begun = 0.0  # when the head at hand began to come
         try:
+            if http.reads_head and not http.buffered:
+                http.receive_data(self._receive_first())
             while True:
                 event = http.next_event()
                 if event is NEED_DATA:
@@ -169,7 +178,10 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
     def _answer(self, request: Request) -> None:
         http = self._http
         self._current = request
-        environ = request_environ(self._environ, request, self.script_name)
+        if request.fields is not self._fields:  # the engine gives the same again for the same header
+            self._fields = request.fields
+            self._header = header_environ(self._environ, request.fields)
+        environ = request_environ(self._header, request, self.script_name)
         environ["wsgi.input"] = InputStream(self._next_piece) if request.has_body else NO_BODY
         if self.server.is_draining():
             http.keep_alive = False

@@ -21,7 +21,9 @@ def make_link(sock: Any, send_timeout: float, idle_timeout: float | None) -> Lin
     """Return the link for *sock*; *idle_timeout* is the server's, and the most that anything may wait."""
     if isinstance(sock, socket.socket) and sock.family in (socket.AF_INET, socket.AF_INET6):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if _KERNEL_KEEPS_TIME and type(sock) is socket.socket and idle_timeout is None:
+    # A subclass, or what has been put in the place of the class, may wait in other ways.
+    plain = type(sock) is socket.socket and socket.socket.__module__ == "socket"
+    if _KERNEL_KEEPS_TIME and plain and idle_timeout is None:
         return _KernelTimedLink(sock, send_timeout)
     return Link(sock, send_timeout, idle_timeout)
 
@@ -62,7 +64,7 @@ class Link:
             raise
 
     def send_file(self, file: Any, offset: int, count: int) -> int:
-        """Send *count* bytes of *file* from *offset* on, by the kernel where it can; return how many it had."""
+        """Send *count* bytes of *file* from *offset* on, by the kernel if it can; return how many it had."""
         try:
             self._sock.settimeout(self._send_timeout)
             sent: int = self._sock.sendfile(file, offset, count)

@@ -23,7 +23,7 @@ _SMALL_FILE = 65536
 
 
 class FileWrapper:
-    """wsgi.file_wrapper: a file as an iterable of its blocks, which is sent by the kernel where that can be."""
+    """wsgi.file_wrapper: a file as an iterable of its blocks, sent by the kernel where that can be."""
 
     def __init__(self, filelike: Any, block_size: int = 65536) -> None:
         self.filelike = filelike
@@ -147,7 +147,7 @@ class Exchange:
         return True
 
     def _make_head(self, length: int | None = None) -> ResponseHead:
-        """Return the head that start_response() was given, with a Content-Length of *length* if it has none."""
+        """Return the head of start_response(), with a Content-Length of *length* if it has none."""
         status, headers = self._status, self._headers
         if status is None:
             raise RuntimeError("the application did not call start_response()")

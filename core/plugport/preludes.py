@@ -18,6 +18,7 @@ What is wrong with a connection they say by PreludeError, and it is turned away 
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Callable, Generator, Sequence
 from time import monotonic
@@ -36,6 +37,8 @@ Prelude = Callable[[Any, Any], Steps]
 #: Seconds between two looks at connections for which the poller can't wait.
 _LOOK_INTERVAL = 0.05
 _LOW_WATER = getattr(socket, "SO_RCVLOWAT", None)
+#: The client has ended its side.
+_READ_HANGUP = getattr(select, "POLLRDHUP", 0)
 
 
 def peek(request: Any, size: int) -> Generator[int, None, bytes]:
@@ -51,11 +54,21 @@ def peek(request: Any, size: int) -> Generator[int, None, bytes]:
             data: bytes | None = receive(request, size, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             data = None
-        if data == b"":
-            raise PreludeError("the client went away before its request began")
-        if data is not None and len(data) >= size:
+        if data is not None and len(data) >= size > 0:
             return data
+        if data == b"" or (data and _has_ended(request)):
+            raise PreludeError("the client went away before its request began")
         yield size
+
+
+def _has_ended(request: Any) -> bool:
+    """Whether no more will come than is there: what is there hides the end from who peeks."""
+    if not _READ_HANGUP:
+        return False
+    poll = select.poll()
+    poll.register(request.fileno(), _READ_HANGUP)
+    events = sum(events for _, events in poll.poll(0))
+    return bool(events & _READ_HANGUP) and not events & select.POLLERR  # one that broke says how itself
 
 
 class _Guest:

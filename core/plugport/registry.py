@@ -147,6 +147,12 @@ class Registry:
         return self.load(self.find(kind, text))
 
     def _import(self, kind: Kind | None, text: str) -> Any:
+        scheme, slashes, _ = text.partition("://")
+        if slashes:
+            raise TargetError(
+                f"{text!r} is a URL, where the name of a {kind or 'component'} belongs; "
+                f"its server is {scheme!r}"
+            )
         try:
             return _resolve(text)
         except TargetError as error:

@@ -218,6 +218,27 @@ class EndsItsSide(BaseRequestHandler):
             raise AssertionError("it sends after the end")
 
 
+class EndsItsSideUnread(BaseRequestHandler):
+    def handle(self) -> None:
+        assert self.request.recv(3) == b"one"
+        self.request.sendall(b"answer")
+        self.request.shutdown(socket.SHUT_WR)
+        rest = b""
+        while data := self.request.recv(100):
+            rest += data
+        assert rest == b"two", rest
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_handler_that_ends_its_side_reads_what_has_come(strategy: str, start: Callable[..., Any]) -> None:
+    served = start(EndsItsSideUnread, strategy)
+    with connect(served) as client:
+        client.sendall(b"onetwo")
+        assert client.recv(100) == b"answer"
+        assert client.recv(100) == b""
+    assert outcomes(served) == ["completed"]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_handler_ends_its_side_by_close_notify(strategy: str, start: Callable[..., Any]) -> None:
     served = start(EndsItsSide, strategy)
@@ -343,6 +364,18 @@ def test_silent_and_half_open_clients_stall_nobody(strategy: str, start: Callabl
         wait_until(lambda: not served.server.active_requests)
         assert outcomes(served, 3) == ["completed"] * 3
         assert len([event for event in served.events if event.hook == "request_started"]) == 3
+
+
+@pytest.mark.parametrize("strategy", ["threading", "select", "asyncio"])
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_client_that_leaves_amid_its_hello(at_once: bool, strategy: str, start: Callable[..., Any]) -> None:
+    served = start(BlockingLines, strategy)
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.send(client_hello()[:100])
+        if not at_once:
+            wait_until(lambda: served.server.waiting)
+    reason = served.wait_for_event("request_rejected", PATIENCE / 2)["reason"]
+    assert reason == "the client went away before its request began"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -472,3 +505,18 @@ def test_a_request_is_cut_by_its_timeout(strategy: str, start: Callable[..., Any
         assert outcomes(served) == ["timed-out"]
         with contextlib.suppress(OSError):
             assert client.recv(10) == b""
+
+
+class TellsTheAddress(BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(repr(self.client_address).encode())
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_proxys_header_comes_before_the_handshake(strategy: str, start: Callable[..., Any]) -> None:
+    served = start(TellsTheAddress, strategy, proxy_protocol=True, proxy_trusted=["127.0.0.1"])
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.send(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\n")
+        with authority().client().wrap_socket(plain, server_hostname="localhost") as client:
+            assert client.recv(100) == b"('192.0.2.7', 4711)"
+            assert client.recv(100) == b""

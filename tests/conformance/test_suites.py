@@ -39,17 +39,9 @@ def test_styles_of_a_case() -> None:
         server = TCPServer
 
     cases = list(Threaded.cases())
-    assert [style for name, (style,) in cases if name == "test_echo"] == [
-        "blocking",
-        "protocol",
-        "async",
-        "message",
-    ]
-    assert [style for name, (style,) in cases if name == "test_server_closes_early"] == [
-        "blocking",
-        "protocol",
-        "async",
-    ]
+    styles = [("blocking",), ("protocol",), ("async",), ("message",)]
+    assert [arguments for name, arguments in cases if name == "test_echo"] == styles
+    assert [arguments for name, arguments in cases if name == "test_server_closes_early"] == styles[:-1]
 
 
 def run_python(code: str) -> str:
@@ -167,3 +159,9 @@ def test_a_suite_that_does_not_say_of_what_is_told_so() -> None:
     slip = type("Slip", (HandlerConformance,), {"handlr": "echo"})
     with pytest.raises(TypeError, match="Slip does not say what it is to be run on"):
         slip().pytest_generate_tests(None)
+
+
+@pytest.mark.parametrize("members", [{}, {"exchanges": (b"a", b"a")}, {"datagram_exchange": (b"a", b"a")}])
+def test_a_suite_that_does_not_say_what_is_asked_is_told_so(members: dict[str, Any]) -> None:
+    with pytest.raises(TypeError, match="Slip does not say what its handler is asked, and what it answers"):
+        type("Slip", (HandlerConformance,), {"handler": "echo", **members})

@@ -204,6 +204,11 @@ def test_matrix(run: Run) -> None:
             "no handler named 'ehco'; did you mean 'echo'? (plugport list handlers)",
         ),
         (["check", "echo", "tpc", "sync"], "no server named 'tpc'"),
+        (
+            ["check", "echo", "tcp://127.0.0.1:9000", "sync"],
+            "is a URL, where the name of a server belongs; its server is 'tcp'",
+        ),
+        (["show", "tcp://127.0.0.1:9000"], "where the name of a component belongs"),
         (["--disable-plugin", "nope", "list"], "no plugin named 'nope' to disable"),
         (["serve", "nope"], "no handler named 'nope'"),
         (["serve", "no_such_file.py:X"], "no file"),

@@ -140,6 +140,7 @@ def test_the_directory_s_mode_is_that_of_any_other(tmp_path: Path) -> None:
         (["handler", "Mine"], "component name 'Mine' is not a lower-case letter followed by letters, "),
         (["server", "my_server"], "component name 'my_server' is not "),
         (["hooks", ""], "component name '' is not "),
+        (["hooks", "server"], "the options of a plugin 'server' would have the prefix"),
         (["hooks", "n" * 33], "the name has 33 characters; 32 are the most"),
         (["handler", "echo"], "handler 'echo' is plugport's own, and would shadow yours; choose another "),
         (["server", "tcp"], "server 'tcp' is plugport's own, "),

@@ -200,8 +200,8 @@ def test_of_several_urls_the_last_is_bad(tmp_path: Path, last: str, message: str
 @pytest.mark.parametrize(
     ("handler", "strategy", "option", "message"),
     [
-        ("echo", "threading", "max_childs=3", "no option 'max_childs'"),
-        ("echo", "forking", "max_childs=3", "no option 'max_childs'; did you mean 'max_children'?"),
+        ("echo", "threading", "max_chidlren=3", "no option 'max_chidlren'"),
+        ("echo", "forking", "max_chidlren=3", "no option 'max_chidlren'; did you mean 'max_children'?"),
         ("echo", "threading", "handler.daemon_threads=1", "no option 'handler.daemon_threads'"),
         ("echo", "threading", "serve.timeout=1", "prefix must be"),
         ("echo", "threading", "timeout", "option 'timeout' is not KEY=VALUE"),

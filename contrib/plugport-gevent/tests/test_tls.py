@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import socket
 import ssl
 import subprocess
@@ -22,6 +23,7 @@ from plugport_builtins.servers.tls import TLSServer
 from processes import Process
 
 _FOLDER = tempfile.TemporaryDirectory()
+atexit.register(_FOLDER.cleanup)
 _AUTHORITY = trustme.CA()
 CERTFILE = str(Path(_FOLDER.name) / "certificate.pem")
 ROOT = str(Path(_FOLDER.name) / "root.pem")

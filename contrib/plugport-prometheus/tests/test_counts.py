@@ -24,37 +24,36 @@ STRATEGIES = ["sync", "threading", "thread-pool", "forking", "select", "asyncio"
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_counts_are_of_what_was_done(measure: Any, strategy: str) -> None:
-    served, url = measure(Obedient, "tcp", strategy, request_timeout=0.3)
+    served, url = measure(Obedient, "tcp", strategy, request_timeout=1.0)
     for _ in range(7):
         assert talk(served.address, b"hello\n") == b"hello\n"
     for _ in range(3):
         assert talk(served.address, b"fail SomethingError\n") == b""
-    for _ in range(2):
-        assert talk(served.address, b"hang\n") == b""
+    assert talk(served.address, b"hang\n") == b""
     labels = {strategy, "Obedient"}
-    found = wait_for_figure(url, "plugport_requests_finished_total", {*labels, "timed-out"}, 2)
+    found = wait_for_figure(url, "plugport_requests_finished_total", {*labels, "timed-out"}, 1)
 
     def of(name: str, *more: str) -> float | None:
         return found.get((f"plugport_{name}", frozenset({*labels, *more})))
 
     outcomes = [of("requests_finished_total", each) for each in ("completed", "failed", "aborted")]
     assert outcomes == [7, 3, 0]
-    assert of("requests_started_total") == 12
+    assert of("requests_started_total") == 11
     assert of("requests_active") == 0
     assert of("requests_failed_total", "SomethingError") == 3
-    assert of("requests_failed_total", "TimeoutError") == 2
-    assert of("request_duration_seconds_count") == 12
-    assert of("request_duration_seconds_bucket", "+Inf") == 12
-    assert 0.6 <= (of("request_duration_seconds_sum") or 0) < 60
+    assert of("requests_failed_total", "TimeoutError") == 1
+    assert of("request_duration_seconds_count") == 11
+    assert of("request_duration_seconds_bucket", "+Inf") == 11
+    assert 0.9 <= (of("request_duration_seconds_sum") or 0) < 60
     if sys.platform == "linux" and strategy != "forking":  # a child that is killed can't tell
         # Of a connection that was cut the kernel may count the client's FIN.
-        assert 0 <= (of("received_bytes_total") or 0) - (7 * 6 + 3 * 20 + 2 * 5) <= 2
+        assert 0 <= (of("received_bytes_total") or 0) - (7 * 6 + 3 * 20 + 5) <= 1
         assert of("sent_bytes_total") == 7 * 6
     assert of("draining") == 0
     if strategy == "forking":
         found = wait_for_figure(url, "plugport_children", labels, 0)
         assert (
-            sum(value for (name, _), value in found.items() if name == "plugport_children_exited_total") == 12
+            sum(value for (name, _), value in found.items() if name == "plugport_children_exited_total") == 11
         )
 
 

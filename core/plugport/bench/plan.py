@@ -106,10 +106,10 @@ def _is_stream(url: Url, server_class: Any) -> bool:
     """Whether the load needs connections or datagrams. Raises AddressError if it can make neither."""
     family = getattr(server_class, "address_family", None)
     kind = getattr(server_class, "socket_type", None)
-    if family not in _FAMILIES or kind not in _KINDS:
+    if family not in _FAMILIES or kind not in _KINDS or getattr(server_class, "secure", False):
         raise AddressError(
             f"{url}: there are no clients for {url.scheme} servers; "
-            "plugport bench has some for IPv4, IPv6 and unix sockets"
+            "plugport bench has some for IPv4, IPv6 and unix sockets, without TLS"
         )
     return bool(kind == socket.SOCK_STREAM)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 import greenlet
 
 from plugport.bridges.switched_socket import SwitchedSocket
 from plugport.context import RequestContext
+from plugport.transports import clock_of
 
 __all__ = ["SwitchedProtocol", "SwitchedSocket", "switched_protocol"]
 
@@ -29,6 +29,7 @@ class SwitchedProtocol:
 
     __slots__ = (
         "_burst",
+        "_clock",
         "_context",
         "_deadline",
         "_expired",
@@ -57,7 +58,7 @@ class SwitchedProtocol:
         self._wanted = 0  # bytes that the handler has waited for last
         self._burst = 0  # bytes written since the loop had its turn
         self._reading_paused = False
-        self._deadline = 0.0  # of a wait that has one, by the monotonic clock
+        self._deadline = 0.0  # of a wait that has one, by the transport's clock
         self._expired = False
         self._timer: Any = None
         self._timer_at = 0.0
@@ -65,12 +66,14 @@ class SwitchedProtocol:
         self.unread: bytes | bytearray = b""
         self.eof = False
         self.transport: Any = None
+        self._clock: Callable[[], float]
 
     # Called by the loop -------------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
         """Start the handler; it runs until it must wait."""
         self.transport = transport
+        self._clock = clock_of(transport)
         self._hub = greenlet.getcurrent()
         self._greenlet = greenlet.greenlet(self._run)
         self._greenlet.switch()
@@ -210,7 +213,7 @@ class SwitchedProtocol:
         if timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
         # One timer for many waits: it is set anew when it finds that it was too early.
-        self._deadline = deadline = monotonic() + timeout
+        self._deadline = deadline = self._clock() + timeout
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(timeout, deadline)
         try:
@@ -232,7 +235,7 @@ class SwitchedProtocol:
         deadline = self._deadline
         if not deadline:
             return  # nobody waits, or for ever
-        left = deadline - monotonic()
+        left = deadline - self._clock()
         if left > 0.0:
             self._set_timer(left, deadline)
         else:

@@ -7,7 +7,7 @@ import time
 from importlib.resources import files
 from string import Template
 
-from plugport.component import Kind
+from plugport.component import KINDS, Kind
 from plugport.distributions import installed_version
 from plugport.errors import ScaffoldError
 from plugport.scaffold.names import Names
@@ -38,8 +38,14 @@ _HOOKS: dict[Kind | None, str] = {
 def render(shape: Shape, names: Names) -> dict[str, str]:
     """Return the texts of a project's files by their paths.
 
-    Raises ScaffoldError if the component's class would have the name of one that it uses.
+    Raises ScaffoldError if the component's class would have the name of one that it uses, or the
+    plugin's options the prefix of a combination's.
     """
+    if shape.kind is None and names.plugin in KINDS:
+        raise ScaffoldError(
+            f"the options of a plugin {names.plugin!r} would have the prefix that those of a combination's "
+            f"{names.plugin} have; choose another name"
+        )
     values = {
         "name": names.component,
         "plugin": names.plugin,

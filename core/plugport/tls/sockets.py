@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plugport.accounting import RequestHandedOver
-from plugport.poller import WRITE, Poller, blocking_poller
+from plugport.poller import READ, WRITE, Poller, blocking_poller
 from plugport.tls.failures import broken, handshake_failed, handshake_timed_out
 
 if TYPE_CHECKING:
@@ -47,8 +47,10 @@ class Securing(_SSLSocket):
     accepted: Any = None
     #: How to wait for room to say goodbye in; None: as the platform does it.
     poller_class: ClassVar[type[Poller] | None] = None
-    #: No more can be sent: close_notify has been.
+    #: No more can be sent.
     _ended = False
+    #: The client was told so, by close_notify.
+    _said = False
     #: Nor received: the client's has come, too.
     _over = False
 
@@ -56,6 +58,8 @@ class Securing(_SSLSocket):
         """Return up to *buflen* bytes, b"" at the end."""
         if self._over:
             return b""
+        if self._ended and not self._said:
+            self._end()
         try:
             return super().recv(buflen, flags)
         except ssl.SSLError as error:
@@ -65,6 +69,8 @@ class Securing(_SSLSocket):
         """Read into *buffer*; return the number of bytes."""
         if self._over:
             return 0
+        if self._ended and not self._said:
+            self._end()
         try:
             return super().recv_into(buffer, nbytes, flags)
         except ssl.SSLError as error:
@@ -82,15 +88,29 @@ class Securing(_SSLSocket):
     def shutdown(self, how: int) -> None:
         """Shut down reading, writing or both; writing by close_notify."""
         if how != socket.SHUT_RD:
-            say_goodbye(self)
+            self._ended = True
+            self._end()
         if how != socket.SHUT_WR:
             self._over = True
             super().shutdown(how)
 
+    def _end(self) -> None:
+        """Say goodbye, but not before the handler has read what is there.
+
+        OpenSSL looks for the client's own goodbye then, and would take anything else for an error.
+        """
+        poller = blocking_poller()
+        try:
+            poller.register(self.fileno(), READ, lambda events: None)
+            if not (self.pending() or poller.dispatch(0.0)):
+                say_goodbye(self)
+        finally:
+            poller.close()
+
     def unwrap(self) -> socket.socket:
         """End TLS in both directions; see ssl.SSLSocket. say_goodbye() does not wait for the client."""
         plain = super().unwrap()
-        self._ended = self._over = True
+        self._ended = self._said = self._over = True
         return plain
 
 
@@ -165,9 +185,9 @@ def say_goodbye(secured: ssl.SSLSocket) -> None:
     Waits for room to send it in as long as any send() may wait. A connection that has broken is no error.
     """
     if isinstance(secured, Securing):
-        if secured._ended:
+        if secured._said:
             return
-        secured._ended = True
+        secured._ended = secured._said = True
     timeout = secured.gettimeout()
     try:
         secured.settimeout(0.0)

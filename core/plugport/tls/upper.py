@@ -6,7 +6,7 @@ import errno
 from collections.abc import Callable
 from typing import Any
 
-from plugport.transports import call_later
+from plugport.transports import call_later, clock_of
 
 __all__ = ["UpperTransport"]
 
@@ -57,3 +57,8 @@ class UpperTransport:
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
         """Have the loop call *callback* in so many seconds; return a timer with cancel()."""
         return call_later(self._below, seconds, callback)
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The clock by which call_later() counts."""
+        return clock_of(self._below)

@@ -8,7 +8,7 @@ from plugport.transports.base import BaseTransport, Owner
 from plugport.transports.datagrams import DatagramTransport, send_datagram
 from plugport.transports.foreign import named, with_members
 from plugport.transports.stream import StreamTransport
-from plugport.transports.timing import TimerHandle, call_later
+from plugport.transports.timing import TimerHandle, call_later, clock_of
 
 __all__ = [
     "BaseTransport",
@@ -17,6 +17,7 @@ __all__ = [
     "StreamTransport",
     "TimerHandle",
     "call_later",
+    "clock_of",
     "named",
     "send_datagram",
     "with_members",

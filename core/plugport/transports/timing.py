@@ -1,11 +1,12 @@
-"""call_later: a timer for whoever has a transport, whatever loop that lives in."""
+"""call_later, clock_of: timers for whoever has a transport, and their clock, whatever loop that lives in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from time import monotonic
 from typing import Any, Protocol
 
-__all__ = ["TimerHandle", "call_later"]
+__all__ = ["TimerHandle", "call_later", "clock_of"]
 
 
 class TimerHandle(Protocol):
@@ -27,3 +28,12 @@ def call_later(transport: Any, seconds: float, callback: Callable[[], None]) -> 
     import asyncio  # late: it takes its time, and whoever has such a transport has paid for it
 
     return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+def clock_of(transport: Any) -> Callable[[], float]:
+    """Return the clock by which call_later() counts: seconds since no time in particular.
+
+    It is the monotonic clock, but for transports in memory, whose time passes when the test says so.
+    """
+    clock: Callable[[], float] = getattr(transport, "clock", monotonic)
+    return clock

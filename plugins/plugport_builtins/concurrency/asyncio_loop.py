@@ -83,8 +83,9 @@ class AsyncioLoop:
             self._loop.add_writer(fd, ready, WRITE)
 
     def modify(self, fd: int, events: int, callback: Callback) -> None:
-        """Not needed here: connections are the event loop's own."""
-        raise NotImplementedError
+        """Watch *fd* for other *events*."""
+        self.unregister(fd)
+        self.register(fd, events, callback)
 
     def unregister(self, fd: int) -> None:
         """No longer watch *fd*."""

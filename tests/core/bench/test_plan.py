@@ -25,6 +25,10 @@ class Raw(TCPServer):
     socket_type = socket.SOCK_RAW
 
 
+class Secure(TCPServer):
+    secure = True
+
+
 class Elsewhere(TCPServer):
     @classmethod
     def resolve_url(cls, url: Any) -> Any:
@@ -43,6 +47,7 @@ class Plugin:
         return [
             Component("strange", Strange),
             Component("raw", Raw),
+            Component("secure", Secure),
             Component("elsewhere", Elsewhere),
         ]
 
@@ -180,7 +185,7 @@ def test_where_clients_find_the_service(
     assert plan.is_stream == address.is_stream
 
 
-@pytest.mark.parametrize("scheme", ["strange", "raw"])
+@pytest.mark.parametrize("scheme", ["strange", "raw", "secure"])
 def test_a_server_that_there_are_no_clients_for(registry: Registry, scheme: str) -> None:
     with pytest.raises(AddressError, match=f"there are no clients for {scheme} servers"):
         make_plan(registry, "echo", f"{scheme}://127.0.0.1:0")

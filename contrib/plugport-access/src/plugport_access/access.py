@@ -77,7 +77,7 @@ class Access:
             self._do_without("request_started", "request_finished")
         if not (self.allow_file or self.deny_file):
             self._do_without("service_actions")
-        if self._allow is self._deny is self._rates is None and not self.max_per_peer:
+        if not self.max_per_peer and all(each is None for each in (self._allow, self._deny, self._rates)):
             self._do_without("verify_request", "server_bound", "server_stopped")
 
     def _do_without(self, *hooks: str) -> None:

@@ -109,7 +109,7 @@ class HubPoller:
         timer = None
         if timeout is not None:
             timer = self._hub.loop.timer(timeout)
-            timer.start(waiter.switch, None)
+            timer.start(waiter.switch, None, update=True)  # from now, and not since the hub last looked
         try:
             waiter.get()
         finally:

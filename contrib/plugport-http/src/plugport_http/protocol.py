@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from time import monotonic
+from collections.abc import Callable
 from typing import Any, Self
 
 from plugport import RequestContext
-from plugport.transports import call_later
+from plugport.transports import call_later, clock_of
 
 from plugport_http.engine import (
     CLOSED,
@@ -47,6 +47,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     transport: Any
     http: ServerConnection
+    _clock: Callable[[], float]
 
     def __init__(self) -> None:
         self.http = self.make_connection()
@@ -59,7 +60,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._lost = False
         #: The RequestContext of the connection; None where asyncio alone made the protocol.
         self._context: RequestContext | None = None
-        #: When the client's time is up, by the monotonic clock; None: it is our turn.
+        #: When the client's time is up, by the transport's clock; None: it is our turn.
         self._deadline: float | None = None
         self._sending = False  # by other means than the transport's write()
         self._progress = 0
@@ -137,6 +138,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     def connection_made(self, transport: Any) -> None:
         """Keep the transport; the clock is running."""
         self.transport = transport
+        self._clock = clock_of(transport)
         if self._context is not None:
             self._context.server.drain_calls.add(self.drain)
         self._await_client(self.header_timeout)
@@ -241,6 +243,9 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
                     self.request_received(event)
                     if http.request is not None and not self._reads_body:
                         break
+                    if self.can_write and http.at_rest:
+                        self._await_client(self.keep_alive_timeout)
+                        break
                 elif type(event) is bytes:
                     self.body_received(event)
                     if not self._reads_body and http.request is not None:
@@ -323,7 +328,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     def _await_client(self, seconds: float) -> None:
         """It is the client's turn for so long. One timer for all: it looks again where it was too early."""
-        deadline = self._deadline = monotonic() + seconds
+        deadline = self._deadline = self._clock() + seconds
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(seconds, deadline)
 
@@ -358,7 +363,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         deadline = self._deadline
         if deadline is None or self._lost:
             return
-        left = deadline - monotonic()
+        left = deadline - self._clock()
         if left > 0.0:
             self._set_timer(left, deadline)
         else:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from plugport.errors import OptionError
+from plugport.testing.memory import MemoryConnection
 from plugport.testing.plugin import Serve
 from plugport.testing.waiting import PATIENCE
 
@@ -234,3 +235,24 @@ def test_a_client_that_takes_its_time_has_all_of_it(plugport_serve: Serve, strat
         if time.monotonic() - began < 2.5:  # longer than it would linger for one that takes nothing
             time.sleep(0.4)
     assert count > 40_000_000
+
+
+def test_each_timeout_comes_at_its_time() -> None:
+    options: Any = {"header_timeout": 10.0, "body_timeout": 20.0, "keep_alive_timeout": 30.0}
+    with MemoryConnection(Counter, **options) as connection:
+        assert connection.advance(9.9) == b""
+        assert connection.feed(GET).startswith(b"HTTP/1.1 200 ")
+        assert connection.advance(29.9) == b""
+        assert connection.feed(GET[:5]) == b""
+        assert connection.advance(9.9) == b""
+        assert connection.feed(GET[5:]).startswith(b"HTTP/1.1 200 ")
+        assert connection.feed(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc") == b""
+        assert connection.advance(19.9) == b""
+        assert connection.feed(b"def") == b""
+        assert connection.advance(19.9) == b""
+        assert connection.advance(0.2).startswith(b"HTTP/1.1 408 ")
+    with MemoryConnection(Counter, **options) as connection:
+        connection.feed(GET)
+        assert not connection.closed
+        connection.advance(30.1)
+        assert connection.closed

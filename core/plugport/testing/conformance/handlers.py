@@ -59,6 +59,13 @@ class HandlerConformance(Conformance):
         if not hasattr(cls, "handler"):
             return False
         handler = resolve("handler", cls.handler)
+        if not hasattr(cls, "exchange") and (
+            cls.datagram_exchange is None or "stream" in transports_of(handler)
+        ):
+            raise TypeError(
+                f"{cls.__name__} does not say what its handler is asked, and what it answers: "
+                'exchange = (b"question", b"answer")'
+            )
         registry = default_registry()
         cls._combinations, cls._serial = {}, set()
         for transport, server in (("stream", "tcp"), ("datagram", "udp")):

@@ -26,6 +26,11 @@ class MemoryTransport(StreamTransport):
 
     __slots__ = ()
 
+    def clock(self) -> float:
+        """Return the time, which advance() puts forward."""
+        now: float = self._loop.now
+        return now
+
     @property
     def written(self) -> bytes:
         """All that was written: what the client has taken, and what is unsent."""

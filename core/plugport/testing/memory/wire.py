@@ -147,7 +147,8 @@ class MemoryLoop:
         self._watched: tuple[int, Callback] | None = None
         self._soon: deque[Callable[[], object]] = deque()
         self._timers: list[_Timer] = []
-        self._now = 0.0
+        #: The time, in seconds since it was made.
+        self.now = 0.0
         self.call_soon = self._soon.append
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
@@ -164,7 +165,7 @@ class MemoryLoop:
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> _Timer:
         """Call *callback* when the clock has been put forward by so much; return a timer with cancel()."""
-        timer = _Timer(self._now + seconds, callback)
+        timer = _Timer(self.now + seconds, callback)
         self._timers.append(timer)
         return timer
 
@@ -185,13 +186,13 @@ class MemoryLoop:
 
     def advance(self, seconds: float) -> None:
         """Put the clock forward, and do what is due by then, in its order."""
-        until = self._now + seconds
+        until = self.now + seconds
         while due := [timer for timer in self._timers if timer.callback is not None and timer.when <= until]:
             timer = min(due, key=lambda one: one.when)
             self._timers.remove(timer)
-            self._now = timer.when
+            self.now = timer.when
             if timer.callback is not None:
                 timer.callback()
             self.run()
-        self._now = until
+        self.now = until
         self._timers = [timer for timer in self._timers if timer.callback is not None]

@@ -110,6 +110,11 @@ class RequestReader:
         return self._eof
 
     @property
+    def at_rest(self) -> bool:
+        """Whether it waits for another request, of which nothing has come."""
+        return self._state == HEAD and self._position == len(self._buffer) and not self._eof
+
+    @property
     def reads_head(self) -> bool:
         """Whether it waits for the head of a request, the rest of it if ``buffered``."""
         return self._state == HEAD

@@ -87,7 +87,7 @@ class HTTPFiles(HTTPProtocol):
         if method == "GET" or method == "HEAD":
             fields = request.fields
             if CONDITIONS.isdisjoint(fields):
-                key = self._site.key(request)
+                key = self._site.key(request) if self.precompressed else request.path
                 file = self._cache.get(key)
                 if file is not None:
                     if file.is_current():

@@ -74,10 +74,10 @@ BARS = (
         "wsgi",
         "a WSGI application that says hello, connections that stay",
         HELLO,  # type: ignore[arg-type]
-        plugport_http("wsgi", "thread-pool", WSGI),
+        plugport_http("wsgi", "select", WSGI),
         (
             Peer(hello_peer("granian"), 0.8),
-            Peer(plugport_http("wsgi", "select", WSGI)),
+            Peer(plugport_http("wsgi", "thread-pool", WSGI)),
             Peer(plugport_http("wsgi", "threading", WSGI)),
         ),
     ),

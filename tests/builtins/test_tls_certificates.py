@@ -329,6 +329,17 @@ def test_names_come_and_go(
         shown(served, "five.example")
 
 
+def test_a_name_that_can_not_be_comes_while_it_serves(
+    names: Path, start: Callable[..., Any], quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = start(sni_directory=names)
+    authority().write(names / f"{'ü' * 70}.pem")
+    authority().write(names / "five.example.pem", "five.example")
+    for _ in range(3):
+        assert shown(served, "five.example") == ["five.example"]
+    assert caplog.text.count("is no name of a host; all stays as it is") == 1
+
+
 def test_files_are_looked_at_once_a_second(
     tmp_path: Path, start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

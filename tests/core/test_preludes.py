@@ -22,7 +22,7 @@ from recording import Recorder
 
 from plugport.errors import PreludeError
 from plugport.handlers import StreamRequestHandler
-from plugport.preludes import Steps, peek
+from plugport.preludes import Steps, peek, receiver_of
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.select import SelectMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn
@@ -350,7 +350,7 @@ def test_a_prelude_comes_before_the_handshake_of_a_wrapped_socket(
 
 def raw_name(server: Any, request: Any, client_address: Any) -> Steps:
     name = yield from peek(request, 5)
-    socket.socket.recv(request, 5)
+    receiver_of(request)(5)
     return name.decode()
 
 

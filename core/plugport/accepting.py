@@ -54,6 +54,7 @@ class Accepting(RequestAccounting):
 
         def get_request(self) -> tuple[Any, Any]: ...
         def process_request(self, request: Any, client_address: Any) -> None: ...
+        def close_request(self, request: Any) -> None: ...
         def listening_url(self) -> str: ...
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -149,6 +150,13 @@ class Accepting(RequestAccounting):
             request, client_address = self.accepted.popleft()
             self.reject_request(client_address, "the service has ended")
             self.shutdown_request(request)
+
+    def abandon_accepted(self) -> None:
+        """Close, in a forked child, its copies of what has not begun: it is the parent's."""
+        while self.accepted:
+            self.close_request(self.accepted.popleft()[0])
+        if self.waiting is not None:
+            self.waiting.abandon()
 
     def _begin_and_process(self, request: Any, client_address: Any) -> None:
         if self.begin_request(request, client_address) is None:

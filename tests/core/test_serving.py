@@ -6,6 +6,7 @@ import asyncio
 import http.client
 import http.server
 import os
+import resource
 import select
 import selectors
 import signal
@@ -479,6 +480,30 @@ def test_a_child_that_does_not_heed_sigterm_is_killed(
     assert recorder.outcomes == ["aborted"]
     [exited] = recorder.of("child_exited")
     assert exited["status"] == -signal.SIGKILL
+
+
+def test_children_are_waited_for_where_descriptors_are_many(
+    build: Build, serve: Serve, recorder: Recorder
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2048:
+        pytest.skip("there can't be so many")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    held = []
+    try:
+        while not held or held[-1] < 1024:  # select() knows no higher ones
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        server = build(ForkingMixIn, lambda *_: time.sleep(0.3))
+        serve(server)
+        with connect(server):
+            wait_until(lambda: server.active_children)
+            server.shutdown()
+            server.server_close()
+        assert recorder.outcomes == ["completed"]
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_drain_gives_up_on_a_thread_that_will_not_end(

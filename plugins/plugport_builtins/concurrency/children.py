@@ -28,6 +28,7 @@ from plugport.context import Outcome
 from plugport.errors import ChildError
 from plugport.hooks import NO_HOOKS
 from plugport.listener import Loop
+from plugport.poller import READ, blocking_poller
 from plugport.serving import acts
 
 if TYPE_CHECKING:
@@ -227,9 +228,18 @@ class ChildrenMixIn(_Server):
                 self._reap(child)
                 while blocking and child.pid in self.active_children:
                     # Not in waitpid(): it may be that it can't exit before others' reports are read.
-                    select.select(self._reports[:1] if self._reports else (), (), (), _EXIT_POLL)
+                    self._wait_for_reports()
                     self._hear()
                     self._reap(child)
+
+    def _wait_for_reports(self) -> None:
+        if self._reports is None:
+            time.sleep(_EXIT_POLL)
+            return
+        poller = blocking_poller()  # select() takes no descriptor above 1023
+        poller.register(self._reports[0], READ, lambda events: None)
+        poller.dispatch(_EXIT_POLL)
+        poller.close()
 
     def _schedule_look(self, seconds: float) -> None:
         """Have the serving loop call _look() in so many seconds, or sooner."""

@@ -412,6 +412,14 @@ def test_a_hello_in_many_records(start: Callable[..., Any]) -> None:
         assert not served.server.active_requests
 
 
+def test_a_hello_in_too_many_records_is_turned_away(start: Callable[..., Any]) -> None:
+    served = start(BlockingLines, "threading")
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.sendall(b"".join(b"\x16\x03\x01\x00\x01" + bytes([each]) for each in client_hello()[5:105]))
+        reason = served.wait_for_event("request_rejected")["reason"]
+    assert reason == "its ClientHello takes more than 64 records"
+
+
 def test_a_hello_without_end_is_turned_away(start: Callable[..., Any]) -> None:
     served = start(BlockingLines, "threading")
     record = b"\x16\x03\x01\x40\x00"

@@ -218,6 +218,20 @@ class EndsItsSide(BaseRequestHandler):
             raise AssertionError("it sends after the end")
 
 
+class ShutsDownLate(BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.close()
+        with contextlib.suppress(OSError):
+            self.request.shutdown(socket.SHUT_RDWR)
+            raise AssertionError("it is closed")
+
+
+def test_shutdown_after_close_is_an_os_error(start: Callable[..., Any]) -> None:
+    served = start(ShutsDownLate, "threading")
+    with connect(served):
+        assert outcomes(served) == ["completed"]
+
+
 class EndsItsSideUnread(BaseRequestHandler):
     def handle(self) -> None:
         assert self.request.recv(3) == b"one"

@@ -87,6 +87,8 @@ class Securing(_SSLSocket):
 
     def shutdown(self, how: int) -> None:
         """Shut down reading, writing or both; writing by close_notify."""
+        if self.fileno() < 0:
+            raise OSError(errno.EBADF, "Bad file descriptor")
         if how != socket.SHUT_RD:
             self._ended = True
             self._end()

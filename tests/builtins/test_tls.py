@@ -457,6 +457,17 @@ def test_a_client_that_stops_in_the_handshake_times_out(
     assert_no_fuss(caplog, strategy, "handshake_timeout = 0.3 s")
 
 
+@pytest.mark.parametrize("handler", [ProtocolLines, async_lines])
+def test_shutdown_amid_a_handshake_ends_the_request(handler: Any, start: Callable[..., Any]) -> None:
+    served = start(handler, "asyncio")
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.send(client_hello())
+        served.wait_for_event("request_started")
+        served.server.shutdown()
+        assert outcomes(served) == ["aborted"]
+    assert not served.server.active_requests
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("handler", [BlockingLines, ProtocolLines])
 def test_a_handshake_that_fails_is_one_line(

@@ -106,6 +106,10 @@ class AsyncioMixIn(EndpointMixIn):
         except Exception as error:
             self.take_error(request, client_address, error)
             self.conclude_request(request)
+        except asyncio.CancelledError as error:
+            self.fail_request(request, error)
+            self.conclude_request(request)
+            raise
 
     def transport_made(self, transport: Any, context: RequestContext) -> None:
         """Keep the transport of a connection."""

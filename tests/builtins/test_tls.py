@@ -72,6 +72,18 @@ class BufferedLines(asyncio.BufferedProtocol):
         self._transport.resume_reading()
 
 
+class SlottedLines(asyncio.BufferedProtocol):
+    """The same, which takes no attributes."""
+
+    __slots__ = ("_buffer", "_transport")
+
+    connection_made = BufferedLines.connection_made
+    get_buffer = BufferedLines.get_buffer
+    buffer_updated = BufferedLines.buffer_updated
+    pause_writing = BufferedLines.pause_writing
+    resume_writing = BufferedLines.resume_writing
+
+
 async def async_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while line := await reader.readline():
         writer.write(line.upper())
@@ -86,6 +98,7 @@ HANDLERS = {
     "blocking": BlockingLines,
     "protocol": ProtocolLines,
     "buffered": BufferedLines,
+    "slotted": SlottedLines,
     "async": async_lines,
     "message": capitals,
 }
@@ -162,6 +175,27 @@ def test_lines(style: str, strategy: str, start: Callable[..., Any]) -> None:
         assert exchange(client, much, pause=0.05) == much.upper()
         client.unwrap()
     assert outcomes(served, 2) == ["completed", "completed"]
+
+
+class Switches(ProtocolLines):
+    """Leaves all but the first line to another."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        other = BufferedLines()
+        other.connection_made(self._transport)
+        self._transport.set_protocol(other)
+
+
+@pytest.mark.parametrize("strategy", ["select", "asyncio"])
+def test_a_protocol_that_is_switched_to_has_its_buffer_filled(
+    strategy: str, start: Callable[..., Any]
+) -> None:
+    served = start(Switches, strategy)
+    much = b"".join(b"%d %b\n" % (number, 99 * b"bottles ") for number in range(250))
+    with connect(served) as client:
+        assert exchange(client, b"hello\n") == b"HELLO\n"
+        assert exchange(client, much) == much.upper()
 
 
 class LongAnswer(BaseRequestHandler):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -489,6 +490,19 @@ def test_a_client_that_stops_in_the_handshake_times_out(
     with connect(served) as client:
         assert exchange(client, b"hello\n") == b"HELLO\n"
     assert_no_fuss(caplog, strategy, "handshake_timeout = 0.3 s")
+
+
+def test_a_want_of_descriptors_is_no_fault_of_the_client(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrap_connection(request: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    served = start(BlockingLines, "threading")
+    monkeypatch.setattr(served.server, "wrap_connection", wrap_connection)
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.send(client_hello())
+        assert outcomes(served) == ["failed"]
 
 
 @pytest.mark.parametrize("handler", [ProtocolLines, async_lines])

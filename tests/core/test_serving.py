@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import http.server
 import os
@@ -257,6 +258,14 @@ def test_a_strategy_that_overrides_take_requests(build: Build, serve: Serve, tmp
             client.send(b"hello")
             assert client.recv(100) == b"hello"
             assert len(calls) >= count
+
+
+def test_requests_that_take_long_are_taken_one_by_one(build: Build) -> None:
+    server = build(SyncMixIn, lambda *_: time.sleep(0.02))
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connect(server))
+        assert server.take_requests(2) == 1
 
 
 # Life of a server -----------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import selectors
 import signal
 import socket
 import socketserver
+import subprocess
 import sys
 import threading
 import time
@@ -489,6 +490,16 @@ def test_a_child_that_does_not_heed_sigterm_is_killed(
     assert recorder.outcomes == ["aborted"]
     [exited] = recorder.of("child_exited")
     assert exited["status"] == -signal.SIGKILL
+
+
+def test_sync_is_to_be_had_where_nothing_forks() -> None:
+    script = """if True:
+        import _signal, signal
+        for module in (signal, _signal):
+            for name in ("pthread_sigmask", "SIG_BLOCK", "SIG_SETMASK"):
+                delattr(module, name)
+        import plugport_builtins.concurrency.sync"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_children_are_waited_for_where_descriptors_are_many(

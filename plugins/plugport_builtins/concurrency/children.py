@@ -39,8 +39,8 @@ else:
     try:
         # The one of the module signal makes enumerations of what this returns: pages to copy, twice a fork.
         from _signal import pthread_sigmask
-    except ImportError:  # another interpreter
-        from signal import pthread_sigmask
+    except ImportError:  # another interpreter, or a platform that can't fork: sync does without
+        pthread_sigmask = getattr(signal, "pthread_sigmask", None)
 
     _Server = object
 
@@ -50,7 +50,7 @@ logger = logging.getLogger("plugport.children")
 
 #: What a service handles by unwinding, in a child.
 _STOP_SIGNALS = (int(signal.SIGINT), int(signal.SIGTERM))
-_BLOCK, _SET = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
+_BLOCK, _SET = int(getattr(signal, "SIG_BLOCK", 0)), int(getattr(signal, "SIG_SETMASK", 0))
 #: Seconds between two looks at a child that is about to exit.
 _EXIT_POLL = 0.01
 #: Seconds between two looks at all children.

@@ -148,6 +148,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._lingering:
             return
         http = self.http
+        if self.can_write and not self._advancing:
+            request = http.receive_again(data)
+            if request is not None:
+                self._advance(request)
+                return
         http.receive_data(data)
         if http.request is None or self._reads_body:
             self._advance()
@@ -224,8 +229,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     # The way of requests ----------------------------------------------------------------------------
 
-    def _advance(self) -> None:
-        """Go on as far as what has come goes."""
+    def _advance(self, request: Request | None = None) -> None:
+        """Go on as far as what has come goes, with *request* first if the engine has given that already."""
         if self._advancing or self._lost:
             return  # whoever called whoever calls this goes on
         self._advancing = True
@@ -233,7 +238,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         next_event = http.next_event
         try:
             while self.can_write or http.request is not None:
-                event = next_event()
+                event = request or next_event()
+                request = None
                 if event is NEED_DATA:
                     self._await_more()
                     break

@@ -89,7 +89,7 @@ class HeadReader:
         self.end = end + 4
         request = Request()
         request.method, request.target, request.path, request.query, request.version = parts
-        request.headers = known.headers.copy()
+        request.headers = known.headers
         request.fields = known.fields
         request.content_length = known.content_length
         request.keep_alive = known.keep_alive

@@ -6,7 +6,7 @@ __all__ = ["Request"]
 
 
 class Request:
-    """The head of a request.
+    """The head of a request. It may come again, and share what it has with others: nothing in it is changed.
 
     ``method``           as it came: "GET"
     ``target``           as it came: b"/a%20b?c=d", b"http://host/a", b"*"

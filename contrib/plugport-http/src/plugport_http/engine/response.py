@@ -27,7 +27,17 @@ class ResponseHead:
     Connection are dropped: they are the engine's. Raises ResponseError for what can't be in a head.
     """
 
-    __slots__ = ("block", "bodiless", "close", "content_length", "has_date", "has_server", "plain", "status")
+    __slots__ = (
+        "_complete",
+        "block",
+        "bodiless",
+        "close",
+        "content_length",
+        "has_date",
+        "has_server",
+        "plain",
+        "status",
+    )
 
     def __init__(
         self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), *, reason: bytes | None = None
@@ -53,8 +63,18 @@ class ResponseHead:
         self.plain = not (
             self.close or self.has_date or self.has_server or self.bodiless or self.content_length is None
         )
+        self._complete = (b"", b"", b"")
         if not all(names) or b"".join(names).translate(None, _TOKEN):
             raise ResponseError("the name of a field in the response is malformed")
+
+    def complete(self, server_line: bytes) -> bytes:
+        """Return the whole head where it is ``plain``, as most are, and the connection stays."""
+        date = date_line()
+        known_date, known_line, block = self._complete
+        if date is not known_date or server_line is not known_line:
+            block = b"%b%b%b\r\n" % (self.block, date, server_line)
+            self._complete = (date, server_line, block)  # at once: threads may meet here
+        return block
 
     def _note(self, name: bytes, value: bytes) -> bool:
         """Take note of a field that the engine has to know of; return whether it is sent as it is."""
@@ -86,13 +106,14 @@ _date = (0, b"")
 
 
 def date_line() -> bytes:
-    """Return the field Date, with its CRLF: made once a second."""
+    """Return the field Date, with its CRLF: made once a second, and the same object in all of it."""
     global _date
-    now = int(time())
+    now = time()
     second, line = _date
-    if second != now:
-        line = b"date: %b\r\n" % formatdate(now, usegmt=True).encode()
-        _date = (now, line)  # at once: threads may meet here
+    if not second <= now < second + 1:
+        second = int(now)
+        line = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
+        _date = (second, line)  # at once: threads may meet here
     return line
 
 

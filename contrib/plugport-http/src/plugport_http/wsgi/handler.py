@@ -67,6 +67,8 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         self._idle = False
         self._fields: dict[bytes, bytes] | None = None
         self._header: dict[str, Any] = {}
+        self._last: Request | None = None
+        self._last_environ: dict[str, Any] = {}
         server_class = type(server)
         strategy = self._strategies.get(server_class)
         if strategy is None:
@@ -104,8 +106,12 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         http = self._http
         begun = 0.0  # when the head at hand began to come
         try:
-            if http.reads_head and not http.buffered:
-                http.receive_data(self._receive_first())
+            if http.at_rest:
+                data = self._receive_first()
+                request = http.receive_again(data)
+                if request is not None:
+                    return request
+                http.receive_data(data)
             while True:
                 event = http.next_event()
                 if event is NEED_DATA:
@@ -180,10 +186,14 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
     def _answer(self, request: Request) -> None:
         http = self._http
         self._current = request
-        if request.fields is not self._fields:  # the engine gives the same again for the same header
-            self._fields = request.fields
-            self._header = header_environ(self._environ, request.fields)
-        environ = request_environ(self._header, request, self.script_name)
+        # The engine gives the same again: a request that comes again, fields of a header that does.
+        if request is not self._last:
+            if request.fields is not self._fields:
+                self._fields = request.fields
+                self._header = header_environ(self._environ, request.fields)
+            self._last = request
+            self._last_environ = request_environ(self._header, request, self.script_name)
+        environ = self._last_environ.copy()
         if request.content_length != 0:
             environ["wsgi.input"] = InputStream(self._next_piece)
         if self.server.is_draining():

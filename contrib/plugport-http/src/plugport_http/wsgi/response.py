@@ -38,7 +38,7 @@ class FileWrapper:
 class Exchange:
     """Calls the application for one request, and sends what it answers with."""
 
-    __slots__ = ("_ends", "_head", "_headers", "_http", "_link", "_request", "_status")
+    __slots__ = ("_headers", "_http", "_link", "_request", "_status")
 
     def __init__(self, http: ServerConnection, link: Link, request: Request) -> None:
         self._http = http
@@ -81,18 +81,20 @@ class Exchange:
     def run(self, application: Callable[..., Any], environ: dict[str, Any]) -> None:
         """Call the application, and send all of its response. Raises what it raises, and ResponseError."""
         result = application(environ, self.start_response)
+        kind = type(result)
         try:
-            kind = type(result)
             if (kind is list or kind is tuple) and not self._http.response_started:
                 self._send_whole(result[0] if len(result) == 1 else b"".join(result))
-            elif kind is FileWrapper and self._send_file(result.filelike):
+                return
+            if kind is FileWrapper and self._send_file(result.filelike):
                 pass
             else:
                 self._send_pieces(result)
         finally:
-            close = getattr(result, "close", None)
-            if close is not None:
-                close()
+            if kind is not list and kind is not tuple:
+                close = getattr(result, "close", None)
+                if close is not None:
+                    close()
 
     def _send_whole(self, body: bytes) -> None:
         if type(body) is not bytes:

@@ -249,7 +249,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
                     self.request_received(event)
                     if http.request is not None and not self._reads_body:
                         break
-                    if self.can_write and http.at_rest:
+                    if self.can_write and http.rests():
                         self._await_client(self.keep_alive_timeout)
                         break
                 elif type(event) is bytes:

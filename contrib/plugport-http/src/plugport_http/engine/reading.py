@@ -115,8 +115,7 @@ class RequestReader:
         """Whether the client has said that it sends no more."""
         return self._eof
 
-    @property
-    def at_rest(self) -> bool:
+    def rests(self) -> bool:
         """Whether it waits for another request, of which nothing has come."""
         return self._state == HEAD and self._position == len(self._buffer) and not self._eof
 

@@ -63,17 +63,19 @@ class ResponseHead:
         self.plain = not (
             self.close or self.has_date or self.has_server or self.bodiless or self.content_length is None
         )
-        self._complete = (b"", b"", b"")
+        #: What complete() has returned last, for which server line, and in which second.
+        self._complete = (0.0, 0.0, b"", b"")
         if not all(names) or b"".join(names).translate(None, _TOKEN):
             raise ResponseError("the name of a field in the response is malformed")
 
     def complete(self, server_line: bytes) -> bytes:
         """Return the whole head where it is ``plain``, as most are, and the connection stays."""
-        date = date_line()
-        known_date, known_line, block = self._complete
-        if date is not known_date or server_line is not known_line:
-            block = b"%b%b%b\r\n" % (self.block, date, server_line)
-            self._complete = (date, server_line, block)  # at once: threads may meet here
+        since, until, line, block = self._complete
+        if line is not server_line or not since <= time() < until:
+            second = int(time())
+            block = b"%b%b%b\r\n" % (self.block, date_line(second), server_line)
+            # At once: threads may meet here.
+            self._complete = (float(second), second + 1.0, server_line, block)
         return block
 
     def _note(self, name: bytes, value: bytes) -> bool:
@@ -105,15 +107,14 @@ def _status_line(status: int, reason: bytes | None) -> bytes:
 _date = (0, b"")
 
 
-def date_line() -> bytes:
-    """Return the field Date, with its CRLF: made once a second, and the same object in all of it."""
+def date_line(second: int | None = None) -> bytes:
+    """Return the field Date, with its CRLF, for now or that second: made once for each."""
     global _date
-    now = time()
-    second, line = _date
-    if not second <= now < second + 1:
-        second = int(now)
-        line = b"date: %b\r\n" % formatdate(second, usegmt=True).encode()
-        _date = (second, line)  # at once: threads may meet here
+    now = int(time()) if second is None else second
+    known, line = _date
+    if known != now:
+        line = b"date: %b\r\n" % formatdate(now, usegmt=True).encode()
+        _date = (now, line)  # at once: threads may meet here
     return line
 
 

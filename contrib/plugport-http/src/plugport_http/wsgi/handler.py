@@ -60,6 +60,11 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
     def setup(self) -> None:
         """Make the engine, and what stays the same for all requests of the connection."""
         server = self.server
+        # What is asked for again and again is found sooner here than on a class or a server.
+        assert self.application is not None
+        self._application: Callable[..., Any] = self.application
+        self._keep_alive_timeout = self.keep_alive_timeout
+        self._is_draining: Callable[[], bool] = server.is_draining
         self._http: ServerConnection = self.make_connection()
         self._link: Link = make_link(self.request, self.send_timeout, server.idle_timeout)
         self._current: Request | None = None
@@ -106,7 +111,7 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         http = self._http
         begun = 0.0  # when the head at hand began to come
         try:
-            if http.at_rest:
+            if http.rests():
                 data = self._receive_first()
                 request = http.receive_again(data)
                 if request is not None:
@@ -140,9 +145,9 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         if not http.requests:
             return self._link.receive(self.header_timeout, _HEAD_CHUNK)
         self._idle = True
-        if self.server.is_draining():  # after _idle is set: one of the two sees it
+        if self._is_draining():  # after _idle is set: one of the two sees it
             return b""
-        data = self._link.receive(self.keep_alive_timeout, _HEAD_CHUNK)
+        data = self._link.receive(self._keep_alive_timeout, _HEAD_CHUNK)
         self._idle = False
         return data
 
@@ -196,10 +201,10 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         environ = self._last_environ.copy()
         if request.content_length != 0:
             environ["wsgi.input"] = InputStream(self._next_piece)
-        if self.server.is_draining():
+        if self._is_draining():
             http.keep_alive = False
         try:
-            Exchange(http, self._link, request).run(self.application, environ)  # type: ignore[arg-type]
+            Exchange(http, self._link, request).run(self._application, environ)
         except Exception as error:
             self._fail(request, error)
         self._current = None

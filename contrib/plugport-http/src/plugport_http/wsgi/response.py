@@ -82,30 +82,26 @@ class Exchange:
         """Call the application, and send all of its response. Raises what it raises, and ResponseError."""
         result = application(environ, self.start_response)
         kind = type(result)
+        if (kind is list or kind is tuple) and not self._http.response_started:
+            # As most are; these have no close().
+            self._send_whole(result[0] if len(result) == 1 else b"".join(result))
+            return
         try:
-            if (kind is list or kind is tuple) and not self._http.response_started:
-                self._send_whole(result[0] if len(result) == 1 else b"".join(result))
-                return
-            if kind is FileWrapper and self._send_file(result.filelike):
-                pass
-            else:
+            if kind is not FileWrapper or not self._send_file(result.filelike):
                 self._send_pieces(result)
         finally:
-            if kind is not list and kind is not tuple:
-                close = getattr(result, "close", None)
-                if close is not None:
-                    close()
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
 
     def _send_whole(self, body: bytes) -> None:
         if type(body) is not bytes:
             raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
-        head = self._make_head(len(body))
-        http = self._http
-        if head.content_length != len(body) and not head.bodiless and self._request.method != "HEAD":
-            raise ResponseError(
-                f"Content-Length is {head.content_length}, and the body has {len(body)} bytes"
-            )
-        self._link.send(http.send(head, body))
+        size = len(body)
+        head = self._make_head(size)
+        if head.content_length != size and not head.bodiless and self._request.method != "HEAD":
+            raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
+        self._link.send(self._http.send(head, body))
 
     def _send_pieces(self, pieces: Iterable[bytes]) -> None:
         http = self._http

@@ -128,6 +128,13 @@ async def size(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, b"%d" % count)
 
 
+async def late(scope: Any, receive: Any, send: Any) -> None:
+    """Do something else before the body is read."""
+    events.append("late")
+    await gates["go"].wait()
+    await size(scope, receive, send)
+
+
 async def stream(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.start", "status": 200, "headers": iter(TEXT)})
     for piece in (b"one ", b"", b"two ", b"three"):

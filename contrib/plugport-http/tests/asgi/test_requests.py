@@ -220,6 +220,20 @@ def test_a_client_that_has_said_all_gets_its_answer(serve: Any) -> None:
     assert receive_all(sock).endswith(b"x" * 1000)
 
 
+@pytest.mark.parametrize("body", [b"0\r\n\r\n", b"4\r\nbody\r\n0\r\n\r\n", b"4\r\nbody\r\n"])
+def test_a_body_may_be_read_after_the_client_has_said_all(serve: Any, events: list[Any], body: bytes) -> None:
+    served = serve()
+    sock = served.connect()
+    sock.sendall(b"POST /late HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    sock.shutdown(socket.SHUT_WR)
+    eventually(lambda: "late" in events)
+    with served.connect() as other:  # so that the end has been seen
+        assert Client(other).ask("GET", "/hello")[0] == 200
+    loop_of(served).call_soon_threadsafe(there()["gates"]["go"].set)
+    answer = receive_all(sock)
+    assert answer.endswith(b"\r\n\r\n%d" % (4 * body.count(b"body")) if b"0" in body else b"not complete\n")
+
+
 # Disconnects --------------------------------------------------------------------------------------
 
 

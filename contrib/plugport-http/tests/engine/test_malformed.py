@@ -160,6 +160,7 @@ MALFORMED = [
 
 #: (what it is, the bytes)
 WELL_FORMED = [
+    ("what is said to another", GET + b"Proxy-Connection: close\r\n\r\n"),
     ("an empty line first", b"\r\n" + GET + b"\r\n"),
     ("a Host with a port", b"GET / HTTP/1.1\r\nHost: a:80\r\n\r\n"),
     ("an address of IPv6", b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"),

@@ -79,6 +79,10 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, b"Hello, world!")
 
 
+async def headless(scope: Any, receive: Any, send: Any) -> None:
+    await answer(send, b"")
+
+
 async def describe(scope: Any, receive: Any, send: Any) -> None:
     plain = {
         key: value.decode("latin-1") if isinstance(value, bytes) else value

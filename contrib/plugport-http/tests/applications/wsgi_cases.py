@@ -29,6 +29,11 @@ def hello(environ: Environ, start_response: Any) -> list[bytes]:
     return [b"Hello, world!"]
 
 
+def headless(environ: Environ, start_response: Any) -> list[bytes]:
+    start_response("200 OK", TEXT)
+    return []
+
+
 def two(environ: Environ, start_response: Any) -> list[bytes]:
     start_response("200 OK", TEXT)
     return [b"Hello, ", b"world!"]

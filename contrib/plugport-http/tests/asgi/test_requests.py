@@ -194,6 +194,14 @@ def test_the_length_is_told_where_it_is_known(serve: Any) -> None:
         assert "content-length" not in header
 
 
+def test_head_has_no_length_that_is_not_the_body_s(serve: Any) -> None:
+    with serve().connect() as sock:
+        client = Client(sock)
+        assert client.ask("HEAD", "/headless")[1].keys().isdisjoint({"content-length", "transfer-encoding"})
+        assert client.ask("HEAD", "/hello")[1]["content-length"] == "13"
+        assert client.ask("GET", "/headless")[1]["content-length"] == "0"
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_requests_that_come_at_once_are_answered_in_their_order(serve: Any, strategy: str) -> None:
     paths = [b"/hello", b"/stream", b"/collect"] * 10

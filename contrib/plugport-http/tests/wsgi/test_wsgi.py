@@ -380,3 +380,12 @@ def test_a_drain_under_select_ends_what_waits(plugport_serve: Any) -> None:
     served.service.stop()
     assert idle.recv(1) == b""
     served.join()
+
+
+def test_head_has_no_length_that_is_not_the_body_s(plugport_serve: Any) -> None:
+    served = plugport_serve("wsgi", concurrency="threading", app=APP)
+    with served.connect() as sock:
+        client = Client(sock)
+        assert client.ask("HEAD", "/headless")[1].keys().isdisjoint({"content-length", "transfer-encoding"})
+        assert client.ask("HEAD", "/hello")[1]["content-length"] == "13"
+        assert client.ask("GET", "/headless")[1]["content-length"] == "0"

@@ -86,10 +86,11 @@ class SwitchedProtocol:
             self.unread = data
         if self._waiting:
             self._greenlet.switch()
-        unread = len(self.unread)
-        if unread > _HIGH_WATER and unread > self._wanted and not self._reading_paused:
-            self._reading_paused = True
-            self.transport.pause_reading()
+        if self.unread:
+            unread = len(self.unread)
+            if unread > _HIGH_WATER and unread > self._wanted and not self._reading_paused:
+                self._reading_paused = True
+                self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         """Let the handler see the end; the connection stays open for its reply."""
@@ -147,8 +148,18 @@ class SwitchedProtocol:
                 self._reading_paused = False
                 self.transport.resume_reading()
             self._wait(timeout)
-        if not self.unread and isinstance(self._lost, ConnectionResetError):
+        if self._lost is not None and not self.unread and isinstance(self._lost, ConnectionResetError):
             raise self._lost
+
+    def receive(self, count: int, timeout: float | None) -> bytes:
+        """Wait until there is something to read, and return up to *count* bytes of it; b"" at the end."""
+        if not self.unread:
+            self.wait_for_data(1, timeout)
+        data = self.unread
+        if type(data) is bytes and len(data) <= count:
+            self.unread = b""
+            return data
+        return self.take(count)
 
     def take(self, count: int) -> bytes:
         """Return up to *count* of the bytes that are there; they are read then."""
@@ -199,26 +210,19 @@ class SwitchedProtocol:
 
     def _wait(self, timeout: float | None) -> None:
         """Switch to the loop until something has happened. Raises TimeoutError, BlockingIOError."""
+        if timeout is not None:
+            if timeout == 0.0:
+                raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+            # One timer for many waits: it is set anew when it finds that it was too early.
+            self._deadline = deadline = self._clock() + timeout
+            if self._timer is None or deadline < self._timer_at:
+                self._set_timer(timeout, deadline)
         self._burst = 0
-        if timeout is None:
-            self._waiting = True
-            try:
-                self._hub.switch()
-            finally:
-                self._waiting = False
-        else:
-            self._wait_for(timeout)
-
-    def _wait_for(self, timeout: float) -> None:
-        if timeout == 0.0:
-            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-        # One timer for many waits: it is set anew when it finds that it was too early.
-        self._deadline = deadline = self._clock() + timeout
-        if self._timer is None or deadline < self._timer_at:
-            self._set_timer(timeout, deadline)
+        self._waiting = True
         try:
-            self._wait(None)
+            self._hub.switch()
         finally:
+            self._waiting = False
             self._deadline = 0.0
         if self._expired:
             self._expired = False

@@ -60,8 +60,9 @@ class SwitchedSocket:
             link.wait_for_data(bufsize if flags & _WAITALL else min(bufsize, 1), timeout)
             if flags & _PEEK:
                 return bytes(link.unread[:bufsize])
-        elif not link.unread and bufsize:
-            link.wait_for_data(1, self._timeout)
+        elif bufsize:
+            received: bytes = link.receive(bufsize, self._timeout)
+            return received
         data: bytes = link.take(bufsize)
         return data
 
@@ -179,7 +180,7 @@ class SwitchedSocket:
 
     def settimeout(self, value: float | None) -> None:
         """Set the seconds that calls may wait."""
-        if value is not None and value < 0:
+        if value is not None and value < 0.0:
             raise ValueError("Timeout value out of range")
         self._timeout = value
 

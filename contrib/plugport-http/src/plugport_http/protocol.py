@@ -148,6 +148,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._lingering:
             return
         http = self.http
+        if self.can_write and not self._advancing:
+            request = http.receive_again(data)
+            if request is not None:
+                self._advance(request)
+                return
         http.receive_data(data)
         if http.request is None or self._reads_body:
             self._advance()
@@ -159,7 +164,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._lingering:
             return False
         self.http.receive_data(b"")
-        self._advance()
+        if self.http.request is None or self._reads_body:
+            self._advance()  # else the rest of a body waits for who wants it
         # asyncio's TLS can't be half-closed; plugport's, which has timers of its own, can.
         transport = self.transport
         half = hasattr(transport, "call_later") or transport.get_extra_info("ssl_object") is None
@@ -224,8 +230,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     # The way of requests ----------------------------------------------------------------------------
 
-    def _advance(self) -> None:
-        """Go on as far as what has come goes."""
+    def _advance(self, request: Request | None = None) -> None:
+        """Go on as far as what has come goes, with *request* first if the engine has given that already."""
         if self._advancing or self._lost:
             return  # whoever called whoever calls this goes on
         self._advancing = True
@@ -233,7 +239,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         next_event = http.next_event
         try:
             while self.can_write or http.request is not None:
-                event = next_event()
+                event = request or next_event()
+                request = None
                 if event is NEED_DATA:
                     self._await_more()
                     break
@@ -243,7 +250,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
                     self.request_received(event)
                     if http.request is not None and not self._reads_body:
                         break
-                    if self.can_write and http.at_rest:
+                    if self.can_write and http.rests():
                         self._await_client(self.keep_alive_timeout)
                         break
                 elif type(event) is bytes:

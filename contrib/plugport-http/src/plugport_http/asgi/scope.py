@@ -56,7 +56,7 @@ def http_scope(base: dict[str, Any], request: Request, state: dict[str, Any]) ->
     scope["path"] = path
     scope["raw_path"] = raw
     scope["query_string"] = request.query
-    scope["headers"] = request.headers
+    scope["headers"] = request.headers.copy()  # it is the application's from now on
     scope["state"] = state.copy()
     return scope
 

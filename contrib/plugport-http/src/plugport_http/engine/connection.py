@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Literal
 
 from plugport_http.engine.errors import HTTPError, ResponseError
@@ -16,6 +17,11 @@ __all__ = ["ServerConnection"]
 #: How the body of the response is framed.
 _Framing = Literal["none", "length", "chunked", "close"]
 _DEFAULT = Limits()
+
+
+@lru_cache(64)
+def _server_line(server: bytes) -> bytes:
+    return b"server: %b\r\n" % server if server else b""
 
 
 class ServerConnection(RequestReader):
@@ -39,14 +45,9 @@ class ServerConnection(RequestReader):
         server: bytes = b"plugport",
     ) -> None:
         super().__init__(limits, (make_parser or parser_factory())())
-        self._server_line = b"server: %b\r\n" % server if server else b""
+        self._server_line = _server_line(server)
         self._framing: _Framing = "none"
         self._to_send = 0  # of a body with a length
-
-    @property
-    def response_started(self) -> bool:
-        """Whether the head of the response at hand was made."""
-        return self._started
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> bytes:
         """Return a whole response; Content-Length is added if it is missing. Raises ResponseError."""
@@ -68,14 +69,14 @@ class ServerConnection(RequestReader):
             and head.plain
             and head.content_length == len(body)
             and request is not None
-            and not self._started
+            and not self.response_started
             and request.version == "1.1"
             and request.method != "HEAD"
         ):
             # As most are: nothing of the head depends on the request.
             self.request = None
             self._state = HEAD
-            return b"".join((head.block, date_line(), self._server_line, b"\r\n", body))
+            return head.complete(self._server_line) + body
         block = self.start_response(head)
         if self._to_send == len(body):
             self._to_send = 0
@@ -91,9 +92,9 @@ class ServerConnection(RequestReader):
         of the connection. Raises ResponseError if there is nothing to respond to.
         """
         request = self.request
-        if request is None or self._started:
+        if request is None or self.response_started:
             raise ResponseError("there is no request that this could respond to")
-        self._started = True
+        self.response_started = True
         if head.close:
             self.keep_alive = False
         extra = b""
@@ -135,7 +136,7 @@ class ServerConnection(RequestReader):
 
         Not for a body in chunks. Raises ResponseError as send_body() does.
         """
-        if self.request is None or not self._started:
+        if self.request is None or not self.response_started:
             raise ResponseError("the body of a response comes after its head")
         if self._framing == "length":
             if size > self._to_send:
@@ -154,7 +155,7 @@ class ServerConnection(RequestReader):
 
         Raises ResponseError if the body is shorter than the Content-Length: close the connection.
         """
-        if self.request is None or not self._started:
+        if self.request is None or not self.response_started:
             raise ResponseError("there is no response that could end")
         if self._to_send:
             self._stop()
@@ -176,7 +177,7 @@ class ServerConnection(RequestReader):
 
         It is b"" where a response has begun already: the connection can only be cut.
         """
-        begun = self.request is not None and self._started
+        begun = self.request is not None and self.response_started
         method = self.request.method if self.request is not None else ""
         self._stop()
         self.request = None

@@ -66,15 +66,17 @@ class RequestReader:
         "_continue",
         "_eof",
         "_head",
+        "_known",
+        "_known_data",
         "_left",
         "_limits",
         "_position",
-        "_started",
         "_state",
         "dropped_input",
         "keep_alive",
         "request",
         "requests",
+        "response_started",
     )
 
     def __init__(self, limits: Limits, parse: HeaderParser) -> None:
@@ -89,7 +91,11 @@ class RequestReader:
         self._body_seen = 0
         self._chunks: ChunkedDecoder | None = None
         self._continue = False
-        self._started = False  # the response
+        #: The last request, if nothing but its head came, and what that was.
+        self._known: Request | None = None
+        self._known_data = b""
+        #: Whether the head of the response at hand was made.
+        self.response_started = False
         #: The request at hand, from when next_event() returned it until its response is complete.
         self.request: Request | None = None
         #: How many requests have come.
@@ -109,8 +115,7 @@ class RequestReader:
         """Whether the client has said that it sends no more."""
         return self._eof
 
-    @property
-    def at_rest(self) -> bool:
+    def rests(self) -> bool:
         """Whether it waits for another request, of which nothing has come."""
         return self._state == HEAD and self._position == len(self._buffer) and not self._eof
 
@@ -133,6 +138,19 @@ class RequestReader:
                 data = self._buffer[self._position :] + data
             self._buffer = data
             self._position = 0
+
+    def receive_again(self, data: bytes) -> Request | None:
+        """Take *data*, if it is what came for the last request, byte for byte and at once: return that again.
+
+        Clients that stay mostly ask so. Else nothing is done, and *data* is for receive_data().
+        """
+        if data != self._known_data or self._state != HEAD or self._position < len(self._buffer) or self._eof:
+            return None
+        request = self._known
+        if request is not None:
+            self._state = ENDING
+            self._begin(request)
+        return request
 
     def next_event(self) -> Event:
         """Return the next of what has come.
@@ -180,18 +198,23 @@ class RequestReader:
             self._stop()
             return CLOSED
         self._position = self._head.end
-        self._blanks = 0
-        self.requests += 1
-        self._started = False
-        self._continue = request.expect_continue
         if request.content_length == 0:
             self._state = ENDING
+            if self._position == len(data):
+                self._known, self._known_data = request, data
         else:
             self._begin_body(request.content_length)
+        self._begin(request)
+        return request
+
+    def _begin(self, request: Request) -> None:
+        self._blanks = 0
+        self._continue = request.expect_continue
+        self.requests += 1
+        self.response_started = False
         if not request.keep_alive or self.requests == self._limits.max_requests:
             self.keep_alive = False
         self.request = request
-        return request
 
     def _skip_empty_lines(self, data: bytes) -> bytes:
         while data[:2] == b"\r\n":
@@ -266,7 +289,7 @@ class RequestReader:
 
         It is b"" for a client that does not wait for it, or has begun to send.
         """
-        if self._continue and not self._started and self._position == len(self._buffer):
+        if self._continue and not self.response_started and self._position == len(self._buffer):
             self._continue = False
             return _CONTINUE
         return b""

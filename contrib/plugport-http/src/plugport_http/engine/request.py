@@ -6,14 +6,15 @@ __all__ = ["Request"]
 
 
 class Request:
-    """The head of a request.
+    """The head of a request. It may come again, and share what it has with others: nothing in it is changed.
 
     ``method``           as it came: "GET"
     ``target``           as it came: b"/a%20b?c=d", b"http://host/a", b"*"
     ``path``             the target's path, still percent-encoded: b"/a%20b"; b"*" for that target
     ``query``            what follows its question mark, without it; b"" without one
     ``version``          "1.1" or "1.0"
-    ``headers``          (name in lower case, value without white space around it), in their order
+    ``headers``          (name in lower case, value without white space around it), in their order;
+                         Host is that of the target, if it names one
     ``fields``           the same by name; values of a repeated one are joined as RFC 9110 5.2 has it
     ``content_length``   bytes of the body; 0 without one, None where it comes in chunks
     ``keep_alive``       whether the client would keep the connection

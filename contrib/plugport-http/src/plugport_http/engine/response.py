@@ -27,7 +27,17 @@ class ResponseHead:
     Connection are dropped: they are the engine's. Raises ResponseError for what can't be in a head.
     """
 
-    __slots__ = ("block", "bodiless", "close", "content_length", "has_date", "has_server", "plain", "status")
+    __slots__ = (
+        "_complete",
+        "block",
+        "bodiless",
+        "close",
+        "content_length",
+        "has_date",
+        "has_server",
+        "plain",
+        "status",
+    )
 
     def __init__(
         self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), *, reason: bytes | None = None
@@ -53,8 +63,20 @@ class ResponseHead:
         self.plain = not (
             self.close or self.has_date or self.has_server or self.bodiless or self.content_length is None
         )
+        #: What complete() has returned last, for which server line, and in which second.
+        self._complete = (0.0, 0.0, b"", b"")
         if not all(names) or b"".join(names).translate(None, _TOKEN):
             raise ResponseError("the name of a field in the response is malformed")
+
+    def complete(self, server_line: bytes) -> bytes:
+        """Return the whole head where it is ``plain``, as most are, and the connection stays."""
+        since, until, line, block = self._complete
+        if line is not server_line or not since <= time() < until:
+            second = int(time())
+            block = b"%b%b%b\r\n" % (self.block, date_line(second), server_line)
+            # At once: threads may meet here.
+            self._complete = (float(second), second + 1.0, server_line, block)
+        return block
 
     def _note(self, name: bytes, value: bytes) -> bool:
         """Take note of a field that the engine has to know of; return whether it is sent as it is."""
@@ -85,12 +107,12 @@ def _status_line(status: int, reason: bytes | None) -> bytes:
 _date = (0, b"")
 
 
-def date_line() -> bytes:
-    """Return the field Date, with its CRLF: made once a second."""
+def date_line(second: int | None = None) -> bytes:
+    """Return the field Date, with its CRLF, for now or that second: made once for each."""
     global _date
-    now = int(time())
-    second, line = _date
-    if second != now:
+    now = int(time()) if second is None else second
+    known, line = _date
+    if known != now:
         line = b"date: %b\r\n" % formatdate(now, usegmt=True).encode()
         _date = (now, line)  # at once: threads may meet here
     return line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Annotated, Any, ClassVar
 
@@ -60,13 +61,19 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
     def setup(self) -> None:
         """Make the engine, and what stays the same for all requests of the connection."""
         server = self.server
+        # What is asked for again and again is found sooner here than on a class or a server.
+        assert self.application is not None
+        self._application: Callable[..., Any] = self.application
+        self._keep_alive_timeout = self.keep_alive_timeout
+        self._is_draining: Callable[[], bool] = server.is_draining
         self._http: ServerConnection = self.make_connection()
         self._link: Link = make_link(self.request, self.send_timeout, server.idle_timeout)
-        self._current: Request | None = None
         self._refusal: HTTPError | None = None
         self._idle = False
         self._fields: dict[bytes, bytes] | None = None
         self._header: dict[str, Any] = {}
+        self._last: Request | None = None
+        self._last_environ: dict[str, Any] = {}
         server_class = type(server)
         strategy = self._strategies.get(server_class)
         if strategy is None:
@@ -104,8 +111,12 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         http = self._http
         begun = 0.0  # when the head at hand began to come
         try:
-            if http.reads_head and not http.buffered:
-                http.receive_data(self._receive_first())
+            if http.rests():
+                data = self._receive_first()
+                request = http.receive_again(data)
+                if request is not None:
+                    return request
+                http.receive_data(data)
             while True:
                 event = http.next_event()
                 if event is NEED_DATA:
@@ -134,9 +145,9 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         if not http.requests:
             return self._link.receive(self.header_timeout, _HEAD_CHUNK)
         self._idle = True
-        if self.server.is_draining():  # after _idle is set: one of the two sees it
+        if self._is_draining():  # after _idle is set: one of the two sees it
             return b""
-        data = self._link.receive(self.keep_alive_timeout, _HEAD_CHUNK)
+        data = self._link.receive(self._keep_alive_timeout, _HEAD_CHUNK)
         self._idle = False
         return data
 
@@ -151,13 +162,13 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         if self._idle:
             self._link.end_reading()
 
-    def _next_piece(self) -> bytes:
-        """Return the next piece of the body for the application, b"" at its end."""
+    def _next_piece(self, number: int) -> bytes:
+        """Return the next piece of the body of request *number*, b"" at its end and when it was answered."""
         http = self._http
         if self._refusal is not None:
             raise BodyError(str(self._refusal))
         try:
-            while http.request is self._current:
+            while http.request is not None and http.requests == number:
                 event = http.next_event()
                 if type(event) is bytes:
                     return event
@@ -179,20 +190,22 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
 
     def _answer(self, request: Request) -> None:
         http = self._http
-        self._current = request
-        if request.fields is not self._fields:  # the engine gives the same again for the same header
-            self._fields = request.fields
-            self._header = header_environ(self._environ, request.fields)
-        environ = request_environ(self._header, request, self.script_name)
+        # The engine gives the same again: a request that comes again, fields of a header that does.
+        if request is not self._last:
+            if request.fields is not self._fields:
+                self._fields = request.fields
+                self._header = header_environ(self._environ, request.fields)
+            self._last = request
+            self._last_environ = request_environ(self._header, request, self.script_name)
+        environ = self._last_environ.copy()
         if request.content_length != 0:
-            environ["wsgi.input"] = InputStream(self._next_piece)
-        if self.server.is_draining():
+            environ["wsgi.input"] = InputStream(partial(self._next_piece, http.requests))
+        if self._is_draining():
             http.keep_alive = False
         try:
-            Exchange(http, self._link, request).run(self.application, environ)  # type: ignore[arg-type]
+            Exchange(http, self._link, request).run(self._application, environ)
         except Exception as error:
             self._fail(request, error)
-        self._current = None
 
     def _fail(self, request: Request, error: Exception) -> None:
         """The application has failed, or the connection under it: say so, to whom it concerns."""

@@ -38,7 +38,7 @@ class FileWrapper:
 class Exchange:
     """Calls the application for one request, and sends what it answers with."""
 
-    __slots__ = ("_ends", "_head", "_headers", "_http", "_link", "_request", "_status")
+    __slots__ = ("_headers", "_http", "_link", "_request", "_status")
 
     def __init__(self, http: ServerConnection, link: Link, request: Request) -> None:
         self._http = http
@@ -81,13 +81,13 @@ class Exchange:
     def run(self, application: Callable[..., Any], environ: dict[str, Any]) -> None:
         """Call the application, and send all of its response. Raises what it raises, and ResponseError."""
         result = application(environ, self.start_response)
+        kind = type(result)
+        if (kind is list or kind is tuple) and not self._http.response_started:
+            # As most are; these have no close().
+            self._send_whole(result[0] if len(result) == 1 else b"".join(result))
+            return
         try:
-            kind = type(result)
-            if (kind is list or kind is tuple) and not self._http.response_started:
-                self._send_whole(result[0] if len(result) == 1 else b"".join(result))
-            elif kind is FileWrapper and self._send_file(result.filelike):
-                pass
-            else:
+            if kind is not FileWrapper or not self._send_file(result.filelike):
                 self._send_pieces(result)
         finally:
             close = getattr(result, "close", None)
@@ -97,13 +97,12 @@ class Exchange:
     def _send_whole(self, body: bytes) -> None:
         if type(body) is not bytes:
             raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
-        head = self._make_head(len(body))
-        http = self._http
-        if head.content_length != len(body) and not head.bodiless and self._request.method != "HEAD":
-            raise ResponseError(
-                f"Content-Length is {head.content_length}, and the body has {len(body)} bytes"
-            )
-        self._link.send(http.send(head, body))
+        size = len(body)
+        # Of HEAD it is not known how long the body would have been, if there is none.
+        head = self._make_head(None if not body and self._request.method == "HEAD" else size)
+        if head.content_length != size and not head.bodiless and self._request.method != "HEAD":
+            raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
+        self._link.send(self._http.send(head, body))
 
     def _send_pieces(self, pieces: Iterable[bytes]) -> None:
         http = self._http

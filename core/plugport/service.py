@@ -195,6 +195,7 @@ class Service:
         """Do what the serving loop would do at its deadline, if a handler keeps it from that."""
         self._aborts += 1
         if self._aborts > 2:
+            _set_alarm(ABORT_GRACE)  # what cleans up after that may hang as well
             raise _Abandoned
         for server in self.servers:
             for context in tuple(server.active_requests.values()):

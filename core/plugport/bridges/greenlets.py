@@ -35,12 +35,12 @@ class SwitchedProtocol:
         "_expired",
         "_greenlet",
         "_handler",
-        "_hub",
         "_lost",
         "_paused",
         "_reading_paused",
         "_timer",
         "_timer_at",
+        "_to_loop",
         "_waiting",
         "_wanted",
         "eof",
@@ -52,7 +52,7 @@ class SwitchedProtocol:
         self._handler = handler
         self._context = context
         self._greenlet: Any = None
-        self._hub: Any = None  # the loop's greenlet
+        self._to_loop: Any = None  # switches to the loop's greenlet
         self._waiting = False  # the handler's is switched out
         self._paused = False  # too much is unsent
         self._wanted = 0  # bytes that the handler has waited for last
@@ -74,7 +74,7 @@ class SwitchedProtocol:
         """Start the handler; it runs until it must wait."""
         self.transport = transport
         self._clock = clock_of(transport)
-        self._hub = greenlet.getcurrent()
+        self._to_loop = greenlet.getcurrent().switch
         self._greenlet = greenlet.greenlet(self._run)
         self._greenlet.switch()
 
@@ -214,13 +214,15 @@ class SwitchedProtocol:
             if timeout == 0.0:
                 raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
             # One timer for many waits: it is set anew when it finds that it was too early.
-            self._deadline = deadline = self._clock() + timeout
+            clock = self._clock
+            self._deadline = deadline = clock() + timeout
             if self._timer is None or deadline < self._timer_at:
                 self._set_timer(timeout, deadline)
         self._burst = 0
         self._waiting = True
+        switch = self._to_loop
         try:
-            self._hub.switch()
+            switch()
         finally:
             self._waiting = False
             self._deadline = 0.0

@@ -234,7 +234,8 @@ class ASGIProtocol(HTTPProtocol):
 
     def _open_websocket(self, request: Request) -> None:
         # Late: it is a large library, and most services have no use for it.
-        from plugport_http.asgi.websocket import WebSocketOptions, WebSocketSession, offered_subprotocols
+        from plugport_http.asgi.websocket import WebSocketSession
+        from plugport_http.asgi.wishes import WebSocketOptions, offered_subprotocols
 
         options = WebSocketOptions(
             self.websocket_max_size, self.websocket_compression, self.websocket_ping_interval

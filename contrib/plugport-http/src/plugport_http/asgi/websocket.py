@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidState, ProtocolError
@@ -20,10 +20,11 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from plugport_http.asgi.flow import ClientGoneError, WriteGate
+from plugport_http.asgi.wishes import WebSocketOptions
 from plugport_http.engine import Request, ResponseHead
 from plugport_http.engine.response import date_line, error_head
 
-__all__ = ["WebSocketOptions", "WebSocketSession", "offered_subprotocols"]
+__all__ = ["WebSocketSession"]
 
 logger = logging.getLogger("plugport.http.asgi")
 # What it would tell of each connection is told by plugport.
@@ -39,20 +40,6 @@ _MAX_EARLY = 65536
 #: Bytes that are looked at before it is seen whether the application must catch up: compressed ones
 #: become a thousand times as many.
 _SLICE = 4096
-
-
-class WebSocketOptions(NamedTuple):
-    """``max_size``: bytes of a message; ``compression``: offer permessage-deflate; ``ping_interval``: s."""
-
-    max_size: int | None
-    compression: bool
-    ping_interval: float | None
-
-
-def offered_subprotocols(request: Request) -> list[str]:
-    """Return the subprotocols that the client offers, in its order."""
-    value = request.fields.get(b"sec-websocket-protocol", b"").decode("latin-1")
-    return [name for part in value.split(",") if (name := part.strip())]
 
 
 class WebSocketSession:
@@ -286,14 +273,18 @@ class WebSocketSession:
                 self._take_frame(frame)
             self._flush()
             self._see_whether_closing()
+            if self._phase == "closed":
+                break  # nobody wants the rest, but for the client's close: a little of it each turn
         self._unread = data[start:]
         self._pace()
+        if self._unread and self._phase == "closed" and not self._transport.is_closing():
+            self._loop.call_soon(self._take_frames)
 
     def _must_wait(self) -> bool:
         return self._phase == "open" and (self._full or self._gate.paused)
 
     def _pace(self) -> None:
-        paused = self._must_wait()
+        paused = self._must_wait() or (self._phase == "closed" and bool(self._unread))
         if paused is not self._reading_paused and not self._transport.is_closing():
             self._reading_paused = paused
             if paused:

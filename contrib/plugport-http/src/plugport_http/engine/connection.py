@@ -64,14 +64,13 @@ class ServerConnection(RequestReader):
         """
         request = self.request
         if (
-            self._state == ENDING
-            and self.keep_alive
+            request is not None
+            and request.plain
             and head.plain
             and head.content_length == len(body)
-            and request is not None
+            and self._state == ENDING
+            and self.keep_alive
             and not self.response_started
-            and request.version == "1.1"
-            and request.method != "HEAD"
         ):
             # As most are: nothing of the head depends on the request.
             self.request = None

@@ -89,6 +89,7 @@ class HeadReader:
         self.end = end + 4
         request = Request()
         request.method, request.target, request.path, request.query, request.version, host = parts
+        request.plain = parts.version == "1.1" and parts.method != "HEAD"
         request.headers = known.headers
         request.fields = known.fields
         if host:  # it stands for the field, whatever that says (RFC 9112, 3.2.2)

@@ -20,6 +20,7 @@ class Request:
     ``keep_alive``       whether the client would keep the connection
     ``expect_continue``  the client waits for "100 Continue" before it sends the body
     ``upgrade``          the protocols that it would switch to, b"websocket" say; b"" for none
+    ``plain``            of version 1.1, and not HEAD: nothing of it changes how a response is sent
     """
 
     __slots__ = (
@@ -30,6 +31,7 @@ class Request:
         "keep_alive",
         "method",
         "path",
+        "plain",
         "query",
         "target",
         "upgrade",
@@ -47,6 +49,7 @@ class Request:
     keep_alive: bool
     expect_continue: bool
     upgrade: bytes
+    plain: bool
 
     @property
     def has_body(self) -> bool:

@@ -68,6 +68,7 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         self._is_draining: Callable[[], bool] = server.is_draining
         self._http: ServerConnection = self.make_connection()
         self._link: Link = make_link(self.request, self.send_timeout, server.idle_timeout)
+        self._exchange = Exchange(self._http, self._link)
         self._refusal: HTTPError | None = None
         self._idle = False
         self._fields: dict[bytes, bytes] | None = None
@@ -145,7 +146,8 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         if not http.requests:
             return self._link.receive(self.header_timeout, _HEAD_CHUNK)
         self._idle = True
-        if self._is_draining():  # after _idle is set: one of the two sees it
+        is_draining = self._is_draining
+        if is_draining():  # after _idle is set: one of the two sees it
             return b""
         data = self._link.receive(self._keep_alive_timeout, _HEAD_CHUNK)
         self._idle = False
@@ -200,10 +202,11 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         environ = self._last_environ.copy()
         if request.content_length != 0:
             environ["wsgi.input"] = InputStream(partial(self._next_piece, http.requests))
-        if self._is_draining():
+        is_draining = self._is_draining
+        if is_draining():
             http.keep_alive = False
         try:
-            Exchange(http, self._link, request).run(self._application, environ)
+            self._exchange.run(self._application, environ, request)
         except Exception as error:
             self._fail(request, error)
 

@@ -34,19 +34,22 @@ class Link:
     ``failure``: the error that broke the connection, as far as one was seen.
     """
 
-    __slots__ = ("_limit", "_send_timeout", "_sock", "failure")
+    __slots__ = ("_limit", "_recv", "_send_timeout", "_sendall", "_set_timeout", "_sock", "failure")
 
     def __init__(self, sock: Any, send_timeout: float, limit: float | None = None) -> None:
         self._sock = sock
+        # Kept, for a socket that stands for another may take its time to find them.
+        self._recv, self._sendall, self._set_timeout = sock.recv, sock.sendall, sock.settimeout
         self._limit = limit
         self._send_timeout = send_timeout if limit is None else min(send_timeout, limit)
         self.failure: OSError | None = None
 
     def receive(self, timeout: float, size: int = _CHUNK) -> bytes:
         """Return what has come, b"" at the end."""
-        self._sock.settimeout(timeout if self._limit is None else min(timeout, self._limit))
+        set_timeout, recv, limit = self._set_timeout, self._recv, self._limit
+        set_timeout(timeout if limit is None else min(timeout, limit))
         try:
-            data: bytes = self._sock.recv(size)
+            data: bytes = recv(size)
         except TimeoutError:
             raise
         except OSError as error:
@@ -56,9 +59,10 @@ class Link:
 
     def send(self, data: bytes) -> None:
         """Send all of *data*."""
+        set_timeout, sendall = self._set_timeout, self._sendall
         try:
-            self._sock.settimeout(self._send_timeout)
-            self._sock.sendall(data)
+            set_timeout(self._send_timeout)
+            sendall(data)
         except OSError as error:
             self.failure = error
             raise

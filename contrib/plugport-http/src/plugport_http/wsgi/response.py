@@ -1,4 +1,4 @@
-"""Exchange: one call of a WSGI application, and the response that comes of it. (PEP 3333)"""
+"""Exchange: calls of a WSGI application, and the responses that come of them. (PEP 3333)"""
 
 from __future__ import annotations
 
@@ -36,14 +36,15 @@ class FileWrapper:
 
 
 class Exchange:
-    """Calls the application for one request, and sends what it answers with."""
+    """Calls the application for one request after the other, and sends what it answers with."""
 
     __slots__ = ("_headers", "_http", "_link", "_request", "_status")
 
-    def __init__(self, http: ServerConnection, link: Link, request: Request) -> None:
+    _request: Request
+
+    def __init__(self, http: ServerConnection, link: Link) -> None:
         self._http = http
         self._link = link
-        self._request = request
         self._status: str | None = None
         self._headers: list[tuple[str, str]] = []
 
@@ -78,8 +79,10 @@ class Exchange:
         if piece:
             self._link.send(piece)
 
-    def run(self, application: Callable[..., Any], environ: dict[str, Any]) -> None:
+    def run(self, application: Callable[..., Any], environ: dict[str, Any], request: Request) -> None:
         """Call the application, and send all of its response. Raises what it raises, and ResponseError."""
+        self._request = request
+        self._status = None
         result = application(environ, self.start_response)
         kind = type(result)
         if (kind is list or kind is tuple) and not self._http.response_started:

@@ -26,6 +26,8 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 #: Seconds to wait after the first such failure, doubled with each next one up to the second number
 #: (asyncio.constants.ACCEPT_RETRY_DELAY).
 _ACCEPT_DELAY, _ACCEPT_DELAY_MAX = 0.05, 1.0
+#: Seconds after which a burst takes no more: whatever else is in the loop has its turn.
+_LONGEST_BURST = 0.005
 
 
 class Accepting(RequestAccounting):
@@ -54,6 +56,7 @@ class Accepting(RequestAccounting):
 
         def get_request(self) -> tuple[Any, Any]: ...
         def process_request(self, request: Any, client_address: Any) -> None: ...
+        def close_request(self, request: Any) -> None: ...
         def listening_url(self) -> str: ...
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -74,16 +77,17 @@ class Accepting(RequestAccounting):
 
         *most* is above 1 only for a server with a ``burst``. A strategy may override it.
         """
+        ends = time.monotonic() + _LONGEST_BURST if most > 1 else 0.0
         for taken in range(most):
             if not self._handle_request_noblock():
                 return taken
-            if self._BaseServer__shutdown_request or (most > 1 and self._must_look_up()):
+            if self._BaseServer__shutdown_request or (most > 1 and self._must_look_up(ends)):
                 return taken + 1
         return most
 
-    def _must_look_up(self) -> bool:
+    def _must_look_up(self, ends: float) -> bool:
         """Whether the loop must look, in the middle of a burst, before one more request is taken."""
-        return self._drain_deadline is not None or not self.has_room()
+        return self._drain_deadline is not None or time.monotonic() >= ends or not self.has_room()
 
     def _handle_request_noblock(self) -> bool:
         """Take one request if one waits, and process it. Return whether there was one."""
@@ -149,6 +153,13 @@ class Accepting(RequestAccounting):
             request, client_address = self.accepted.popleft()
             self.reject_request(client_address, "the service has ended")
             self.shutdown_request(request)
+
+    def abandon_accepted(self) -> None:
+        """Close, in a forked child, its copies of what has not begun: it is the parent's."""
+        while self.accepted:
+            self.close_request(self.accepted.popleft()[0])
+        if self.waiting is not None:
+            self.waiting.abandon()
 
     def _begin_and_process(self, request: Any, client_address: Any) -> None:
         if self.begin_request(request, client_address) is None:

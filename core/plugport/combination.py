@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -95,7 +95,8 @@ def check(handler: Any, server: Any, concurrency: Any, registry: Registry | None
     warnings: tuple[str, ...] = ()
     if _trait(mixin, "serial") and _is_stream(server_class):
         warning = "one slow client makes the service deaf to all others"
-        warnings = (warning + _cure(target, server_class, registry, _not_deaf),)
+        # The service goes on after that, and what it does not use need not be imported for it.
+        warnings = (warning + _cure(target, server_class, registry, _not_deaf, origins=("built-in",)),)
     bridge = _bridge(style_of(target), mixin)
     return Verdict("legal", bridge=" -> ".join(bridge) if bridge else None, warnings=warnings)
 
@@ -176,12 +177,18 @@ def _not_deaf(handler: Any, server: type, mixin: type) -> bool:
 
 
 def _cure(
-    handler: Any, server: type, registry: Registry | None, will_do: Callable[[Any, type, type], bool]
+    handler: Any,
+    server: type,
+    registry: Registry | None,
+    will_do: Callable[[Any, type, type], bool],
+    origins: Collection[str] = ("built-in", "third-party"),
 ) -> str:
-    """Name the registered strategies that *will_do*."""
+    """Name the registered strategies that *will_do*, of these *origins*. They are imported."""
     names = []
     registry = registry or default_registry()
     for entry in registry.entries("concurrency"):
+        if entry.origin not in origins:
+            continue
         try:
             if will_do(handler, server, registry.load(entry)):
                 names.append(entry.selector)

@@ -76,7 +76,7 @@ class BaseRequestHandler:
         request leaves it, and the server takes the next one. Under a strategy that has given
         the request a thread or process of its own the call does nothing.
 
-        May wait for a child to end when there are ``max_children`` of them. Raises OSError if
+        Does not wait: when there are ``max_children`` of them no request begins. Raises OSError if
         the system can't fork.
         """
         wfile = getattr(self, "wfile", None)

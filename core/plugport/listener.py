@@ -67,7 +67,7 @@ class Loop(Protocol):
         """Call *end* once the requests that a server cut when it left have ended."""
 
     def abandon(self) -> None:
-        """Release, in a forked child, the loop's descriptors and the listening sockets of its servers."""
+        """Release, in a forked child, the loop's descriptors, and what its servers listen on and hold."""
 
 
 class Listener:

@@ -126,9 +126,10 @@ class ServerLoop(Timers):
         self._release()
 
     def abandon(self) -> None:
-        """Release, in a forked child, the descriptors and the listening sockets of all servers."""
+        """Release, in a forked child, the descriptors, and what all servers listen on and have not begun."""
         for listener in self._listeners:
             listener.server.stop_listening()
+            listener.server.abandon_accepted()
         self._release()
 
     def _release(self) -> None:

@@ -21,6 +21,7 @@ import os
 import select
 import socket
 from collections.abc import Callable, Generator, Sequence
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -28,7 +29,7 @@ from plugport.errors import PlugportError, PreludeError
 from plugport.listener import Loop
 from plugport.poller import READ
 
-__all__ = ["Prelude", "Steps", "WaitingRoom", "peek"]
+__all__ = ["Prelude", "Steps", "WaitingRoom", "peek", "receiver_of"]
 
 #: What a prelude is while it runs: it yields numbers of bytes, and returns the client's address.
 Steps = Generator[int, None, Any]
@@ -46,12 +47,10 @@ def peek(request: Any, size: int) -> Generator[int, None, bytes]:
 
     For ``yield from`` in a prelude. Raises PreludeError if the connection has ended.
     """
-    # Not by the methods of a class over it: what TLS, say, has wrapped, has not begun yet. Sockets that
-    # are no sockets of the standard library, a strategy's own, know themselves how.
-    receive: Any = socket.socket.recv if isinstance(request, socket.socket) else type(request).recv
+    receive = receiver_of(request)
     while True:
         try:
-            data: bytes | None = receive(request, size, socket.MSG_PEEK)
+            data: bytes | None = receive(size, socket.MSG_PEEK)
         except (BlockingIOError, InterruptedError):
             data = None
         if data is not None and len(data) >= size > 0:
@@ -59,6 +58,15 @@ def peek(request: Any, size: int) -> Generator[int, None, bytes]:
         if data == b"" or (data and _has_ended(request)):
             raise PreludeError("the client went away before its request began")
         yield size
+
+
+def receiver_of(request: Any) -> Callable[..., bytes]:
+    """Return the recv() of a connection by which a prelude takes bytes: the plain one.
+
+    Not that of a class over it: what TLS, say, has wrapped, has not begun yet. Sockets that are no
+    sockets of the standard library, a strategy's own, know themselves how.
+    """
+    return partial(socket.socket.recv if isinstance(request, socket.socket) else type(request).recv, request)
 
 
 def _has_ended(request: Any) -> bool:

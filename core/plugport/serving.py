@@ -326,10 +326,7 @@ class Serving(Accepting):
     def after_fork_in_child(self) -> None:
         """Let go, in a forked child, of the serving loop and of what it watches: they are the parent's."""
         self._watched.clear()
-        while self.accepted:
-            self.close_request(self.accepted.popleft()[0])
-        if self.waiting is not None:
-            self.waiting.abandon()
+        self.abandon_accepted()
         self._wake = None
         if self.serving_loop is not None:
             self.serving_loop.abandon()

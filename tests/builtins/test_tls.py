@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -72,6 +73,18 @@ class BufferedLines(asyncio.BufferedProtocol):
         self._transport.resume_reading()
 
 
+class SlottedLines(asyncio.BufferedProtocol):
+    """The same, which takes no attributes."""
+
+    __slots__ = ("_buffer", "_transport")
+
+    connection_made = BufferedLines.connection_made
+    get_buffer = BufferedLines.get_buffer
+    buffer_updated = BufferedLines.buffer_updated
+    pause_writing = BufferedLines.pause_writing
+    resume_writing = BufferedLines.resume_writing
+
+
 async def async_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while line := await reader.readline():
         writer.write(line.upper())
@@ -86,6 +99,7 @@ HANDLERS = {
     "blocking": BlockingLines,
     "protocol": ProtocolLines,
     "buffered": BufferedLines,
+    "slotted": SlottedLines,
     "async": async_lines,
     "message": capitals,
 }
@@ -164,6 +178,27 @@ def test_lines(style: str, strategy: str, start: Callable[..., Any]) -> None:
     assert outcomes(served, 2) == ["completed", "completed"]
 
 
+class Switches(ProtocolLines):
+    """Leaves all but the first line to another."""
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        other = BufferedLines()
+        other.connection_made(self._transport)
+        self._transport.set_protocol(other)
+
+
+@pytest.mark.parametrize("strategy", ["select", "asyncio"])
+def test_a_protocol_that_is_switched_to_has_its_buffer_filled(
+    strategy: str, start: Callable[..., Any]
+) -> None:
+    served = start(Switches, strategy)
+    much = b"".join(b"%d %b\n" % (number, 99 * b"bottles ") for number in range(250))
+    with connect(served) as client:
+        assert exchange(client, b"hello\n") == b"HELLO\n"
+        assert exchange(client, much) == much.upper()
+
+
 class LongAnswer(BaseRequestHandler):
     def handle(self) -> None:
         self.request.sendall(bytes(4_000_000))
@@ -216,6 +251,20 @@ class EndsItsSide(BaseRequestHandler):
         with contextlib.suppress(BrokenPipeError):
             self.request.send(b"x")
             raise AssertionError("it sends after the end")
+
+
+class ShutsDownLate(BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.close()
+        with contextlib.suppress(OSError):
+            self.request.shutdown(socket.SHUT_RDWR)
+            raise AssertionError("it is closed")
+
+
+def test_shutdown_after_close_is_an_os_error(start: Callable[..., Any]) -> None:
+    served = start(ShutsDownLate, "threading")
+    with connect(served):
+        assert outcomes(served) == ["completed"]
 
 
 class EndsItsSideUnread(BaseRequestHandler):
@@ -412,6 +461,14 @@ def test_a_hello_in_many_records(start: Callable[..., Any]) -> None:
         assert not served.server.active_requests
 
 
+def test_a_hello_in_too_many_records_is_turned_away(start: Callable[..., Any]) -> None:
+    served = start(BlockingLines, "threading")
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.sendall(b"".join(b"\x16\x03\x01\x00\x01" + bytes([each]) for each in client_hello()[5:105]))
+        reason = served.wait_for_event("request_rejected")["reason"]
+    assert reason == "its ClientHello takes more than 64 records"
+
+
 def test_a_hello_without_end_is_turned_away(start: Callable[..., Any]) -> None:
     served = start(BlockingLines, "threading")
     record = b"\x16\x03\x01\x40\x00"
@@ -433,6 +490,30 @@ def test_a_client_that_stops_in_the_handshake_times_out(
     with connect(served) as client:
         assert exchange(client, b"hello\n") == b"HELLO\n"
     assert_no_fuss(caplog, strategy, "handshake_timeout = 0.3 s")
+
+
+def test_a_want_of_descriptors_is_no_fault_of_the_client(
+    start: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrap_connection(request: Any) -> Any:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    served = start(BlockingLines, "threading")
+    monkeypatch.setattr(served.server, "wrap_connection", wrap_connection)
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.send(client_hello())
+        assert outcomes(served) == ["failed"]
+
+
+@pytest.mark.parametrize("handler", [ProtocolLines, async_lines])
+def test_shutdown_amid_a_handshake_ends_the_request(handler: Any, start: Callable[..., Any]) -> None:
+    served = start(handler, "asyncio")
+    with socket.create_connection(served.address, PATIENCE) as plain:
+        plain.send(client_hello())
+        served.wait_for_event("request_started")
+        served.server.shutdown()
+        assert outcomes(served) == ["aborted"]
+    assert not served.server.active_requests
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -24,6 +24,7 @@ from plugport import BaseRequestHandler
 from plugport.errors import OptionError
 from plugport.testing.serving import serve
 from plugport_builtins.servers import tls
+from plugport_builtins.servers.certificates import Settings
 from plugport_builtins.servers.tls import TLSServer
 
 URL = "tls://127.0.0.1:0"
@@ -154,6 +155,10 @@ def test_an_encrypted_key(options: dict[str, str], files: Path, start: Callable[
     options = {name: str(files / each) if "file" in name else each for name, each in options.items()}
     served = start(certfile=files / "secret.pem", keyfile=files / "secretkey.pem", **options)
     assert shown(served) == ["localhost", "127.0.0.1"]
+
+
+def test_a_password_is_in_no_repr() -> None:
+    assert "secret" not in repr(Settings("secret", None, "1.2", None, (), None, "none"))
 
 
 def test_minimum_version_and_ciphers(files: Path, start: Callable[..., Any]) -> None:
@@ -327,6 +332,17 @@ def test_names_come_and_go(
     assert shown(served, "seven.example") == ["seven.example"]
     with pytest.raises(ssl.SSLError):
         shown(served, "five.example")
+
+
+def test_a_name_that_can_not_be_comes_while_it_serves(
+    names: Path, start: Callable[..., Any], quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    served = start(sni_directory=names)
+    authority().write(names / f"{'ü' * 70}.pem")
+    authority().write(names / "five.example.pem", "five.example")
+    for _ in range(3):
+        assert shown(served, "five.example") == ["five.example"]
+    assert caplog.text.count("is no name of a host; all stays as it is") == 1
 
 
 def test_files_are_looked_at_once_a_second(

@@ -4,6 +4,7 @@ import asyncio
 import functools
 import http.server
 import socketserver
+import sys
 from typing import Any, ClassVar
 
 import pytest
@@ -193,6 +194,22 @@ def test_a_serial_strategy_is_deaf_on_streams_alone() -> None:
     assert "deaf" in warning
     assert "threading" in warning
     assert check(Any_, "udp", "sync").warnings == ()
+
+
+def test_a_warning_imports_no_strategy_of_others(site: SitePackages) -> None:
+    """The service goes on after it, and imports do things to a process that are for those who use them."""
+    site.add(
+        "costly",
+        """
+    @plugport.hookimpl
+    def plugport_register_concurrency():
+        yield plugport.Component("costly", "this:Strategy")
+    """,
+    )
+    registry = Registry(load_plugins())
+    (warning,) = check(Any_, "tcp", "sync", registry).warnings
+    assert "threading" in warning
+    assert "this" not in sys.modules
 
 
 def test_a_style_without_a_bridge_is_refused() -> None:

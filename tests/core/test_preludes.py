@@ -22,7 +22,7 @@ from recording import Recorder
 
 from plugport.errors import PreludeError
 from plugport.handlers import StreamRequestHandler
-from plugport.preludes import Steps, peek
+from plugport.preludes import Steps, peek, receiver_of
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.select import SelectMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn
@@ -274,6 +274,32 @@ def test_a_child_holds_nobody_who_waits(build: Build, serve: Serve, tmp_path: Pa
         assert open_in_child() == alone + 20
 
 
+def test_a_child_holds_nobody_who_waits_for_another_server(build: Build, serve: Serve) -> None:
+    def handler(request: Any, client_address: Any, server: Any) -> None:
+        request.sendall(b"%d\n" % len(os.listdir("/proc/self/fd")))
+        request.recv(1)
+
+    server, other = build(ForkingMixIn), build(ForkingMixIn)
+    server.RequestHandlerClass = handler
+    serving = threading.Thread(target=server.serve_together, args=([server, other],))
+    serving.start()
+
+    def open_in_child() -> int:
+        with connect(server) as client:
+            client.sendall(b"alice")
+            return int(client.makefile().readline())
+
+    try:
+        alone = open_in_child()
+        with silent(other, 20, b"al"):
+            wait_until(lambda: len(other.waiting or ()) == 20)
+            assert open_in_child() == alone + 20  # the clients' own ends
+    finally:
+        server.shutdown()
+        other.shutdown()
+        serving.join()
+
+
 # handle_request() -----------------------------------------------------------------------------
 
 
@@ -350,7 +376,7 @@ def test_a_prelude_comes_before_the_handshake_of_a_wrapped_socket(
 
 def raw_name(server: Any, request: Any, client_address: Any) -> Steps:
     name = yield from peek(request, 5)
-    socket.socket.recv(request, 5)
+    receiver_of(request)(5)
     return name.decode()
 
 

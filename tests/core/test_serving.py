@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import http.server
 import os
+import resource
 import select
 import selectors
 import signal
 import socket
 import socketserver
+import subprocess
 import sys
 import threading
 import time
@@ -258,6 +261,14 @@ def test_a_strategy_that_overrides_take_requests(build: Build, serve: Serve, tmp
             assert len(calls) >= count
 
 
+def test_requests_that_take_long_are_taken_one_by_one(build: Build) -> None:
+    server = build(SyncMixIn, lambda *_: time.sleep(0.02))
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):
+            stack.enter_context(connect(server))
+        assert server.take_requests(2) == 1
+
+
 # Life of a server -----------------------------------------------------------------------------
 
 
@@ -479,6 +490,40 @@ def test_a_child_that_does_not_heed_sigterm_is_killed(
     assert recorder.outcomes == ["aborted"]
     [exited] = recorder.of("child_exited")
     assert exited["status"] == -signal.SIGKILL
+
+
+def test_sync_is_to_be_had_where_nothing_forks() -> None:
+    script = """if True:
+        import _signal, signal
+        for module in (signal, _signal):
+            for name in ("pthread_sigmask", "SIG_BLOCK", "SIG_SETMASK"):
+                delattr(module, name)
+        import plugport_builtins.concurrency.sync"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_children_are_waited_for_where_descriptors_are_many(
+    build: Build, serve: Serve, recorder: Recorder
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2048:
+        pytest.skip("there can't be so many")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    held = []
+    try:
+        while not held or held[-1] < 1024:  # select() knows no higher ones
+            held.append(os.open(os.devnull, os.O_RDONLY))
+        server = build(ForkingMixIn, lambda *_: time.sleep(0.3))
+        serve(server)
+        with connect(server):
+            wait_until(lambda: server.active_children)
+            server.shutdown()
+            server.server_close()
+        assert recorder.outcomes == ["completed"]
+    finally:
+        for fd in held:
+            os.close(fd)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_drain_gives_up_on_a_thread_that_will_not_end(

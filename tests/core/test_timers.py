@@ -45,6 +45,38 @@ def test_a_protocol_has_timers_under_every_strategy(
     assert received == b"tick tock"
 
 
+class Fails(asyncio.Protocol):
+    """Its timer raises, if the client wants it; else it sends back what comes."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if data == b"fail":
+            call_later(self.transport, 0.01, self.fail)
+        elif data == b"soon":
+            self.transport.call_soon(self.fail)
+        else:
+            self.transport.write(data)
+
+    def fail(self) -> None:
+        raise RuntimeError("a bug of the protocol's")
+
+
+@pytest.mark.parametrize("strategy", ["threading", "select"])
+@pytest.mark.parametrize("how", [b"fail", b"soon"])
+def test_what_a_timer_raises_ends_its_connection_alone(
+    strategy: str, how: bytes, plugport_serve: Serve
+) -> None:
+    served = plugport_serve(Fails, concurrency=strategy)
+    with served.connect() as other, served.connect() as client:
+        client.sendall(how)
+        assert client.recv(1) == b""
+        assert served.wait_for_event("request_finished")["context"].outcome == "failed"
+        other.sendall(b"hello")
+        assert other.recv(5) == b"hello"
+
+
 class Waits(asyncio.Protocol):
     """Does nothing, but has a timer that comes now and then."""
 

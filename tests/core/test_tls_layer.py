@@ -392,6 +392,23 @@ def test_write_eof_ends_what_is_sent_and_no_more() -> None:
     assert not pair.failures
 
 
+class EndsAtOnce(Buffered):
+    """Ends its side with the first bytes, amid what has been decrypted."""
+
+    def buffer_updated(self, count: int) -> None:
+        super().buffer_updated(count)
+        self.transport.write_eof()
+
+
+def test_write_eof_amid_what_is_decrypted() -> None:
+    pair = Pair(EndsAtOnce(10))
+    pair.shake_hands()
+    pair.send(b"x" * 95)
+    pair.send(b"more")
+    assert pair.protocol.received == b"x" * 95 + b"more"
+    assert not pair.failures
+
+
 def test_abort_says_nothing() -> None:
     pair = Pair()
     pair.shake_hands()

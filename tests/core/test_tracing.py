@@ -200,7 +200,7 @@ def test_registrations_are_told(run: Run, site: SitePackages) -> None:
         "register_handlers of my-dist:mine() -> [mine]",
     ]
     assert commands.startswith("register_commands of my-dist:mine(group=<Group")
-    assert told[0] == "register_servers of plugport:builtins() -> [tcp, tls, udp, unix, unixgram]"
+    assert told[0] == "register_servers of plugport:builtins() -> [tcp, tls, udp, unix, unixgram, fd, ...]"
 
 
 def test_a_registration_that_breaks_off_loses_what_it_would_without(run: Run, site: SitePackages) -> None:

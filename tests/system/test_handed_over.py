@@ -129,6 +129,20 @@ def test_it_ends_when_it_is_idle_and_is_started_again(tmp_path: Path) -> None:
             assert service.end() == 0
 
 
+@pytest.mark.parametrize("strategy", ["threading", "asyncio"])
+def test_it_ends_when_it_is_idle_on_all_its_sockets(tmp_path: Path, strategy: str) -> None:
+    with bound() as one, bound() as other:
+        fds = [one.fileno(), other.fileno()]
+        arguments = ["serve", "echo", *(f"fd://{fd}" for fd in fds), "-c", strategy, "-o", "exit_idle=0.5"]
+        service = Process([*PLUGPORT, *arguments], tmp_path / "log", pass_fds=fds)
+        with socket.create_connection(one.getsockname(), PATIENCE) as client:
+            client.sendall(b"hello")
+            assert client.recv(5) == b"hello"
+            time.sleep(1.0)
+            assert ask(other.getsockname(), b"hello") == b"hello"
+        assert service.end() == 0
+
+
 def test_behind_a_proxy(tmp_path: Path) -> None:
     with bound() as sock:
         fd = sock.fileno()

@@ -266,10 +266,12 @@ def test_a_second_without_descriptors(server: str, strategy: str, tmp_path: Path
         comes_to(service, rest)
 
 
-@pytest.mark.parametrize("strategy", ["threading", "forking"])
 @pytest.mark.parametrize("server", SERVERS)
-def test_idle_clients_that_take_all_descriptors(server: str, strategy: str, tmp_path: Path) -> None:
-    with serving(tmp_path, "echo", url_of(server, tmp_path), "-c", strategy) as service, ExitStack() as stack:
+def test_idle_clients_that_take_all_descriptors(server: str, tmp_path: Path) -> None:
+    with (
+        serving(tmp_path, "echo", url_of(server, tmp_path), "-c", "threading") as service,
+        ExitStack() as stack,
+    ):
         rest = at_rest(service)
         limit_descriptors(service.pid, lowest_free(service.pid) + 8)
         clients = [stack.enter_context(service.connect()) for _ in range(12)]
@@ -279,6 +281,24 @@ def test_idle_clients_that_take_all_descriptors(server: str, strategy: str, tmp_
             client.sendall(b"bye")
             assert finish(client) == b"bye"
         assert service.ask(b"after") == b"after"
+        comes_to(service, rest)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+def test_clients_of_children_take_no_descriptors(server: str, tmp_path: Path) -> None:
+    """The connections are the children's: the service needs but one descriptor to accept the next."""
+    with (
+        serving(tmp_path, "echo", url_of(server, tmp_path), "-c", "forking") as service,
+        ExitStack() as stack,
+    ):
+        rest = at_rest(service)
+        limit_descriptors(service.pid, lowest_free(service.pid) + 3)  # and two for the pipe of the reports
+        clients = [stack.enter_context(service.connect()) for _ in range(12)]
+        for client in clients:
+            converse(client, b"hello")
+        assert "can't accept" not in service.output
+        for client in clients:
+            assert finish(client) == b""
         comes_to(service, rest)
 
 

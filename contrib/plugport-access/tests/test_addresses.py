@@ -42,6 +42,7 @@ def test_peers_of_one_network_count_as_one() -> None:
     assert group_of(one, 64) == group_of(same, 64) != group_of(other, 64)
     assert group_of(one, 63) == group_of(other, 63)
     assert group_of(one, 128) != group_of(same, 128)
+    assert group_of(one, 32) != group_of(one[:4], 32), "a network is no address of IPv4"
     assert group_of(bytes([192, 0, 2, 1]), 8) == bytes([192, 0, 2, 1]), "one of IPv4 stands for itself"
 
 

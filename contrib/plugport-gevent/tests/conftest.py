@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import handlers
 import pytest
 from processes import HANDLERS, Process
 
@@ -15,7 +16,7 @@ def service(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     processes = []
 
     def start(handler: str, url: str = "tcp://127.0.0.1:0", *arguments: str) -> Process:
-        name = handler if handler.islower() else f"{HANDLERS}:{handler}"
+        name = f"{HANDLERS}:{handler}" if hasattr(handlers, handler) else handler
         process = Process((name, url, *arguments), tmp_path / f"log-{len(processes)}")
         processes.append(process)
         process.wait_until_listening()

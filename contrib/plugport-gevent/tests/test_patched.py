@@ -21,7 +21,7 @@ Service = Callable[..., Process]
 
 @pytest.mark.parametrize("handler", ["Slow", "SlowOfOthers", "SlowProtocol", "slow_message"])
 def test_who_sleeps_holds_up_nobody(service: Service, handler: str) -> None:
-    process = service(f"{HANDLERS}:{handler}" if handler.islower() else handler)
+    process = service(handler)
     begin = time.monotonic()
     clients = [process.connect() for _ in range(100)]
     for client in clients:

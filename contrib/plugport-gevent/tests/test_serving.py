@@ -226,3 +226,17 @@ def test_a_client_that_takes_all_at_once_starves_nobody(plugport_serve: Serve) -
             assert other.recv(10)
     service.server.drain(0.0)
     thread.join(PATIENCE)
+
+
+class Who(BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(self.client_address[0].encode() + self.request.recv(100))
+
+
+def test_a_proxys_header_comes_before_the_request(plugport_serve: Serve) -> None:
+    options = {"proxy_protocol": True, "proxy_trusted": ("127.0.0.1",)}
+    service = plugport_serve(Who, concurrency="gevent", **options)
+    with service.connect() as client:
+        client.sendall(b"PROXY TCP4 203.0.113.7 127.0.0.1 ")
+        client.sendall(b"50123 443\r\nhello")
+        assert client.recv(100) == b"203.0.113.7hello"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from plugport.testing.waiting import wait_until
-from scraping import scrape, wait_for_figure
+from scraping import curl, scrape, wait_for_figure
 
 LABELS = {"echo", "threading"}
 FINISHED = "plugport_requests_finished_total"
@@ -121,3 +121,16 @@ def test_a_folder_that_is_none_is_one_line_and_exit_2(
     )
     assert result.returncode == 2
     assert re.fullmatch(r"plugport: PROMETHEUS_MULTIPROC_DIR: '.*none' is no folder .*\n", result.stderr)
+
+
+def test_a_file_that_can_not_be_removed_does_not_end_the_service(tmp_path: Path) -> None:
+    shared, log = tmp_path / "shared", tmp_path / "log"
+    (shared / "gauge_livesum_4194305.db").mkdir(parents=True)  # of a process that there can't be
+    options = ["-o", "prometheus.listen=127.0.0.1:0"]
+    with running("echo", "tcp://127.0.0.1:0", *options, log=log, folder=shared) as process:
+        url = re.findall(r"metrics on (\S+)", log.read_text())[0]
+        for _ in range(2):
+            assert curl("--output", os.devnull, "--write-out", "%{http_code}", url) == "500"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    assert "the metrics could not be brought up to date" in log.read_text()

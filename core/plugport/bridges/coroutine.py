@@ -14,7 +14,7 @@ from plugport.context import RequestContext, traffic
 from plugport.styles import unwrapped
 from plugport.tls.eventloop import connect
 from plugport.tls.failures import broken
-from plugport.transports import named, send_datagram
+from plugport.transports import named, override, send_datagram
 
 __all__ = [
     "attended",
@@ -197,7 +197,7 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
         if not lost.done():
             lost.set_exception(broken(error)) if error is not None else lost.set_result(None)
 
-    protocol.connection_made, protocol.connection_lost = note_making, note_loss
+    override(protocol, connection_made=note_making, connection_lost=note_loss)
     if context.server.idle_timeout is not None:
         receive = protocol.data_received
 
@@ -205,7 +205,7 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
             context.active = True
             receive(data)
 
-        protocol.data_received = note_data
+        override(protocol, data_received=note_data)
     await connect(lambda: protocol, request, context.server)
     try:
         await lost

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from plugport.tls.failures import handshake_failed, handshake_timed_out
+from plugport.transports.foreign import override
 
-__all__ = ["connect"]
+__all__ = ["connect", "give_views"]
 
 
 async def connect(make_protocol: Callable[[], Any], request: Any, server: Any) -> Any:
@@ -25,7 +26,7 @@ async def connect(make_protocol: Callable[[], Any], request: Any, server: Any) -
     start = loop.time()
     protocol = make_protocol()
     if hasattr(protocol, "get_buffer"):
-        _give_views(protocol)
+        give_views(protocol)
     try:
         transport, _ = await loop.connect_accepted_socket(
             lambda: protocol, request, ssl=server.tls_context(), ssl_handshake_timeout=limit
@@ -37,7 +38,7 @@ async def connect(make_protocol: Callable[[], Any], request: Any, server: Any) -
     return transport
 
 
-def _give_views(protocol: Any) -> None:
+def give_views(protocol: Any) -> None:
     """Have a BufferedProtocol give memoryviews of its buffer.
 
     asyncio's TLS fills a buffer piece by piece, and takes slices of it to write to: those of a bytearray are
@@ -56,7 +57,4 @@ def _give_views(protocol: Any) -> None:
         view.release()
         buffer_updated(nbytes)
 
-    try:
-        protocol.get_buffer, protocol.buffer_updated = get_view, view_updated
-    except AttributeError:
-        pass  # a class with __slots__
+    override(protocol, get_buffer=get_view, buffer_updated=view_updated)

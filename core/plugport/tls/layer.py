@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from typing import Any
 
 from plugport.tls.failures import broken, handshake_failed, handshake_timed_out
@@ -55,6 +56,7 @@ class TLSTransport(UpperTransport):
         "_paused",
         "_protocol",
         "_ssl",
+        "_taken",
         "_timer",
     )
 
@@ -71,6 +73,8 @@ class TLSTransport(UpperTransport):
         self._failed = failed
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        #: Decrypted bytes that the protocol has not had yet: what stood in the way of a goodbye.
+        self._taken = b""
         self._protocol: Any = None  # until the handshake is done
         self._deliver: Callable[[], None] | None = None
         self._timer: Any = None
@@ -161,7 +165,8 @@ class TLSTransport(UpperTransport):
 
     def _deliver_bytes(self) -> None:
         """Give the protocol all that can be decrypted, in one piece."""
-        pieces: list[bytes] = []
+        pieces = [self._taken] if self._taken else []
+        self._taken = b""
         incoming, read, pending = self._incoming, self._ssl.read, self._ssl.pending
         error: Exception | None = None
         ended = False
@@ -200,7 +205,11 @@ class TLSTransport(UpperTransport):
                 if not len(buffer):
                     self._fail(RuntimeError("get_buffer() returned an empty buffer"))
                     return
-                count = self._ssl.read(len(buffer), buffer)
+                if self._taken:
+                    count: Any = BytesIO(self._taken).readinto(buffer)
+                    self._taken = self._taken[count:]
+                else:
+                    count = self._ssl.read(len(buffer), buffer)
                 if not count:
                     ended = True
                     break
@@ -214,7 +223,7 @@ class TLSTransport(UpperTransport):
         self._after_reading(ended, error)
 
     def _has_more(self) -> bool:
-        return bool(self._incoming.pending or self._ssl.pending())
+        return bool(self._taken or self._incoming.pending or self._ssl.pending())
 
     def _after_reading(self, ended: bool, error: Exception | None) -> None:
         if self._outgoing.pending and not self._closing:
@@ -302,6 +311,8 @@ class TLSTransport(UpperTransport):
         # anything else for an error.
         unread = self._incoming.read()
         try:
+            while pending := self._ssl.pending():
+                self._taken += self._ssl.read(pending)
             self._ssl.unwrap()
         except ssl.SSLError:
             pass  # it is sent, and the client's is not there

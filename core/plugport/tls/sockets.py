@@ -30,6 +30,8 @@ __all__ = [
 ]
 
 
+#: What dup() says when there are no descriptors.
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
 #: How often what comes after a handshake that has failed is taken, 64 KiB at most each time.
 _DISCARDED = 16
 
@@ -87,6 +89,8 @@ class Securing(_SSLSocket):
 
     def shutdown(self, how: int) -> None:
         """Shut down reading, writing or both; writing by close_notify."""
+        if self.fileno() < 0:
+            raise OSError(errno.EBADF, "Bad file descriptor")
         if how != socket.SHUT_RD:
             self._ended = True
             self._end()
@@ -240,6 +244,8 @@ class SecuredHandler:
         try:
             secured = server.wrap_connection(request)
         except (OSError, ValueError) as error:
+            if getattr(error, "errno", None) in _EXHAUSTED:
+                raise  # that is nothing of the client's
             raise handshake_failed(error) from None
         try:
             shake_hands(secured, server.handshake_timeout)

@@ -6,7 +6,7 @@ strategy in its table, the pump on a loop that serves a single connection.
 
 from plugport.transports.base import BaseTransport, Owner
 from plugport.transports.datagrams import DatagramTransport, send_datagram
-from plugport.transports.foreign import named, with_members
+from plugport.transports.foreign import named, override, with_members
 from plugport.transports.stream import StreamTransport
 from plugport.transports.timing import TimerHandle, call_later, clock_of
 
@@ -19,6 +19,7 @@ __all__ = [
     "call_later",
     "clock_of",
     "named",
+    "override",
     "send_datagram",
     "with_members",
 ]

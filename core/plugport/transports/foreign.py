@@ -6,7 +6,17 @@ from typing import Any
 
 from plugport.context import RequestContext
 
-__all__ = ["TransportProxy", "named", "with_members"]
+__all__ = ["TransportProxy", "named", "override", "with_members"]
+
+
+def override(protocol: Any, **methods: Any) -> None:
+    """Put these methods in the place of the protocol's own, whatever class it is of."""
+    try:
+        vars(protocol).update(methods)
+    except TypeError:
+        # No place for attributes: the class has __slots__. A subclass of the same layout serves.
+        members = {name: staticmethod(method) for name, method in methods.items()}
+        protocol.__class__ = type(type(protocol).__name__, (type(protocol),), {"__slots__": (), **members})
 
 
 class TransportProxy:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -222,7 +223,7 @@ class StreamTransport(BaseTransport):
         if self._closing:
             return
         if not count:
-            self._loop.call_soon(done)
+            self.call_soon(done)
             return
         clear, self._files = self._clear, self._files + 1
         self.context.active = True
@@ -268,7 +269,7 @@ class StreamTransport(BaseTransport):
             if not first.left:
                 buffer.popleft()
                 self._files -= 1
-                self._loop.call_soon(first.done)
+                self.call_soon(first.done)
         else:
             self._drop(sent)
         if self._writing_paused and self._buffered <= self._low:
@@ -352,12 +353,15 @@ class StreamTransport(BaseTransport):
         return self._sock
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Have the loop call *callback* after what it calls now."""
-        self._loop.call_soon(callback)
+        """Have the loop call *callback* after what it calls now; what it raises ends this connection."""
+        self._loop.call_soon(partial(self._call, callback))
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """Have the loop call *callback* in so many seconds; return a timer with cancel()."""
-        return self._loop.call_later(seconds, callback)
+        """Have the loop call *callback* in so many seconds; return a timer with cancel().
+
+        What it raises ends this connection.
+        """
+        return self._loop.call_later(seconds, partial(self._call, callback))
 
     def _lose(self, error: Exception | None) -> None:
         if self._closed:

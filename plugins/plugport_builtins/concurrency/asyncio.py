@@ -10,9 +10,9 @@ from plugport import Help, RequestContext
 from plugport.bridges.coroutine import attended, note_traffic, serve_datagram, serve_stream
 from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
-from plugport.tls.eventloop import connect
+from plugport.tls.eventloop import connect, give_views
 from plugport.tls.failures import broken
-from plugport.transports import named, with_members
+from plugport.transports import named, override, with_members
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
 from plugport_builtins.concurrency.endpoint import EndpointMixIn
 from plugport_builtins.concurrency.idle import IdleSweep
@@ -106,6 +106,10 @@ class AsyncioMixIn(EndpointMixIn):
         except Exception as error:
             self.take_error(request, client_address, error)
             self.conclude_request(request)
+        except asyncio.CancelledError as error:
+            self.fail_request(request, error)
+            self.conclude_request(request)
+            raise
 
     def transport_made(self, transport: Any, context: RequestContext) -> None:
         """Keep the transport of a connection."""
@@ -218,12 +222,7 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
         for name in ("data_received", "buffer_updated"):
             if hasattr(protocol, name):
                 hooks[name] = _noting(getattr(protocol, name), context)
-    try:
-        vars(protocol).update(hooks)
-    except TypeError:
-        # No place for attributes: the class has __slots__. A subclass of the same layout serves.
-        methods = {name: staticmethod(hook) for name, hook in hooks.items()}
-        protocol.__class__ = type(type(protocol).__name__, (type(protocol),), {"__slots__": (), **methods})
+    override(protocol, **hooks)
     return protocol
 
 
@@ -232,7 +231,10 @@ def _watching_protocols(transport: Any, server: Any, context: RequestContext) ->
     set_protocol = transport.set_protocol
 
     def set_watched(protocol: Any) -> None:
-        set_protocol(_watched(protocol, server, context))
+        watched = _watched(protocol, server, context)
+        if server.secure and hasattr(watched, "get_buffer"):
+            give_views(watched)
+        set_protocol(watched)
 
     return with_members(transport, set_protocol=set_watched)
 

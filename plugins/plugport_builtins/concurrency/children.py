@@ -28,6 +28,7 @@ from plugport.context import Outcome
 from plugport.errors import ChildError
 from plugport.hooks import NO_HOOKS
 from plugport.listener import Loop
+from plugport.poller import READ, blocking_poller
 from plugport.serving import acts
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ else:
     try:
         # The one of the module signal makes enumerations of what this returns: pages to copy, twice a fork.
         from _signal import pthread_sigmask
-    except ImportError:  # another interpreter
-        from signal import pthread_sigmask
+    except ImportError:  # another interpreter, or a platform that can't fork: sync does without
+        pthread_sigmask = getattr(signal, "pthread_sigmask", None)
 
     _Server = object
 
@@ -49,7 +50,7 @@ logger = logging.getLogger("plugport.children")
 
 #: What a service handles by unwinding, in a child.
 _STOP_SIGNALS = (int(signal.SIGINT), int(signal.SIGTERM))
-_BLOCK, _SET = int(signal.SIG_BLOCK), int(signal.SIG_SETMASK)
+_BLOCK, _SET = int(getattr(signal, "SIG_BLOCK", 0)), int(getattr(signal, "SIG_SETMASK", 0))
 #: Seconds between two looks at a child that is about to exit.
 _EXIT_POLL = 0.01
 #: Seconds between two looks at all children.
@@ -227,9 +228,18 @@ class ChildrenMixIn(_Server):
                 self._reap(child)
                 while blocking and child.pid in self.active_children:
                     # Not in waitpid(): it may be that it can't exit before others' reports are read.
-                    select.select(self._reports[:1] if self._reports else (), (), (), _EXIT_POLL)
+                    self._wait_for_reports()
                     self._hear()
                     self._reap(child)
+
+    def _wait_for_reports(self) -> None:
+        if self._reports is None:
+            time.sleep(_EXIT_POLL)
+            return
+        poller = blocking_poller()  # select() takes no descriptor above 1023
+        poller.register(self._reports[0], READ, lambda events: None)
+        poller.dispatch(_EXIT_POLL)
+        poller.close()
 
     def _schedule_look(self, seconds: float) -> None:
         """Have the serving loop call _look() in so many seconds, or sooner."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl
 class Settings:
     """What the contexts of one server have in common; the names are those of its options."""
 
-    password: str | None
+    password: str | None = field(repr=False)
     password_file: str | None
     minimum_version: str
     ciphers: str | None

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from plugport import Help
 from plugport.errors import AddressError, ListenError
@@ -100,17 +101,30 @@ class HandedOverMixIn(_Server):
         """Look now and then whether something has come, with ``exit_idle``."""
         super().enter_loop(loop)
         if self.exit_idle is not None:
+            _together.setdefault(loop, set()).add(self)
             loop.call_later(self.exit_idle / _LOOKS, self._look)
 
+    def leave_loop(self, loop: Loop) -> None:
+        """Nobody looks any more."""
+        _together.get(loop, set()).discard(self)
+        super().leave_loop(loop)
+
     def _look(self) -> None:
-        if self.serving_loop is None or self.exit_idle is None or self.is_draining():
+        loop = self.serving_loop
+        if loop is None or self.exit_idle is None or self.is_draining():
             return
-        self._silent = 0 if self._busy or self.active_requests or self.waiting else self._silent + 1
+        self._silent = 0 if self._has_work() else self._silent + 1
         self._busy = False
-        if self._silent < _LOOKS:
-            self.serving_loop.call_later(self.exit_idle / _LOOKS, self._look)
+        # All or none: who comes to one that has ended waits for a start that comes when all have.
+        together = _together[loop]
+        if all(server._silent >= _LOOKS and not server._has_work() for server in together):
+            for server in together:
+                server.drain(0.0)  # what comes meanwhile waits for who is started next
         else:
-            self.drain(0.0)  # what comes meanwhile waits for who is started next
+            loop.call_later(self.exit_idle / _LOOKS, self._look)
+
+    def _has_work(self) -> bool:
+        return bool(self._busy or self.active_requests or self.accepted or self.waiting)
 
     def server_close(self) -> None:
         """Close the descriptor in this process; the socket is there as long as another has it."""
@@ -118,6 +132,8 @@ class HandedOverMixIn(_Server):
         _owned.discard(getattr(self, "_descriptor", -1))
 
 
+#: Those with ``exit_idle``, by the loop that they are in.
+_together: WeakKeyDictionary[Loop, set[HandedOverMixIn]] = WeakKeyDictionary()
 #: The descriptors that servers of this process have.
 _owned: set[int] = set()
 

@@ -17,6 +17,8 @@ _LONGEST_RECORD = 16384
 #: Bytes of records that one ClientHello may take. The longest in the field, with keys of post-quantum
 #: cryptography, take some 2000.
 _LONGEST_HELLO = 32768
+#: Records that it may take: each is looked at from the start, and 32768 bytes can be thousands of them.
+_MOST_RECORDS = 64
 
 
 def client_hello(request: Any, client_address: Any) -> Steps:
@@ -24,8 +26,11 @@ def client_hello(request: Any, client_address: Any) -> Steps:
 
     Raises PreludeError for what is none, as soon as it shows.
     """
-    start, message = 0, b""
+    start, message, records = 0, b"", 0
     while not _is_whole(message):
+        records += 1
+        if records > _MOST_RECORDS:
+            raise PreludeError(f"its ClientHello takes more than {_MOST_RECORDS} records")
         if not start:
             _expect((yield from peek(request, 1))[0] == _HANDSHAKE)
         kind, major, _, length = _HEAD.unpack((yield from peek(request, start + _HEAD.size))[start:])

@@ -31,7 +31,9 @@ class CertificateNames:
         #: Those that could not be used, by what their files were then: each is told of once.
         self._refused: dict[str, object] = {}
         try:
-            self._certificates = {name: Certificate(settings, *files) for name, files in self._found()}
+            self._certificates = {
+                _host_name(stem): Certificate(settings, *files) for stem, files in self._found()
+            }
         except OSError as error:
             raise OptionError(f"sni_directory: can't read {directory}: {error.strerror}") from None
         if not self._certificates:
@@ -46,8 +48,13 @@ class CertificateNames:
 
     def refresh(self) -> None:
         """See what files there are, and read those again that have changed."""
+        found: dict[str, tuple[str, str | None]] = {}
         try:
-            found = dict(self._found())
+            for stem, files in self._found():
+                try:
+                    found[_host_name(stem)] = files
+                except OptionError as error:
+                    self._warn(stem, "", str(error))
         except OSError as error:
             self._warn("", error.errno, f"sni_directory: can't read {self._directory}: {error.strerror}")
             return
@@ -74,16 +81,16 @@ class CertificateNames:
             logger.warning("%s; all stays as it is", message)
 
     def _found(self) -> Iterator[tuple[str, tuple[str, str | None]]]:
-        """Yield (name, (certfile, keyfile or None)) of all that the directory has."""
+        """Yield (name, (certfile, keyfile or None)) of all that the directory has, named as its files are."""
         with os.scandir(self._directory) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name.startswith("."):
                     continue
                 chain = os.path.join(entry.path, _CHAIN)
                 if entry.is_dir() and os.path.exists(chain):
-                    yield _host_name(entry.name), (chain, os.path.join(entry.path, _KEY))
+                    yield entry.name, (chain, os.path.join(entry.path, _KEY))
                 elif entry.name.endswith(_SUFFIX) and entry.is_file():
-                    yield _host_name(entry.name.removesuffix(_SUFFIX)), (entry.path, None)
+                    yield entry.name.removesuffix(_SUFFIX), (entry.path, None)
 
 
 def _host_name(file_name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from plugport.errors import OptionError, PreludeError
-from plugport.preludes import Prelude, Steps
+from plugport.preludes import Prelude, Steps, receiver_of
 from plugport_builtins.servers.proxy_header import ProxyHeader
 
 __all__ = ["Networks", "proxied", "trusted_networks"]
@@ -44,11 +44,10 @@ def proxied(trusted: Networks | None) -> Prelude:
     def take_header(request: Any, client_address: Any) -> Steps:
         if trusted is not None and not _is_among(client_address, trusted):
             raise PreludeError("it is not among those that proxy_trusted names")
-        header = ProxyHeader()
+        header, receive = ProxyHeader(), receiver_of(request)
         while not header.is_complete:
             try:
-                # What TLS has wrapped has not begun yet: not by the methods of a class over the socket.
-                data = socket.socket.recv(request, _LOOK, socket.MSG_PEEK)
+                data = receive(_LOOK, socket.MSG_PEEK)
             except (BlockingIOError, InterruptedError):
                 yield 1
                 continue
@@ -56,7 +55,7 @@ def proxied(trusted: Networks | None) -> Prelude:
                 raise PreludeError("it ended before its PROXY header was whole")
             size = header.receive(data)
             while size:
-                size -= len(socket.socket.recv(request, size))
+                size -= len(receive(size))
         return client_address if header.source is None else header.source
 
     return take_header

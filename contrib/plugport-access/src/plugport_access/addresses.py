@@ -36,9 +36,10 @@ def group_of(address: bytes, prefix: int) -> bytes:
     if len(address) == 4 or prefix == 128:
         return address
     whole, bits = divmod(prefix, 8)
+    # With a mark, for four bytes would be an address of IPv4.
     if not bits:
-        return address[:whole]
-    return address[:whole] + bytes([address[whole] >> (8 - bits)])
+        return b":" + address[:whole]
+    return b":" + address[:whole] + bytes([address[whole] >> (8 - bits)])
 
 
 class Networks:

@@ -164,7 +164,8 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         if self._lingering:
             return False
         self.http.receive_data(b"")
-        self._advance()
+        if self.http.request is None or self._reads_body:
+            self._advance()  # else the rest of a body waits for who wants it
         # asyncio's TLS can't be half-closed; plugport's, which has timers of its own, can.
         transport = self.transport
         half = hasattr(transport, "call_later") or transport.get_extra_info("ssl_object") is None

@@ -79,6 +79,10 @@ async def hello(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, b"Hello, world!")
 
 
+async def headless(scope: Any, receive: Any, send: Any) -> None:
+    await answer(send, b"")
+
+
 async def describe(scope: Any, receive: Any, send: Any) -> None:
     plain = {
         key: value.decode("latin-1") if isinstance(value, bytes) else value
@@ -126,6 +130,13 @@ async def size(scope: Any, receive: Any, send: Any) -> None:
         count += len(message["body"])
         more = message["more_body"]
     await answer(send, b"%d" % count)
+
+
+async def late(scope: Any, receive: Any, send: Any) -> None:
+    """Do something else before the body is read."""
+    events.append("late")
+    await gates["go"].wait()
+    await size(scope, receive, send)
 
 
 async def stream(scope: Any, receive: Any, send: Any) -> None:

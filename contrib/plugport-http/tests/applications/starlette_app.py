@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,7 +22,8 @@ from starlette.responses import (
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-PAGE = """<!doctype html><title>Starlette</title><p id=answer>waiting</p><ul id=log></ul><script>
+#: The image comes after the talk: a browser's virtual time stands still for it, and not for a WebSocket.
+PAGE = """<!doctype html><title>Starlette</title><p id=answer>waiting</p><img src=/ended alt=""><script>
 const talk = new WebSocket(`ws://${location.host}/talk`, ["shout"])
 const said = []
 talk.onopen = () => { talk.send("hello"); talk.send(new Uint8Array([1, 2, 3])) }
@@ -39,7 +41,7 @@ talk.onclose = event => {
 @asynccontextmanager
 async def lifespan(app: Starlette) -> AsyncIterator[dict[str, Any]]:
     print("started", flush=True)
-    yield {"greeting": "hello from the lifespan"}
+    yield {"greeting": "hello from the lifespan", "talked": asyncio.Event()}
     print("stopped", flush=True)
 
 
@@ -82,12 +84,20 @@ async def fail(request: Request) -> Response:
     raise ValueError("failed on purpose")
 
 
+async def ended(request: Request) -> Response:
+    """Wait until a talk has ended, and a little longer for its end to arrive."""
+    await request.state.talked.wait()
+    await asyncio.sleep(0.5)
+    return Response(status_code=204)
+
+
 async def talk(socket: WebSocket) -> None:
     await socket.accept("shout" if "shout" in socket.scope["subprotocols"] else None)
     while True:
         message = await socket.receive()
         if message["type"] == "websocket.disconnect":
             print("closed", message["code"], flush=True)
+            socket.state.talked.set()
             break
         if message.get("text") is not None:
             await socket.send_text(message["text"].upper())
@@ -104,6 +114,7 @@ app = Starlette(
         Route("/background", background),
         Route("/file", file),
         Route("/fail", fail),
+        Route("/ended", ended),
         WebSocketRoute("/talk", talk),
     ],
     lifespan=lifespan,

@@ -18,6 +18,8 @@ TEXT = [("Content-Type", "text/plain")]
 gate = threading.Event()
 #: How often close() was called, and how many requests there were.
 closed: list[str] = []
+#: Bodies of requests that have been answered.
+kept: list[Any] = []
 #: What the application was told by an exception.
 told: list[str] = []
 
@@ -25,6 +27,11 @@ told: list[str] = []
 def hello(environ: Environ, start_response: Any) -> list[bytes]:
     start_response("200 OK", TEXT)
     return [b"Hello, world!"]
+
+
+def headless(environ: Environ, start_response: Any) -> list[bytes]:
+    start_response("200 OK", TEXT)
+    return []
 
 
 def two(environ: Environ, start_response: Any) -> list[bytes]:
@@ -52,6 +59,18 @@ def describe(environ: Environ, start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "application/json")])
     plain = {key: value for key, value in environ.items() if isinstance(value, (str, bool, tuple, int))}
     return [json.dumps(plain).encode()]
+
+
+def keep(environ: Environ, start_response: Any) -> list[bytes]:
+    kept.append(environ["wsgi.input"])
+    start_response("200 OK", TEXT)
+    return [b"kept"]
+
+
+def kept_first(environ: Environ, start_response: Any) -> list[bytes]:
+    body = kept.pop().read() + b" and " + environ["wsgi.input"].read()
+    start_response("200 OK", TEXT)
+    return [body]
 
 
 def echo(environ: Environ, start_response: Any) -> list[bytes]:

@@ -194,6 +194,14 @@ def test_the_length_is_told_where_it_is_known(serve: Any) -> None:
         assert "content-length" not in header
 
 
+def test_head_has_no_length_that_is_not_the_body_s(serve: Any) -> None:
+    with serve().connect() as sock:
+        client = Client(sock)
+        assert client.ask("HEAD", "/headless")[1].keys().isdisjoint({"content-length", "transfer-encoding"})
+        assert client.ask("HEAD", "/hello")[1]["content-length"] == "13"
+        assert client.ask("GET", "/headless")[1]["content-length"] == "0"
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_requests_that_come_at_once_are_answered_in_their_order(serve: Any, strategy: str) -> None:
     paths = [b"/hello", b"/stream", b"/collect"] * 10
@@ -218,6 +226,20 @@ def test_a_client_that_has_said_all_gets_its_answer(serve: Any) -> None:
     sock.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
     sock.shutdown(socket.SHUT_WR)
     assert receive_all(sock).endswith(b"x" * 1000)
+
+
+@pytest.mark.parametrize("body", [b"0\r\n\r\n", b"4\r\nbody\r\n0\r\n\r\n", b"4\r\nbody\r\n"])
+def test_a_body_may_be_read_after_the_client_has_said_all(serve: Any, events: list[Any], body: bytes) -> None:
+    served = serve()
+    sock = served.connect()
+    sock.sendall(b"POST /late HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
+    sock.shutdown(socket.SHUT_WR)
+    eventually(lambda: "late" in events)
+    with served.connect() as other:  # so that the end has been seen
+        assert Client(other).ask("GET", "/hello")[0] == 200
+    loop_of(served).call_soon_threadsafe(there()["gates"]["go"].set)
+    answer = receive_all(sock)
+    assert answer.endswith(b"\r\n\r\n%d" % (4 * body.count(b"body")) if b"0" in body else b"not complete\n")
 
 
 # Disconnects --------------------------------------------------------------------------------------

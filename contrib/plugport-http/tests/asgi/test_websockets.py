@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 import uvloop
 from plugport.targets import resolve_target
-from served import APPLICATIONS, Client, eventually, raw, receive_until
+from served import APPLICATIONS, Client, command, eventually, raw, receive_until
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.sync.client import ClientConnection, connect
@@ -230,3 +232,39 @@ def test_many_talk_at_once(serve: Any) -> None:
         await asyncio.gather(*[talk(number) for number in range(30)])
 
     asyncio.run(talk_all())
+
+
+# Memory -------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_read_of_a_client_that_does_not_take_what_it_is_answered(serve: Any) -> None:
+    pings = Frame(Opcode.PING, bytes(125)).serialize(mask=True) * 500_000
+    with serve().connect() as sock:
+        sock.sendall(HANDSHAKE % b"chat")
+        receive_until(sock, b"\r\n\r\n")
+        sock.settimeout(1.0)
+        with pytest.raises(TimeoutError):
+            sock.sendall(pings)
+
+
+def test_compressed_messages_wait_as_they_came() -> None:
+    deflate = zlib.compressobj(9, wbits=-15)
+    messages = b""
+    for _ in range(150):
+        data = deflate.compress(bytes(1_000_000)) + deflate.flush(zlib.Z_SYNC_FLUSH)
+        frame = Frame(Opcode.BINARY, data[:-4]).serialize(mask=True)
+        messages += bytes([frame[0] | 0x40]) + frame[1:]  # RSV1: it is compressed
+    with command(
+        "asgi", "tcp://127.0.0.1:0", "-c", "asyncio", "-o", f"app={APP}", "--grace", "0.1"
+    ) as service:
+        host, port = service.wait_for_url().removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as sock:
+            offer = b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
+            sock.sendall((HANDSHAKE % b"flood")[:-2] + offer)
+            assert b"permessage-deflate" in receive_until(sock, b"\r\n\r\n")
+            before = service.peak_memory
+            sock.sendall(messages)
+            sock.settimeout(1.0)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+            assert service.peak_memory - before < 30_000

@@ -160,6 +160,7 @@ MALFORMED = [
 
 #: (what it is, the bytes)
 WELL_FORMED = [
+    ("what is said to another", GET + b"Proxy-Connection: close\r\n\r\n"),
     ("an empty line first", b"\r\n" + GET + b"\r\n"),
     ("a Host with a port", b"GET / HTTP/1.1\r\nHost: a:80\r\n\r\n"),
     ("an address of IPv6", b"GET / HTTP/1.1\r\nHost: [::1]:80\r\n\r\n"),
@@ -236,6 +237,17 @@ def test_what_is_well_formed_is_taken_by_both(data: bytes, parser: str, step: in
     else:
         assert [request.path for request in requests][1:] == [b"/next"]
         assert found[-1] is END_OF_MESSAGE
+
+
+@pytest.mark.parametrize("parser", PARSERS)
+def test_the_host_of_the_target_stands_for_the_field(parser: str) -> None:
+    header = b"X: y\r\nHost: a\r\n\r\n"
+    lines = (b"GET http://b:80/c HTTP/1.1\r\n", b"GET /c HTTP/1.1\r\n", b"GET HTTP://B?c HTTP/1.1\r\n")
+    found = events_of(header.join([*lines, b""]), parser, 10**6)
+    requests = [event for event in found if isinstance(event, Request)]
+    assert [request.fields[b"host"] for request in requests] == [b"b:80", b"a", b"B"]
+    assert [dict(request.headers)[b"host"] for request in requests] == [b"b:80", b"a", b"B"]
+    assert all(len(request.headers) == 2 for request in requests)
 
 
 def drain(http: ServerConnection) -> None:

@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 from plugport.errors import OptionError
 
+from plugport_http.engine import Request
+from plugport_http.files.answers import Site
+from plugport_http.files.cache import FileCache
+
 LONG_AGO = 1_000_000_000
 DATE = formatdate(LONG_AGO, usegmt=True)
 BEFORE, AFTER = formatdate(LONG_AGO - 1, usegmt=True), formatdate(LONG_AGO + 1, usegmt=True)
@@ -352,3 +356,14 @@ def test_wrong_options_are_errors_of_one_line(
     with pytest.raises(OptionError, match=said) as caught:
         plugport_serve("http-files", **{"root": str(root), **options})
     assert "\n" not in str(caught.value).replace("a\nb", "")
+
+
+def test_what_clients_make_up_is_not_kept(root: Path) -> None:
+    place = Site(os.fsencode(root), b"", False, False, False, True, b"", "", FileCache(1 << 20))
+    request = Request()
+    request.path = b"/a.txt"
+    keys = set()
+    for accept in (b"", b"x" * 30000, b"y;q=0.1", b"gzip", b"GZIP ;q=1, z", b"br, gzip", b"gzip, br"):
+        request.fields = {b"accept-encoding": accept}
+        keys.add(place.key(request))
+    assert len(keys) == 3

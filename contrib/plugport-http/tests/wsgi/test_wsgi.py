@@ -331,6 +331,18 @@ def test_what_is_written_to_wsgi_errors_is_logged(ask: Any, caplog: pytest.LogCa
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_body_that_was_kept_does_not_read_that_of_another_request(
+    plugport_serve: Any, strategy: str
+) -> None:
+    served = plugport_serve("wsgi", concurrency=strategy, app=APP)
+    with served.connect() as sock:
+        client = Client(sock)
+        for _ in range(2):
+            assert client.ask("POST", "/keep", b"first")[2] == b"kept"
+            assert client.ask("POST", "/kept_first", b"second")[2] == b" and second"
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_client_that_goes_away_harms_nobody(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
     for request in (
@@ -368,3 +380,12 @@ def test_a_drain_under_select_ends_what_waits(plugport_serve: Any) -> None:
     served.service.stop()
     assert idle.recv(1) == b""
     served.join()
+
+
+def test_head_has_no_length_that_is_not_the_body_s(plugport_serve: Any) -> None:
+    served = plugport_serve("wsgi", concurrency="threading", app=APP)
+    with served.connect() as sock:
+        client = Client(sock)
+        assert client.ask("HEAD", "/headless")[1].keys().isdisjoint({"content-length", "transfer-encoding"})
+        assert client.ask("HEAD", "/hello")[1]["content-length"] == "13"
+        assert client.ask("GET", "/headless")[1]["content-length"] == "0"

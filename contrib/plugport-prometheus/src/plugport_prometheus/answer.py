@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["MAX_HEAD", "TOO_LONG", "answer", "is_whole"]
+__all__ = ["FAILED", "MAX_HEAD", "TOO_LONG", "answer", "is_whole"]
 
 logger = logging.getLogger("plugport.prometheus")
 
@@ -51,7 +51,7 @@ def answer(head: bytes, path: str, application: Application) -> bytes:
         body = b"".join(application(environ, lambda status, fields: begun.append((status, fields))))
     except Exception:  # of somebody's collector
         logger.exception("the metrics could not be collected")
-        return _simple(http.HTTPStatus.INTERNAL_SERVER_ERROR)
+        return FAILED
     status, answered = begun[-1]
     return _written(status, answered, body, with_body=method != "HEAD")
 
@@ -67,4 +67,5 @@ def _written(status: str, headers: list[tuple[str, str]], body: bytes, *, with_b
     return f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1") + (body if with_body else b"")
 
 
+FAILED = _simple(http.HTTPStatus.INTERNAL_SERVER_ERROR)
 TOO_LONG = _simple(http.HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)

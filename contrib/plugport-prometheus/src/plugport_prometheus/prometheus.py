@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sys
@@ -12,7 +13,7 @@ from plugport.errors import AddressError, OptionError
 from plugport.url import Url, resolve_url
 from prometheus_client import make_wsgi_app
 
-from plugport_prometheus.answer import answer
+from plugport_prometheus.answer import FAILED, answer
 from plugport_prometheus.endpoint import Endpoint
 from plugport_prometheus.metrics import make_metrics, remove_the_dead, shared_folder
 from plugport_prometheus.tally import Tally
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from plugport import BaseServer, RequestContext
 
 __all__ = ["Prometheus"]
+
+logger = logging.getLogger("plugport.prometheus")
 
 
 class Prometheus:
@@ -147,10 +150,14 @@ class Prometheus:
     # Scrapes --------------------------------------------------------------------------------------
 
     def _respond(self, head: bytes) -> bytes:
-        for tally in tuple(self._tallies.values()):
-            tally.refresh()
-        if self._folder is not None:
-            remove_the_dead(self._folder)
+        try:
+            for tally in tuple(self._tallies.values()):
+                tally.refresh()
+            if self._folder is not None:
+                remove_the_dead(self._folder)
+        except Exception:  # of files that others have, say: it must not end the loop, and so the service
+            logger.exception("the metrics could not be brought up to date")
+            return FAILED
         return answer(head, self.path, self._application)
 
 

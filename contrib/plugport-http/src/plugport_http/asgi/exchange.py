@@ -139,7 +139,9 @@ class Exchange:
                 self._started = True
                 connection.start_response(head, body)
             else:
-                head = _make_head(self._start, len(body))
+                # Of HEAD it is not known how long the body would have been, if there is none.
+                unknown = not body and self._request.method == "HEAD"
+                head = _make_head(self._start, None if unknown else len(body))
                 self._check_length(head, len(body), more)
                 self._started = True
                 self._end()

@@ -176,6 +176,8 @@ class ASGIProtocol(HTTPProtocol):
         """Have the application wait before it goes on sending."""
         self.gate.paused = True
         super().pause_writing()
+        if self._websocket is not None:
+            self._websocket.writing_changed()
 
     def resume_writing(self) -> None:
         """Let it go on."""
@@ -185,6 +187,7 @@ class ASGIProtocol(HTTPProtocol):
         else:
             self.can_write = True
             self._deadline = None
+            self._websocket.writing_changed()
 
     def disconnected(self, error: Exception | None) -> None:
         """Tell the application that the client is gone."""

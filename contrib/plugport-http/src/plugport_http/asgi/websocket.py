@@ -36,6 +36,9 @@ _CLOSE_TIMEOUT = 5.0
 _MAX_WAITING, _HIGH_WATER = 32, 65536
 #: Bytes that a client may send before it was accepted.
 _MAX_EARLY = 65536
+#: Bytes that are looked at before it is seen whether the application must catch up: compressed ones
+#: become a thousand times as many.
+_SLICE = 4096
 
 
 class WebSocketOptions(NamedTuple):
@@ -79,6 +82,8 @@ class WebSocketSession:
         self._is_text = False
         self._messages: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
         self._waiting_size = 0
+        self._full = False  # so much waits that the client must
+        self._unread = b""  # what came, and must wait
         self._reading_paused = False
         self._receivers: deque[asyncio.Future[None]] = deque()
         self._farewell: dict[str, Any] | None = None  # the message that tells of the end
@@ -119,9 +124,9 @@ class WebSocketSession:
         if message["type"] == "websocket.receive":
             self._waiting_size -= _size_of(message)
             waiting = len(self._messages) > _MAX_WAITING // 2 or self._waiting_size > _HIGH_WATER // 2
-            if self._reading_paused and not waiting:
-                self._reading_paused = False
-                self._transport.resume_reading()
+            if self._full and not waiting:
+                self._full = False
+                self._take_frames()
         return message
 
     async def send(self, message: dict[str, Any]) -> None:
@@ -241,17 +246,21 @@ class WebSocketSession:
             self._early_size += len(data)
             if self._early_size > _MAX_EARLY:
                 self._transport.abort()
-            return
-        self._silent = False
-        self._protocol.receive_data(data)
-        for frame in self._protocol.events_received():
-            self._take_frame(frame)
-        self._flush()
-        self._see_whether_closing()
+        elif self._phase != "denying":
+            self._silent = False
+            self._unread += data
+            self._take_frames()
 
     def eof_received(self) -> None:
         """Take the end of what the client sends: of the WebSocket, too."""
         self._transport.close()
+
+    def writing_changed(self) -> None:
+        """See whether the client takes what was written: nothing is read of one that does not."""
+        if self._gate.paused:
+            self._pace()
+        else:
+            self._take_frames()
 
     def connection_lost(self) -> None:
         """Tell the application that the client is gone."""
@@ -265,6 +274,32 @@ class WebSocketSession:
         """The server is about to stop: say so to the client, and to the application."""
         if self._phase == "open":
             self._close(CloseCode.GOING_AWAY, "the server is going away")
+
+    def _take_frames(self) -> None:
+        """Look at what has come, as far as the application and the client take what comes of it."""
+        data, self._unread = self._unread, b""
+        start = 0
+        while start < len(data) and not self._must_wait():
+            self._protocol.receive_data(data[start : start + _SLICE])
+            start += _SLICE
+            for frame in self._protocol.events_received():
+                self._take_frame(frame)
+            self._flush()
+            self._see_whether_closing()
+        self._unread = data[start:]
+        self._pace()
+
+    def _must_wait(self) -> bool:
+        return self._phase == "open" and (self._full or self._gate.paused)
+
+    def _pace(self) -> None:
+        paused = self._must_wait()
+        if paused is not self._reading_paused and not self._transport.is_closing():
+            self._reading_paused = paused
+            if paused:
+                self._transport.pause_reading()
+            else:
+                self._transport.resume_reading()
 
     def _take_frame(self, frame: Any) -> None:
         opcode = frame.opcode
@@ -294,10 +329,8 @@ class WebSocketSession:
             message = {"type": "websocket.receive", "bytes": data}
         self._messages.append(message)
         self._waiting_size += _size_of(message)
-        full = self._waiting_size > _HIGH_WATER or len(self._messages) > _MAX_WAITING
-        if full and not self._reading_paused:
-            self._reading_paused = True
-            self._transport.pause_reading()
+        if self._waiting_size > _HIGH_WATER or len(self._messages) > _MAX_WAITING:
+            self._full = True
         self._wake()
 
     def _see_whether_closing(self) -> None:
@@ -322,9 +355,7 @@ class WebSocketSession:
 
     def _await_end(self) -> None:
         self._cancel_timer()
-        if self._reading_paused:  # for the client's close
-            self._reading_paused = False
-            self._transport.resume_reading()
+        self._take_frames()  # the client's close may be among them
         if not self._transport.is_closing():
             self._timer = self._loop.call_later(_CLOSE_TIMEOUT, self._transport.abort)
 
@@ -337,8 +368,9 @@ class WebSocketSession:
             self._transport.abort()
             return
         self._silent = not self._reading_paused
-        self._protocol.send_ping(b"")
-        self._flush()
+        if not self._gate.paused:  # it would look as if the client had taken something
+            self._protocol.send_ping(b"")
+            self._flush()
         self._timer = self._loop.call_later(self._ping_interval, self._ping)
 
     def _cancel_timer(self) -> None:

@@ -88,10 +88,13 @@ class HeadReader:
             known = self._header = self._read_header(data[: end + 4], block, parts.version)
         self.end = end + 4
         request = Request()
-        request.method, request.target, request.path, request.query, request.version = parts
+        request.method, request.target, request.path, request.query, request.version, host = parts
         request.plain = parts.version == "1.1" and parts.method != "HEAD"
         request.headers = known.headers
         request.fields = known.fields
+        if host:  # it stands for the field, whatever that says (RFC 9112, 3.2.2)
+            request.headers = [(b"host", host), *(field for field in known.headers if field[0] != b"host")]
+            request.fields = {**known.fields, b"host": host}
         request.content_length = known.content_length
         request.keep_alive = known.keep_alive
         request.expect_continue = known.expect_continue
@@ -140,6 +143,7 @@ class _Line(NamedTuple):
     path: bytes
     query: bytes
     version: str
+    host: bytes  # of a target in absolute-form, else b""
 
 
 #: Bytes of a request line that is short enough to be kept when it was read: many clients send the same.
@@ -162,17 +166,18 @@ def _read_line(line: bytes) -> _Line:
         raise HTTPError(501, "the method is not known")
     if _TARGET.fullmatch(target) is None:
         raise HTTPError(400, "the request target is malformed")
-    path = target
+    path, host = target, b""
     if target[0] != 0x2F:  # not in origin-form
         match = _ABSOLUTE.match(target)
         if match is not None:
             if not _is_host(match[1]):
                 raise HTTPError(400, "the host in the request target is malformed")
+            host = match[1]
             path = (match[2] or b"/") + target[match.end() :]
         elif not (target == b"*" and method == b"OPTIONS"):
             raise HTTPError(400, "the request target is malformed")
     path, _, query = path.partition(b"?")
-    return _Line(known, target, path, query, version[5:].decode())
+    return _Line(known, target, path, query, version[5:].decode(), host)
 
 
 _read_line_again = lru_cache(1024)(_read_line)

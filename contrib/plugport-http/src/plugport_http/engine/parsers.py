@@ -58,6 +58,7 @@ def _httptools() -> Callable[[], HeaderParser]:
 
         def parse(head: bytes) -> list[tuple[bytes, bytes]]:
             nonlocal fields, feed
+            used = feed is not None
             if feed is None:
                 feed = HttpRequestParser(callbacks).feed_data
             fields = []
@@ -67,6 +68,10 @@ def _httptools() -> Callable[[], HeaderParser]:
             except HttpParserUpgrade:
                 pass
             except HttpParserError as error:
+                feed = None
+                if used:
+                    # After "Proxy-Connection: close" it takes nothing; but that is not said to us.
+                    return parse(head)
                 raise HTTPError(400, f"malformed: {error}") from error
             if not callbacks.complete:
                 feed = None  # it waits for a body, which is the engine's business

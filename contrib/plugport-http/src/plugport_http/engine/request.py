@@ -13,7 +13,8 @@ class Request:
     ``path``             the target's path, still percent-encoded: b"/a%20b"; b"*" for that target
     ``query``            what follows its question mark, without it; b"" without one
     ``version``          "1.1" or "1.0"
-    ``headers``          (name in lower case, value without white space around it), in their order
+    ``headers``          (name in lower case, value without white space around it), in their order;
+                         Host is that of the target, if it names one
     ``fields``           the same by name; values of a repeated one are joined as RFC 9110 5.2 has it
     ``content_length``   bytes of the body; 0 without one, None where it comes in chunks
     ``keep_alive``       whether the client would keep the connection

@@ -183,5 +183,5 @@ class Site:
     def key(self, request: Request) -> object:
         """Return what a file is kept by: all of the request that makes a difference."""
         if self.precompressed:
-            return (request.path, request.fields.get(b"accept-encoding"))
+            return (request.path, codings_for(request.fields.get(b"accept-encoding", b"")))
         return request.path

@@ -30,7 +30,7 @@ class CachedFile:
     None is the signature of what is not there. *follow*: links are followed.
     """
 
-    __slots__ = ("_checks", "_look", "content", "head")
+    __slots__ = ("_checks", "_look", "content", "cost", "head")
 
     def __init__(
         self, head: ResponseHead, content: bytes, checks: list[tuple[bytes, Signature | None]], follow: bool
@@ -38,6 +38,8 @@ class CachedFile:
         self.head = head
         self.content = content
         self._checks = tuple(checks)
+        # Beside the content: the head, the objects, the paths, and the key, which is one that may be encoded.
+        self.cost = len(content) + 1024 + 4 * sum(len(path) for path, _ in checks)
         self._look = os.stat if follow else os.lstat
 
     def is_current(self) -> bool:
@@ -74,7 +76,7 @@ class FileCache:
         with self._lock:
             self._drop(key)
             self._files[key] = file
-            self._used += _cost(file)
+            self._used += file.cost
             while self._used > self._size:
                 self._drop(next(iter(self._files)))
 
@@ -86,9 +88,4 @@ class FileCache:
     def _drop(self, key: object) -> None:
         file = self._files.pop(key, None)
         if file is not None:
-            self._used -= _cost(file)
-
-
-def _cost(file: CachedFile) -> int:
-    # Beside the content: the head, the path, the key, the objects.
-    return len(file.content) + 1024
+            self._used -= file.cost

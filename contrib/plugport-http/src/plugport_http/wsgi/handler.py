@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 from typing import Annotated, Any, ClassVar
 
@@ -68,7 +69,6 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         self._http: ServerConnection = self.make_connection()
         self._link: Link = make_link(self.request, self.send_timeout, server.idle_timeout)
         self._exchange = Exchange(self._http, self._link)
-        self._current: Request | None = None
         self._refusal: HTTPError | None = None
         self._idle = False
         self._fields: dict[bytes, bytes] | None = None
@@ -158,13 +158,13 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
         if self._idle:
             self._link.end_reading()
 
-    def _next_piece(self) -> bytes:
-        """Return the next piece of the body for the application, b"" at its end."""
+    def _next_piece(self, number: int) -> bytes:
+        """Return the next piece of the body of request *number*, b"" at its end and when it was answered."""
         http = self._http
         if self._refusal is not None:
             raise BodyError(str(self._refusal))
         try:
-            while http.request is self._current:
+            while http.request is not None and http.requests == number:
                 event = http.next_event()
                 if type(event) is bytes:
                     return event
@@ -186,7 +186,6 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
 
     def _answer(self, request: Request) -> None:
         http = self._http
-        self._current = request
         # The engine gives the same again: a request that comes again, fields of a header that does.
         if request is not self._last:
             if request.fields is not self._fields:
@@ -196,7 +195,7 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
             self._last_environ = request_environ(self._header, request, self.script_name)
         environ = self._last_environ.copy()
         if request.content_length != 0:
-            environ["wsgi.input"] = InputStream(self._next_piece)
+            environ["wsgi.input"] = InputStream(partial(self._next_piece, http.requests))
         is_draining = self._is_draining
         if is_draining():
             http.keep_alive = False
@@ -204,7 +203,6 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
             self._exchange.run(self._application, environ, request)
         except Exception as error:
             self._fail(request, error)
-        self._current = None
 
     def _fail(self, request: Request, error: Exception) -> None:
         """The application has failed, or the connection under it: say so, to whom it concerns."""

@@ -91,7 +91,8 @@ class Exchange:
             if type(body) is not bytes:
                 raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
             size = len(body)
-            head = self._make_head(size)
+            # Of HEAD it is not known how long the body would have been, if there is none.
+            head = self._make_head(None if not size and request.method == "HEAD" else size)
             if head.content_length != size and not head.bodiless and request.method != "HEAD":
                 raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
             self._link.send(self._http.send(head, body))

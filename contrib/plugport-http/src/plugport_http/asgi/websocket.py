@@ -23,7 +23,7 @@ from plugport_http.asgi.flow import ClientGoneError, WriteGate
 from plugport_http.engine import Request, ResponseHead
 from plugport_http.engine.response import date_line, error_head
 
-__all__ = ["WebSocketOptions", "WebSocketSession", "offered_subprotocols"]
+__all__ = ["WebSocketOptions", "WebSocketSession"]
 
 logger = logging.getLogger("plugport.http.asgi")
 # What it would tell of each connection is told by plugport.
@@ -47,12 +47,6 @@ class WebSocketOptions(NamedTuple):
     max_size: int | None
     compression: bool
     ping_interval: float | None
-
-
-def offered_subprotocols(request: Request) -> list[str]:
-    """Return the subprotocols that the client offers, in its order."""
-    value = request.fields.get(b"sec-websocket-protocol", b"").decode("latin-1")
-    return [name for part in value.split(",") if (name := part.strip())]
 
 
 class WebSocketSession:

@@ -153,9 +153,10 @@ class SwitchedProtocol:
 
     def receive(self, count: int, timeout: float | None) -> bytes:
         """Wait until there is something to read, and return up to *count* bytes of it; b"" at the end."""
-        if not self.unread:
-            self.wait_for_data(1, timeout)
         data = self.unread
+        if not data:
+            self.wait_for_data(1, timeout)
+            data = self.unread
         if type(data) is bytes and len(data) <= count:
             self.unread = b""
             return data

@@ -25,6 +25,8 @@ class AsyncioLoop:
         self._sessions: list[Callable[[], object]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timed = False  # the last turn was the timer's
+        self._steady = False  # what the last turn has decided stands until the next
+        self._reconsiders = False  # a turn is to come
         self._stopped = self._loop.create_future()
 
     def add(self, server: Any, session: AbstractContextManager[None]) -> None:
@@ -55,6 +57,7 @@ class AsyncioLoop:
         # Who has turns between waits, as wake() and ready() do, knows not whether there was one;
         # between two turns of the timer's there was.
         polled, self._timed = timed and self._timed, timed
+        self._reconsiders = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -65,17 +68,20 @@ class AsyncioLoop:
                 self._stopped.set_result(None)
             return
         timeout: float | None = self._poll_interval
+        self._steady = True
         for listener in self._listeners:
             listener.polled = polled
             timeout = listener.prepare(timeout)
+            self._steady &= listener.steady
         self._timer = self._loop.call_later(timeout or 0.0, self._turn, True)
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
-        """Call *callback*, and have a turn, when *fd* is ready."""
+        """Call *callback* when *fd* is ready, and have a turn if that may decide anything anew."""
 
         def ready(event: int) -> None:
             callback(event)
-            self._turn()
+            if not self._steady:
+                self._turn()
 
         if events & READ:
             self._loop.add_reader(fd, ready, READ)
@@ -101,7 +107,10 @@ class AsyncioLoop:
         return self._loop.call_later(seconds, callback)
 
     def reconsider(self) -> None:
-        """Do nothing: each event has a turn after it."""
+        """Have the listeners look again, soon, at what to poll for."""
+        if not self._reconsiders:
+            self._reconsiders = True
+            self._loop.call_soon(self._turn)
 
     def discard(self, listener: Listener) -> None:
         """Stop polling for a server."""

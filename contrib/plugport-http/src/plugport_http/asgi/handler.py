@@ -234,15 +234,14 @@ class ASGIProtocol(HTTPProtocol):
 
     def _open_websocket(self, request: Request) -> None:
         # Late: it is a large library, and most services have no use for it.
-        from plugport_http.asgi.websocket import WebSocketSession
-        from plugport_http.asgi.wishes import WebSocketOptions, offered_subprotocols
+        from plugport_http.asgi.websocket import WebSocketOptions, WebSocketSession
 
         options = WebSocketOptions(
             self.websocket_max_size, self.websocket_compression, self.websocket_ping_interval
         )
         session = self._websocket = WebSocketSession(self.transport, request, options, self.gate)
         rest = self.http.detach()
-        scope = websocket_scope(self._scope, request, self._state, offered_subprotocols(request))
+        scope = websocket_scope(self._scope, request, self._state)
         task = self._loop.create_task(session.run(self.application, scope))  # type: ignore[arg-type]
         self._running.add(task)
         task.add_done_callback(self._websocket_ended)

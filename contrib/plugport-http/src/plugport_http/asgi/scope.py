@@ -61,14 +61,13 @@ def http_scope(base: dict[str, Any], request: Request, state: dict[str, Any]) ->
     return scope
 
 
-def websocket_scope(
-    base: dict[str, Any], request: Request, state: dict[str, Any], subprotocols: list[str]
-) -> dict[str, Any]:
+def websocket_scope(base: dict[str, Any], request: Request, state: dict[str, Any]) -> dict[str, Any]:
     """Return the scope of a WebSocket."""
     scope = http_scope(base, request, state)
     del scope["method"]
     scope["type"] = "websocket"
     scope["scheme"] = "wss" if base["scheme"] == "https" else "ws"
-    scope["subprotocols"] = subprotocols
+    offered = request.fields.get(b"sec-websocket-protocol", b"").decode("latin-1")
+    scope["subprotocols"] = [name for part in offered.split(",") if (name := part.strip())]
     scope["extensions"] = {"websocket.http.response": {}}
     return scope

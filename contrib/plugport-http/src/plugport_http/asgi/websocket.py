@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidState, ProtocolError
@@ -20,11 +20,10 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from plugport_http.asgi.flow import ClientGoneError, WriteGate
-from plugport_http.asgi.wishes import WebSocketOptions
 from plugport_http.engine import Request, ResponseHead
 from plugport_http.engine.response import date_line, error_head
 
-__all__ = ["WebSocketSession"]
+__all__ = ["WebSocketOptions", "WebSocketSession"]
 
 logger = logging.getLogger("plugport.http.asgi")
 # What it would tell of each connection is told by plugport.
@@ -40,6 +39,14 @@ _MAX_EARLY = 65536
 #: Bytes that are looked at before it is seen whether the application must catch up: compressed ones
 #: become a thousand times as many.
 _SLICE = 4096
+
+
+class WebSocketOptions(NamedTuple):
+    """``max_size``: bytes of a message; ``compression``: offer permessage-deflate; ``ping_interval``: s."""
+
+    max_size: int | None
+    compression: bool
+    ping_interval: float | None
 
 
 class WebSocketSession:
@@ -109,7 +116,7 @@ class WebSocketSession:
             await receiver
         message = self._messages.popleft()
         if message["type"] == "websocket.receive":
-            self._waiting_size -= _size_of(message)
+            self._waiting_size -= len(message.get("bytes") or message.get("text") or b"")
             waiting = len(self._messages) > _MAX_WAITING // 2 or self._waiting_size > _HIGH_WATER // 2
             if self._full and not waiting:
                 self._full = False
@@ -274,7 +281,7 @@ class WebSocketSession:
             self._flush()
             self._see_whether_closing()
             if self._phase == "closed":
-                break  # nobody wants the rest, but for the client's close: a little of it each turn
+                break
         self._unread = data[start:]
         self._pace()
         if self._unread and self._phase == "closed" and not self._transport.is_closing():
@@ -319,7 +326,7 @@ class WebSocketSession:
         else:
             message = {"type": "websocket.receive", "bytes": data}
         self._messages.append(message)
-        self._waiting_size += _size_of(message)
+        self._waiting_size += len(message.get("bytes") or message.get("text") or b"")
         if self._waiting_size > _HIGH_WATER or len(self._messages) > _MAX_WAITING:
             self._full = True
         self._wake()
@@ -383,10 +390,6 @@ class WebSocketSession:
             if not receiver.done():
                 receiver.set_result(None)
                 return
-
-
-def _size_of(message: dict[str, Any]) -> int:
-    return len(message.get("bytes") or message.get("text") or b"")
 
 
 def _cut(reason: str) -> str:

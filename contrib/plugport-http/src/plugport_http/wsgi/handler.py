@@ -109,49 +109,43 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
     # Requests ---------------------------------------------------------------------------------------
 
     def _next_request(self) -> Request | None:
+        """Wait for a request. A server that drains waits for a connection's first one only."""
         http = self._http
         begun = 0.0  # when the head at hand began to come
         try:
-            if http.rests():
-                data = self._receive_first()
-                request = http.receive_again(data)
-                if request is not None:
-                    return request
-                http.receive_data(data)
             while True:
+                if http.rests():
+                    if http.requests:
+                        self._idle = True
+                        is_draining = self._is_draining
+                        if is_draining():  # after _idle is set: one of the two sees it
+                            return None
+                        data = self._link.receive(self._keep_alive_timeout, _HEAD_CHUNK)
+                        self._idle = False
+                    else:
+                        data = self._link.receive(self.header_timeout, _HEAD_CHUNK)
+                    request = http.receive_again(data)
+                    if request is not None:
+                        return request
+                    http.receive_data(data)
                 event = http.next_event()
-                if event is NEED_DATA:
-                    if not http.reads_head:
-                        data = self._link.receive(self.body_timeout)  # to be dropped
-                    elif http.buffered:
+                if type(event) is Request:
+                    return event
+                if event is CLOSED:
+                    return None
+                if event is NEED_DATA and not http.rests():
+                    if http.reads_head:
                         begun = begun or monotonic()
                         data = self._receive_more(begun + self.header_timeout - monotonic())
                     else:
-                        data = self._receive_first()
+                        data = self._link.receive(self.body_timeout)  # to be dropped
                     http.receive_data(data)
-                elif event is CLOSED:
-                    return None
-                elif type(event) is Request:
-                    return event
         except HTTPError as error:
             self._link.send(http.error_response(error))
         except TimeoutError:
             if self._link.failure is not None:
                 raise
         return None
-
-    def _receive_first(self) -> bytes:
-        """Wait for a request. A server that drains waits for a connection's first one only."""
-        http = self._http
-        if not http.requests:
-            return self._link.receive(self.header_timeout, _HEAD_CHUNK)
-        self._idle = True
-        is_draining = self._is_draining
-        if is_draining():  # after _idle is set: one of the two sees it
-            return b""
-        data = self._link.receive(self._keep_alive_timeout, _HEAD_CHUNK)
-        self._idle = False
-        return data
 
     def _receive_more(self, left: float) -> bytes:
         try:

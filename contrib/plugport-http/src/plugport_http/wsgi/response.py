@@ -87,7 +87,15 @@ class Exchange:
         kind = type(result)
         if (kind is list or kind is tuple) and not self._http.response_started:
             # As most are; these have no close().
-            self._send_whole(result[0] if len(result) == 1 else b"".join(result))
+            body = result[0] if len(result) == 1 else b"".join(result)
+            if type(body) is not bytes:
+                raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
+            size = len(body)
+            # Of HEAD it is not known how long the body would have been, if there is none.
+            head = self._make_head(None if not size and request.method == "HEAD" else size)
+            if head.content_length != size and not head.bodiless and request.method != "HEAD":
+                raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
+            self._link.send(self._http.send(head, body))
             return
         try:
             if kind is not FileWrapper or not self._send_file(result.filelike):
@@ -96,16 +104,6 @@ class Exchange:
             close = getattr(result, "close", None)
             if close is not None:
                 close()
-
-    def _send_whole(self, body: bytes) -> None:
-        if type(body) is not bytes:
-            raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
-        size = len(body)
-        # Of HEAD it is not known how long the body would have been, if there is none.
-        head = self._make_head(None if not body and self._request.method == "HEAD" else size)
-        if head.content_length != size and not head.bodiless and self._request.method != "HEAD":
-            raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
-        self._link.send(self._http.send(head, body))
 
     def _send_pieces(self, pieces: Iterable[bytes]) -> None:
         http = self._http

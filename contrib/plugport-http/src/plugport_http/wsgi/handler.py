@@ -135,7 +135,7 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
             return self._link.receive(self.header_timeout, _HEAD_CHUNK)
         self._idle = True
         if self.server.is_draining():  # after _idle is set: one of the two sees it
-            return b""
+            self._link.end_reading()  # what has come is read yet
         data = self._link.receive(self.keep_alive_timeout, _HEAD_CHUNK)
         self._idle = False
         return data

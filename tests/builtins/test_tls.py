@@ -298,6 +298,27 @@ def test_a_handler_ends_its_side_by_close_notify(strategy: str, start: Callable[
         assert outcomes(served) == ["completed"]
 
 
+class StopsReading(BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(self.request.recv(3))
+        self.request.shutdown(socket.SHUT_RD)
+        rest = b""
+        while data := self.request.recv(100):
+            rest += data
+        self.request.sendall(rest + b"bye")
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_handler_that_stops_reading_gets_what_has_come(strategy: str, start: Callable[..., Any]) -> None:
+    served = start(StopsReading, strategy)
+    with connect(served) as client:
+        client.sendall(b"onetwo")
+        assert client.recv(100) == b"one"
+        assert client.recv(100) == b"twobye"  # encrypted: else it would be an error of TLS
+        assert client.recv(100) == b""
+    assert outcomes(served) == ["completed"]
+
+
 class FinishesInChild(BaseRequestHandler):
     def handle(self) -> None:
         assert self.request.recv(100) == b"large"

@@ -94,7 +94,10 @@ class Securing(_SSLSocket):
         if how != socket.SHUT_RD:
             self._ended = True
             self._end()
-        if how != socket.SHUT_WR:
+        if how == socket.SHUT_RD and self.accepted is not None:
+            # Of the connection alone: TLS goes on, for what has come and for what is sent.
+            self.accepted.shutdown(how)
+        elif how != socket.SHUT_WR:
             self._over = True
             super().shutdown(how)
 

@@ -7,7 +7,6 @@ subclass's business.
 from __future__ import annotations
 
 import asyncio
-import socket
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -25,6 +24,7 @@ from plugport_http.engine import (
     ServerConnection,
 )
 from plugport_http.settings import HTTPSettings
+from plugport_http.waiting import end_reading, has_arrived
 
 __all__ = ["HTTPProtocol"]
 
@@ -32,6 +32,8 @@ __all__ = ["HTTPProtocol"]
 _READ_AHEAD = 65536
 #: Seconds in which a client that was refused can take the answer, while what it sends is dropped.
 _LINGER = 2.0
+#: Seconds that a connection which waits for another request has when the server drains: it may be on its way.
+_LAST_WAIT = 0.2
 
 
 class HTTPProtocol(asyncio.Protocol, HTTPSettings):
@@ -57,6 +59,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._reading = True
         self._lingering = False
         self._head_begun = False  # a part of a head is there
+        self._closed = False  # by _close(): asyncio's TLS knows nothing any more after a second time
         self._lost = False
         #: The RequestContext of the connection; None where asyncio alone made the protocol.
         self._context: RequestContext | None = None
@@ -141,6 +144,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._clock = clock_of(transport)
         if self._context is not None:
             self._context.server.drain_calls.add(self.drain)
+            self.http.keep_alive = not self._context.server.is_draining()
         self._await_client(self.header_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -201,18 +205,22 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self.disconnected(exc)
 
     def drain(self) -> None:
-        """The server drains: wait for no other request. Other threads may call this."""
-        http, context = self.http, self._context
-        if http.request is not None or http.buffered:
-            http.keep_alive = False
-        elif context is not None and context.transport is not None:
-            self._close()
-        elif http.requests:
-            # Another thread has the connection, and sees that it ends.
-            try:
-                self.transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
-            except OSError:
-                pass
+        """The server drains: have the next request be the last. Other threads may call this."""
+        self.http.keep_alive = False
+        if self._context is not None and self._context.transport is not None:
+            self.wait_briefly()
+        elif self._awaits_another():
+            # Another thread has the connection: it reads what has come, and then sees that it ends.
+            end_reading(self.transport)
+
+    def wait_briefly(self) -> None:
+        """Wait no longer for another request than one takes that is on its way; the first has its time."""
+        if self._awaits_another() and not (self._closed or self._lost):
+            self._await_client(_LAST_WAIT) if self.can_write else self._close()
+
+    def _awaits_another(self) -> bool:
+        http = self.http
+        return not (http.request or http.buffered or self._lingering) and http.requests > 0
 
     # Sending by other means -------------------------------------------------------------------------
 
@@ -309,8 +317,12 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     def _close(self) -> None:
         """Close when all is sent, and give the client its time to take it."""
+        if self._closed:
+            return
+        self._closed = True
+        unsent = self.transport.get_write_buffer_size()
         self.transport.close()
-        if self.transport.get_write_buffer_size():
+        if unsent:
             self._await_taking()
 
     def _linger(self) -> None:
@@ -389,5 +401,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
             self.send_error(HTTPError(408, "the body does not come"))
         elif http.buffered and http.reads_head:
             self.send_error(HTTPError(408, "the request does not come"))
+        elif not self._closed and has_arrived(transport):
+            self._await_client(_LAST_WAIT)  # the loop has not come to it yet
         else:
             self._close()

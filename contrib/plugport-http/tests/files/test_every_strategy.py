@@ -113,6 +113,47 @@ def test_a_client_that_waits_for_nothing_does_not_hold_up_a_drain(site: Any, str
     assert time.monotonic() - began < PATIENCE / 2
 
 
+ASK = b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+def rest_of(client: socket.socket) -> bytes:
+    received = b""
+    while data := client.recv(65536):
+        received += data
+    return received
+
+
+@pytest.mark.parametrize("strategy", ["threading", "thread-pool", "select", "asyncio"])
+def test_who_has_connected_before_a_drain_is_answered(site: Any, strategy: str) -> None:
+    place = site(strategy)
+    client = place.served.connect()
+    place.served.wait_for_event("request_started")
+    place.served.server.drain(PATIENCE)
+    place.served.wait_for_event("server_draining")
+    client.sendall(ASK)
+    answer = rest_of(client)
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b"0123456789" * 10)
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "tls"])
+@pytest.mark.parametrize("strategy", ["select", "asyncio"])
+def test_a_request_that_comes_as_the_drain_begins_is_answered(site: Any, strategy: str, scheme: str) -> None:
+    place = site(strategy, scheme)
+    client = place.served.connect()
+    client.sendall(ASK)
+    received = b""
+    while not received.endswith(b"0123456789" * 10):
+        received += client.recv(10_000)
+    assert b"connection: close" not in received
+    # In the serving thread: when it goes on, the request is in the kernel's buffer.
+    place.served.server.drain_calls.add(lambda: client.sendall(ASK))
+    place.served.server.drain(PATIENCE)
+    answer = rest_of(client)
+    assert b"\r\nconnection: close\r\n" in answer
+    assert answer.endswith(b"0123456789" * 10)
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_huge_file_is_sent_in_constant_memory(strategy: str, root: Path) -> None:
     (root / "huge").touch()

@@ -108,8 +108,6 @@ class ASGIProtocol(HTTPProtocol):
 
     def request_received(self, request: Request) -> None:
         """Call the application for the request."""
-        if self.server.is_draining():
-            self.http.keep_alive = False
         if request.upgrade and self._is_websocket(request):
             self._open_websocket(request)
             return
@@ -220,11 +218,18 @@ class ASGIProtocol(HTTPProtocol):
         self.transport.abort()
 
     def drain(self) -> None:
-        """The server drains: wait for no other request, and end the WebSocket."""
+        """The server drains: have the next request be the last, and end the WebSocket."""
+        try:
+            self._loop.call_soon_threadsafe(self._drain)
+        except RuntimeError:
+            pass  # the loop has ended, and the connection with it
+
+    def _drain(self) -> None:
         if self._websocket is not None:
             self._websocket.drain()
         else:
-            super().drain()
+            self.http.keep_alive = False
+            self.wait_briefly()
 
     # WebSockets -------------------------------------------------------------------------------------
 

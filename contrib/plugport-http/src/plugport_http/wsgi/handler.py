@@ -119,7 +119,7 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
                         self._idle = True
                         is_draining = self._is_draining
                         if is_draining():  # after _idle is set: one of the two sees it
-                            return None
+                            self._link.end_reading()  # what has come is read yet
                         data = self._link.receive(self._keep_alive_timeout, _HEAD_CHUNK)
                         self._idle = False
                     else:

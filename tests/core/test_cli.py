@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -401,6 +402,19 @@ def test_serve_several_urls_with_options(my_dist: SitePackages, tmp_path: Path, 
     assert " completed in " in lines[0]
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_signals_by_the_dozen_change_no_exit_status(my_dist: SitePackages, stop: signal.Signals) -> None:
+    """A supervisor may repeat itself until the process is gone, to the interpreter's last moment."""
+    with serving(my_dist, 1, "upper", "tcp://127.0.0.1:0") as (process, _):
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            process.send_signal(stop)
+            time.sleep(0.001)  # so that there is time to end in
+        assert process.wait(1) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
 def test_serve_a_file_with_a_warning(my_dist: SitePackages) -> None:
     with serving(my_dist, 1, "my_handlers.py:Upper", "tcp://127.0.0.1:0", "-c", "sync") as (_, urls):
         assert ask(("127.0.0.1", int(urls[0].rpartition(":")[2])), b"x\n") == b"X\n"
@@ -425,6 +439,7 @@ PREPARING = """
 """
 EARLY = """
 import sys
+import time
 from typing import Annotated
 from plugport import Help
 from plugport.errors import OptionError

@@ -15,6 +15,10 @@ from typing import IO
 import pytest
 from fakes import Run, SitePackages
 
+import plugport
+
+CORE = str(Path(plugport.__file__).parent.parent)
+
 HANDLERS = """
 import plugport
 from plugport import Help
@@ -285,6 +289,16 @@ def test_an_output_that_is_full_is_an_error(site: SitePackages) -> None:
 
 
 # The rest of the group ------------------------------------------------------------------------
+
+
+def test_an_interrupt_is_quiet_before_anything_is_imported(site: SitePackages, run: Run) -> None:
+    interrupt = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(30)\n"
+    (site.path / "click.py").write_text(interrupt)
+    code = "import sys; import plugport.cli; print({'typing', 'click'} & set(sys.modules))"
+    light = subprocess.run([sys.executable, "-S", "-c", code], env={"PYTHONPATH": CORE}, capture_output=True)
+    assert light.stdout == b"set()\n", light.stderr
+    result = run("serve", "echo")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
 
 
 def test_version_and_help(run: Run) -> None:

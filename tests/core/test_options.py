@@ -151,6 +151,10 @@ def test_conversion(text: str, expected: object) -> None:
             "no option 'widht'; did you mean 'width'? (plugport show srv or plugport show mix or ",
         ),
         ("server.number=3", "no option 'server.number' (plugport show srv)"),
+        (
+            "handler.numbr=3",
+            "no option 'handler.numbr'; did you mean 'handler.number' or 'handler.numbers'? (",
+        ),
         ("nope.number=3", "the prefix must be server., concurrency. or handler."),
         ("timeout=3", "option 'timeout' is ambiguous; write server.timeout or handler.timeout"),
         ("both=3", "option 'both' is ambiguous; write server.both or concurrency.both"),

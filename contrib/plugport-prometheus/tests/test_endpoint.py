@@ -303,7 +303,7 @@ def test_a_port_in_use_is_an_error_and_nothing_is_left(plugport_serve: Serve) ->
         ("buckets=", "prometheus.buckets: they must be one or more"),
         ("buckets=[0, 1]", "numbers above 0"),
         ("buckets=fast", "option prometheus.buckets: expected list[float], got 'fast'"),
-        ("lisen=127.0.0.1:0", "no option 'prometheus.lisen'; did you mean 'listen'"),
+        ("lisen=127.0.0.1:0", "no option 'prometheus.lisen'; did you mean 'prometheus.listen'"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_2(option: str, message: str) -> None:

@@ -142,8 +142,8 @@ def test_conversion(text: str, expected: object) -> None:
         ("colour=green", "expected red or blue, got 'green'"),
         ("words=a 'b", 'expected list[str], got "a \'b"'),
         ("words=[1, ", "expected list[str]"),
-        ("words=[1]", "Expected `str`, got `int`"),
-        ("numbers=a b", "expected tuple[int, ...], got 'a b'"),
+        ("words=[1]", "expected list[str], got '[1]' (1 is not str)"),
+        ("numbers=1 b", "expected tuple[int, ...], got '1 b' ('b' is not int)"),
         ("number", "option 'number' is not KEY=VALUE"),
         ("=3", "option '=3' is not KEY=VALUE"),
         (

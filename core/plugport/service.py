@@ -209,8 +209,7 @@ class Service:
             for context in tuple(server.active_requests.values()):
                 # Transports belong to the loop, which may be in the middle of one.
                 if context.transport is None:
-                    context.outcome = context.outcome or "aborted"
-                    server.abort_request(context, force=self._aborts == 2)
+                    server.cut_request(context, force=self._aborts == 2)
         _set_alarm(ABORT_GRACE)
 
 

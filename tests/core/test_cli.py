@@ -416,6 +416,20 @@ def test_serve_several_urls_with_options(my_dist: SitePackages, tmp_path: Path, 
     assert " completed in " in lines[0]
 
 
+def test_a_rejection_is_logged_once(my_dist: SitePackages) -> None:
+    plugin = "@plugport.hookimpl\ndef plugport_verify_request(): return 'not today'\n"
+    my_dist.add("closed", plugin)
+    for more, line in (["--access-log"], "- tcp upper "), ([], "rejected "):
+        with serving(my_dist, 1, "upper", "tcp://127.0.0.1:0", *more) as (process, (url,)):
+            assert ask(("127.0.0.1", int(url.rpartition(":")[2])), b"") == b""
+            process.terminate()
+            assert process.wait(30) == 0
+            assert process.stderr is not None
+            (told,) = process.stderr.read().splitlines()
+        assert f" INFO {line}" in told
+        assert told.endswith(": not today")
+
+
 @pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
 def test_signals_by_the_dozen_change_no_exit_status(my_dist: SitePackages, stop: signal.Signals) -> None:
     """A supervisor may repeat itself until the process is gone, to the interpreter's last moment."""

@@ -5,9 +5,13 @@ concurrency strategy (how they are scheduled) and a handler (what is done with e
 holds what authors of components and plugins need; docs/ has the tutorial.
 """
 
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
+# Not typing's: to import that takes longer than all that the command line does before it can be interrupted.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from plugport.combination import compose
     from plugport.component import Component
     from plugport.context import RequestContext

@@ -142,11 +142,24 @@ class RequestAccounting:
         error = TimeoutError(reason)
         context.outcome = context.outcome or "timed-out"
         self.fail_request(context.request, error)
-        if self.hooks is not NO_HOOKS:
-            logger.info(
-                "request %s from %s timed out: %s", context.id, format_client(context.client_address), reason
-            )
+        self._tell_cut(context, f"timed out: {reason}")
         self.abort_request(context)
+
+    def cut_request(self, context: RequestContext, *, force: bool = False) -> None:
+        """Cut a request that a server which stops waits for no longer. Its outcome is "aborted".
+
+        *force*: this was tried before.
+        """
+        context.outcome = context.outcome or "aborted"
+        if context.cut_at is None:
+            self._tell_cut(context, "aborted: the server stops, and waits for it no longer")
+        self.abort_request(context, force=force)
+
+    def _tell_cut(self, context: RequestContext, what: str) -> None:
+        """Log that a request is cut, in the one line there is of it: see report_error()."""
+        context.cut_at = context.cut_at or monotonic()
+        if self.hooks is not NO_HOOKS:
+            logger.info("request %s from %s %s", context.id, format_client(context.client_address), what)
 
     def end_request(self, request: Any) -> None:
         """Close the account of *request* while it is still open, and fire request_finished. Idempotent."""
@@ -214,7 +227,8 @@ class RequestAccounting:
         """Report the exception that is being handled: the default of handle_error().
 
         In a service it goes to the log with the request's id: a handler's failure as an error
-        with its traceback, a connection that broke or timed out as a line of information.
+        with its traceback, a connection that broke or timed out as a line of information. What
+        comes of a request's being cut is not reported: that it is cut was.
         On its own a server prints to sys.stderr, as socketserver does.
         """
         error = sys.exception()
@@ -233,7 +247,7 @@ class RequestAccounting:
             trace = None if isinstance(error, PlugportError) else error
             what = f": {error}" if trace is None else ""
             logger.error("request %s from %s failed%s", context.id, client, what, exc_info=trace)
-        else:
+        elif context.cut_at is None:
             logger.info("request %s from %s %s: %r", context.id, client, context.outcome, error)
 
 

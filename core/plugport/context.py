@@ -67,7 +67,7 @@ class RequestContext:
         self.transport: Any = None
         #: Whether bytes came or went since an idle timeout was last looked after.
         self.active = True
-        #: When the request was cut for its timeout, by the monotonic clock.
+        #: When the request was cut, for a timeout or because its server stops, by the monotonic clock.
         self.cut_at: float | None = None
         #: The account is not closed with the connection: a forked child has the request.
         self.held = False

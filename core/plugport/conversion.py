@@ -63,11 +63,8 @@ def convert(name: str, kind: Any, note: Help, text: str) -> Any:
         value = _read(alternatives, note, text)
         return msgspec.convert(value, _bounded(alternatives, note), strict=False)
     except (msgspec.ValidationError, ValueError) as error:
-        expected = type_name(kind, note)
-        detail = (
-            f" ({error})" if isinstance(error, msgspec.ValidationError) and isinstance(value, list) else ""
-        )
-        raise OptionError(f"option {name}: expected {expected}, got {text!r}{detail}") from None
+        culprit = _culprit(alternatives, value) if isinstance(error, msgspec.ValidationError) else ""
+        raise OptionError(f"option {name}: expected {type_name(kind, note)}, got {text!r}{culprit}") from None
 
 
 def validate(name: str, kind: Any, note: Help, value: Any) -> Any:
@@ -129,6 +126,22 @@ def _read(alternatives: tuple[Any, ...], note: Help, text: str) -> Any:
             if not set(alternatives) - {int, types.NoneType}:
                 raise
     return text
+
+
+def _culprit(alternatives: tuple[Any, ...], value: Any) -> str:
+    """Return `` ('x' is not float)`` of what is wrong in a list, "" if *value* is none or has no such."""
+    import msgspec
+
+    kinds = {each for kind in alternatives for each in get_args(kind) if each is not Ellipsis}
+    if not isinstance(value, list) or len(kinds) != 1:
+        return ""  # it is not the same that is expected of each
+    (kind,) = kinds
+    for each in value:
+        try:
+            msgspec.convert(each, kind, strict=False)
+        except msgspec.ValidationError:
+            return f" ({each!r} is not {type_name(kind)})"
+    return ""
 
 
 def _int(text: str, octal: bool) -> int:

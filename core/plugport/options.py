@@ -198,8 +198,9 @@ def _choose(
     holders = [part for part in candidates if name in available[part]]
     if not holders:
         known = {known for part in candidates for known in available[part]}
+        hint = nearest(name, known, key.removesuffix(name))
         shows = " or ".join(f"plugport show {names[part]}" for part in candidates)
-        raise UnknownOptionError(f"no option {key!r}{nearest(name, known)} ({shows})")
+        raise UnknownOptionError(f"no option {key!r}{hint} ({shows})")
     # Server and strategy become one class: what both have from one place is one attribute.
     owners = {(part == "handler", available[part][name].owner) for part in holders}
     if len(owners) > 1:

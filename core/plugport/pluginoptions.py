@@ -70,7 +70,8 @@ def _assign(plugins: Plugins, members: Members, key: str, value: Any, read: _Rea
     record = _find(plugins, key, prefix)
     options = collect(plugins.service_plugin(record))
     if name not in options:
-        raise UnknownOptionError(f"no option {key!r}{nearest(name, options)} (plugport show {prefix})")
+        hint = nearest(name, options, f"{prefix}.")
+        raise UnknownOptionError(f"no option {key!r}{hint} (plugport show {prefix})")
     members.setdefault(record.qualified_name, {})[name] = read(key, options[name], value)
 
 

@@ -114,17 +114,18 @@ class Registry:
         if not colon:
             raise self._unknown(kind, text)
         target = self._import(kind, text)
-        failure = None
+        failures: dict[Kind, TargetError] = {}
         for each in _NARROWEST_FIRST if kind is None else (kind,):
             entry = _ad_hoc(each, text, target)
             try:
                 self.load(entry)
             except TargetError as error:
-                failure = failure or error
+                failures[each] = error
             else:
                 return [entry]
-        what = f"no {_what(kind)}" if kind else "neither a server, a handler nor a concurrency strategy"
-        raise TargetError(f"{text!r} is {what}") from failure
+        if kind is None and not callable(target):
+            raise TargetError(f"{text!r} is neither a server, a handler nor a concurrency strategy")
+        raise failures[kind or "handler"]  # what is called, and is no class, was meant for a handler
 
     def load(self, entry: Entry) -> Any:
         """Import the target of *entry* and see that it is of the entry's kind.

@@ -86,15 +86,22 @@ class Service:
 
     *servers*: what build_server() made. *grace*: seconds that active requests have to finish
     once the service was told to stop; what is left is cut. A second signal cuts at once.
-    *announce*: called with each server when it begins to serve.
+    *announce*: called with each server when it begins to serve. *last*: whether the process ends
+    after run(), and no further signal need stop it: they are ignored then, not handed back.
     """
 
     def __init__(
-        self, servers: Sequence[Any], grace: float = 30.0, announce: Callable[[Any], None] = _announce
+        self,
+        servers: Sequence[Any],
+        grace: float = 30.0,
+        announce: Callable[[Any], None] = _announce,
+        *,
+        last: bool = False,
     ) -> None:
         self.servers = servers
         self.grace = grace
         self._announce = announce
+        self._last = last
         #: Whether requests were left that neither ended nor could be ended. Threads of theirs may
         #: still run, and would keep the interpreter from exiting.
         self.abandoned = False
@@ -180,6 +187,8 @@ class Service:
         finally:
             self._has_alarm = False
             _set_alarm(0)
+            if self._last:
+                before |= {signal.SIGINT: signal.SIG_IGN, signal.SIGTERM: signal.SIG_IGN}
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -201,8 +210,7 @@ class Service:
             for context in tuple(server.active_requests.values()):
                 # Transports belong to the loop, which may be in the middle of one.
                 if context.transport is None:
-                    context.outcome = context.outcome or "aborted"
-                    server.abort_request(context, force=self._aborts == 2)
+                    server.cut_request(context, force=self._aborts == 2)
         _set_alarm(ABORT_GRACE)
 
 

@@ -281,8 +281,7 @@ class Serving(Accepting):
     def abort_requests(self, *, force: bool = False) -> None:
         """Abort all active requests. *force*: the polite way was tried before."""
         for context in tuple(self.active_requests.values()):
-            context.outcome = context.outcome or "aborted"
-            self.abort_request(context, force=force)
+            self.cut_request(context, force=force)
 
     def abort_request(self, context: RequestContext, *, force: bool = False) -> None:
         """Cut a request's connection, so that its handler comes to an end.

@@ -13,12 +13,15 @@ import pluggy
 __all__ = ["describe_error", "nearest", "one_of"]
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x' or 'y'?`` of the *known* names that resemble *name*, or ""."""
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return ``; did you mean 'x' or 'y'?`` of the *known* names that resemble *name*, or "".
+
+    *prefix*: what goes before each, and is right already.
+    """
     import difflib  # late: needed when something is wrong already
 
     near = difflib.get_close_matches(name, sorted(known), n=2)
-    return f"; did you mean {one_of(map(repr, near))}?" if near else ""
+    return f"; did you mean {one_of(repr(prefix + each) for each in near)}?" if near else ""
 
 
 def one_of(names: Iterable[str]) -> str:

@@ -8,7 +8,8 @@ import click
 from installed import others
 from prose import first_paragraph, markdown, page, table
 
-from plugport.cli import cli, main
+from plugport.cli import main
+from plugport.cli.command_line import cli
 from plugport.cli.session import Session
 
 __all__ = ["command_line"]

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import IO
 
 import pytest
 from fakes import Run, SitePackages
+
+import plugport
+
+CORE = str(Path(plugport.__file__).parent.parent)
 
 HANDLERS = """
 import plugport
@@ -286,6 +291,16 @@ def test_an_output_that_is_full_is_an_error(site: SitePackages) -> None:
 # The rest of the group ------------------------------------------------------------------------
 
 
+def test_an_interrupt_is_quiet_before_anything_is_imported(site: SitePackages, run: Run) -> None:
+    interrupt = "import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(30)\n"
+    (site.path / "click.py").write_text(interrupt)
+    code = "import sys; import plugport.cli; print({'typing', 'click'} & set(sys.modules))"
+    light = subprocess.run([sys.executable, "-S", "-c", code], env={"PYTHONPATH": CORE}, capture_output=True)
+    assert light.stdout == b"set()\n", light.stderr
+    result = run("serve", "echo")
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "")
+
+
 def test_version_and_help(run: Run) -> None:
     assert run("--version").stdout.startswith("plugport ")
     text = run("--help").stdout
@@ -401,6 +416,33 @@ def test_serve_several_urls_with_options(my_dist: SitePackages, tmp_path: Path, 
     assert " completed in " in lines[0]
 
 
+def test_a_rejection_is_logged_once(my_dist: SitePackages) -> None:
+    plugin = "@plugport.hookimpl\ndef plugport_verify_request(): return 'not today'\n"
+    my_dist.add("closed", plugin)
+    for more, line in (["--access-log"], "- tcp upper "), ([], "rejected "):
+        with serving(my_dist, 1, "upper", "tcp://127.0.0.1:0", *more) as (process, (url,)):
+            assert ask(("127.0.0.1", int(url.rpartition(":")[2])), b"") == b""
+            process.terminate()
+            assert process.wait(30) == 0
+            assert process.stderr is not None
+            (told,) = process.stderr.read().splitlines()
+        assert f" INFO {line}" in told
+        assert told.endswith(": not today")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_signals_by_the_dozen_change_no_exit_status(my_dist: SitePackages, stop: signal.Signals) -> None:
+    """A supervisor may repeat itself until the process is gone, to the interpreter's last moment."""
+    with serving(my_dist, 1, "upper", "tcp://127.0.0.1:0") as (process, _):
+        deadline = time.monotonic() + 30
+        while process.poll() is None and time.monotonic() < deadline:
+            process.send_signal(stop)
+            time.sleep(0.001)  # so that there is time to end in
+        assert process.wait(1) == 0
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+
+
 def test_serve_a_file_with_a_warning(my_dist: SitePackages) -> None:
     with serving(my_dist, 1, "my_handlers.py:Upper", "tcp://127.0.0.1:0", "-c", "sync") as (_, urls):
         assert ask(("127.0.0.1", int(urls[0].rpartition(":")[2])), b"x\n") == b"X\n"
@@ -425,6 +467,7 @@ PREPARING = """
 """
 EARLY = """
 import sys
+import time
 from typing import Annotated
 from plugport import Help
 from plugport.errors import OptionError

@@ -142,8 +142,8 @@ def test_conversion(text: str, expected: object) -> None:
         ("colour=green", "expected red or blue, got 'green'"),
         ("words=a 'b", 'expected list[str], got "a \'b"'),
         ("words=[1, ", "expected list[str]"),
-        ("words=[1]", "Expected `str`, got `int`"),
-        ("numbers=a b", "expected tuple[int, ...], got 'a b'"),
+        ("words=[1]", "expected list[str], got '[1]' (1 is not str)"),
+        ("numbers=1 b", "expected tuple[int, ...], got '1 b' ('b' is not int)"),
         ("number", "option 'number' is not KEY=VALUE"),
         ("=3", "option '=3' is not KEY=VALUE"),
         (
@@ -151,6 +151,10 @@ def test_conversion(text: str, expected: object) -> None:
             "no option 'widht'; did you mean 'width'? (plugport show srv or plugport show mix or ",
         ),
         ("server.number=3", "no option 'server.number' (plugport show srv)"),
+        (
+            "handler.numbr=3",
+            "no option 'handler.numbr'; did you mean 'handler.number' or 'handler.numbers'? (",
+        ),
         ("nope.number=3", "the prefix must be server., concurrency. or handler."),
         ("timeout=3", "option 'timeout' is ambiguous; write server.timeout or handler.timeout"),
         ("both=3", "option 'both' is ambiguous; write server.both or concurrency.both"),

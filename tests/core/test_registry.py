@@ -209,3 +209,7 @@ def test_find_all_finds_every_kind_and_the_shadowed(site: SitePackages) -> None:
         registry.find_all("ehco")
     with pytest.raises(TargetError, match="is neither a server, a handler nor a concurrency strategy"):
         registry.find_all("sys:path")
+    with pytest.raises(TargetError, match=r"is no handler: a function takes one message and returns"):
+        registry.find_all("shutil:copyfileobj")
+    with pytest.raises(TargetError, match=r"is no server: it does not derive from BaseServer"):
+        registry.find_all("sys:path", "server")

@@ -86,7 +86,7 @@ def test_values_that_are_objects_are_checked_and_taken_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("door.banedd=a", "no option 'door.banedd'; did you mean 'banned'? (plugport show door)"),
+        ("door.banedd=a", "no option 'door.banedd'; did you mean 'door.banned'? (plugport show door)"),
         ("door.limit=-1", "option door.limit: expected int >= 0, got '-1'"),
         ("door.limit", "option 'door.limit' is not KEY=VALUE"),
         (

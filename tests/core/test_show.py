@@ -224,7 +224,7 @@ def test_a_module_that_is_called_like_a_kind_is_found_as_ever(
         (["server_bond", "--kind", "hook"], "no hook named 'server_bond'; did you mean 'server_bound'"),
         (["mine", "--kind", "hook"], "no hook named 'mine' (plugport list hooks)"),
         (["echo", "--kind", "server"], "no server named 'echo'; there is a handler of that name"),
-        (["my_handlers:Upper", "--kind", "server"], "'my_handlers:Upper' is no server"),
+        (["my_handlers:Upper", "--kind", "server"], "<class 'my_handlers.Upper'> is no server: it does not"),
         (["echo", "--kind", "thing"], "'thing' is not one of"),
     ],
 )

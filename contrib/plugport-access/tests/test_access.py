@@ -234,8 +234,9 @@ def test_what_is_not_asked_for_is_not_called(options: dict[str, Any], hooks: set
         ("deny=nobody", "access.deny: 'nobody' is no address and no network; write 192.0.2.1"),
         ("allow_file=/no/such/file", "access.allow_file: /no/such/file can't be read: No such file"),
         ("rate=0", "option access.rate: expected float > 0 or null, got '0'"),
+        ("burst=10", "access.burst: it is of no effect without access.rate; say how many a second"),
         ("ipv6_prefix=129", "expected int >= 1 and <= 128"),
-        ("alow=10.0.0.0/8", "no option 'access.alow'; did you mean 'allow'"),
+        ("alow=10.0.0.0/8", "no option 'access.alow'; did you mean 'access.allow'"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_2(option: str, message: str) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from plugport import compose
-from plugport.errors import ListenError
+from plugport.errors import ListenError, OptionError
+from plugport.options import configure
 from plugport.testing.plugin import Serve
 from plugport.testing.waiting import wait_until
 from prometheus_client import REGISTRY, Counter, Gauge
@@ -21,6 +22,7 @@ from scraping import curl, figures, in_openmetrics, scrape, wait_for_figure
 
 from plugport_prometheus import endpoint
 from plugport_prometheus.answer import MAX_HEAD, answer
+from plugport_prometheus.prometheus import Prometheus
 
 STRATEGIES = ["sync", "threading", "thread-pool", "forking", "select", "asyncio"]
 
@@ -295,14 +297,13 @@ def test_a_port_in_use_is_an_error_and_nothing_is_left(plugport_serve: Serve) ->
     ("option", "message"),
     [
         ("listen={taken}", "can't serve metrics on http://{taken}: Address already in use; choose another"),
-        ("listen=9100", "prometheus.listen: http://9100 has no port"),
-        ("listen=127.0.0.1:http", "prometheus.listen: http://127.0.0.1:http: the port must be a number"),
+        ("listen=foo", "prometheus.listen: 'foo' is not HOST:PORT; write 127.0.0.1:9100"),
         ("path=metrics", "prometheus.path: 'metrics' is no path"),
         ("buckets=1 0.5", "prometheus.buckets: each must be greater than the one before"),
         ("buckets=", "prometheus.buckets: they must be one or more"),
         ("buckets=[0, 1]", "numbers above 0"),
         ("buckets=fast", "option prometheus.buckets: expected list[float], got 'fast'"),
-        ("lisen=127.0.0.1:0", "no option 'prometheus.lisen'; did you mean 'listen'"),
+        ("lisen=127.0.0.1:0", "no option 'prometheus.lisen'; did you mean 'prometheus.listen'"),
     ],
 )
 def test_a_wrong_option_is_one_line_and_exit_2(option: str, message: str) -> None:
@@ -315,3 +316,19 @@ def test_a_wrong_option_is_one_line_and_exit_2(option: str, message: str) -> Non
         result = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (result.returncode, result.stdout) == (2, "")
     assert re.fullmatch(rf"plugport: .*{re.escape(message.format(taken=where))}.*\n", result.stderr)
+
+
+@pytest.mark.parametrize(
+    "listen", ["9100", "http://[::1]:0", "::1:9100", "a:http", "a:65536", "a:9/b", "a b:9"]
+)
+def test_what_is_no_address_is_told_how_one_is_written(listen: str) -> None:
+    with pytest.raises(OptionError) as caught:
+        configure(Prometheus, {"listen": listen})
+    assert str(caught.value) == (
+        f"prometheus.listen: {listen!r} is not HOST:PORT; write 127.0.0.1:9100, or [::1]:9100"
+    )
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:9100", "[::1]:9100", ":0", "localhost:65535"])
+def test_what_is_an_address_is_taken(listen: str) -> None:
+    configure(Prometheus, {"listen": listen})

@@ -188,7 +188,7 @@ def _serve(plan: _Plan, hooks: ServerHooks, grace: float) -> int:
     except BaseException:
         Service(servers).close()
         raise
-    service = Service(servers, grace)
+    service = Service(servers, grace, last=True)
     # What is here now stays: the garbage collector need not look at it again, nor forked children copy it.
     gc.collect()
     gc.freeze()

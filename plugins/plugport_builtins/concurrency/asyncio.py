@@ -42,13 +42,10 @@ class AsyncioMixIn(EndpointMixIn):
 
     @classmethod
     def check_options(cls) -> None:
-        """Import the loop factory. Raises OptionError if that fails."""
+        """Import the loop factory, and see that it makes event loops. Raises OptionError if not."""
         super().check_options()
         if cls.loop_factory is not None:
-            try:
-                cls.new_event_loop = staticmethod(resolve_target(cls.loop_factory))
-            except PlugportError as error:
-                raise OptionError(f"loop_factory: {error}") from error
+            cls.new_event_loop = staticmethod(_loop_factory(cls.loop_factory))
 
     @classmethod
     def serve_together(cls, servers: Sequence[Any], poll_interval: float = 0.5) -> None:
@@ -133,6 +130,22 @@ class AsyncioMixIn(EndpointMixIn):
         if pool is not None:
             pool.close(wait=getattr(self, "block_on_close", True))
         super().server_close()
+
+
+def _loop_factory(text: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    try:
+        factory: Callable[[], asyncio.AbstractEventLoop] = resolve_target(text)
+    except PlugportError as error:
+        raise OptionError(f"loop_factory: {error}") from error
+    try:
+        made = factory()
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"
+        raise OptionError(f"loop_factory: {text!r} makes no event loop: {reason}") from error
+    if not isinstance(made, asyncio.AbstractEventLoop):
+        raise OptionError(f"loop_factory: {text!r} makes no event loop: it returns {made!r}")
+    made.close()
+    return factory
 
 
 async def _serve(servers: Sequence[Any], poll_interval: float) -> None:

@@ -128,6 +128,9 @@ def test_options_go_to_the_strategies_that_have_them(registry: Registry) -> None
         ("max_workers=many", "expected int > 0, got 'many'"),
         ("max_workers", "not KEY=VALUE"),
         ("loop_factory=nowhere:at_all", "loop_factory: no module named 'nowhere'"),
+        ("loop_factory=math:sqrt", "loop_factory: 'math:sqrt' makes no event loop: TypeError: "),
+        ("loop_factory=math:pi", "loop_factory: 'math:pi' makes no event loop: TypeError: 'float' object"),
+        ("loop_factory=os:getcwd", "loop_factory: 'os:getcwd' makes no event loop: it returns '"),
     ],
 )
 def test_options_that_are_wrong(registry: Registry, text: str, message: str) -> None:

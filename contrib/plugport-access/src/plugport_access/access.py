@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 from plugport import Help, hookimpl
+from plugport.errors import OptionError
 
 from plugport_access.addresses import address_of, group_of
 from plugport_access.lists import AddressList
@@ -56,8 +57,13 @@ class Access:
 
     @classmethod
     def check_options(cls) -> None:
-        """Read the lists. Raises OptionError."""
+        """Read the lists, and see that nobody counts on a limit that is none. Raises OptionError."""
         cls._lists()
+        if cls.rate is None and cls is not Access and "burst" in vars(cls):
+            raise OptionError(
+                "access.burst: it is of no effect without access.rate; "
+                "say how many a second a peer may begin, as -o access.rate=5"
+            )
 
     @classmethod
     def _lists(cls) -> tuple[AddressList | None, AddressList | None]:

@@ -29,7 +29,11 @@ def load_application(text: str | None, kind: Literal["WSGI", "ASGI"]) -> Callabl
     except PlugportError as error:
         raise OptionError(f"app: {error}") from error
     if not callable(found):
-        raise OptionError(f"app: {text!r} is a {type(found).__name__} and not callable; name the application")
+        kind_found = type(found).__name__
+        article = "an" if kind_found[0] in "aeiouAEIOU" else "a"
+        raise OptionError(
+            f"app: {text!r} is {article} {kind_found}, and can't be called; name the application"
+        )
     if not _takes(found, _ARGUMENTS[kind].count(",") + 1):
         other = _other_kind(found, kind)
         raise OptionError(f"app: {text!r} is not called with {_ARGUMENTS[kind]}, as {kind} has it{other}")

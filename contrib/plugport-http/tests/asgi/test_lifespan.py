@@ -60,7 +60,7 @@ def test_what_fails_later_is_logged(plugport_serve: Any, app: str, said: str, ca
         ([], "app: no ASGI application was named; "),
         ([f"app={FILE}:nobody"], "app: file "),
         ([f"app={FILE}:FILE.missing"], "app: file "),
-        ([f"app={FILE}:__name__"], "is a str and not callable"),
+        ([f"app={FILE}:__name__"], "is a str, and can't be called; name the"),
         ([f"app={APPLICATIONS / 'wsgi_cases.py'}:app"], "serve it by the handler wsgi"),
         ([f"app={FILE}:none", "root_path=shop"], "root_path: 'shop' is no path"),
     ],

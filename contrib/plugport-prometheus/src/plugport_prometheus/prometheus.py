@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import re
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["Prometheus"]
 
 logger = logging.getLogger("plugport.prometheus")
+
+#: A name, an IPv4 address, an IPv6 address in brackets, or nothing: all interfaces.
+_HOST_AND_PORT = re.compile(r"(\[[^][/?#@\s]+\]|[^][:/?#@\s]*):[0-9]{1,5}")
 
 
 class Prometheus:
@@ -162,7 +166,11 @@ class Prometheus:
 
 
 def _address(listen: str) -> tuple[Any, int]:
+    """Return the socket address that *listen* names, and its family. Raises AddressError."""
     import socket
 
+    port = listen.rpartition(":")[2]
+    if not _HOST_AND_PORT.fullmatch(listen) or int(port) > 65535:
+        raise AddressError(f"{listen!r} is not HOST:PORT; write 127.0.0.1:9100, or [::1]:9100")
     address, members = resolve_url(Url("http", listen), socket.AF_INET, stream=True)
     return address, members["address_family"]

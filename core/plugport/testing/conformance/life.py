@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import sys
 import threading
@@ -175,8 +176,8 @@ class LifeCases(StyledConformance):
 
     @case(concurrent=True)
     def test_drain_cuts_at_the_deadline(self, style: str) -> None:
-        """What has not ended by the deadline of a drain is cut, and told of as aborted."""
-        with self.serving(style) as trial:
+        """What has not ended by the deadline of a drain is cut, told of as aborted, and logged in a line."""
+        with self.serving(style) as trial, _logged("plugport.request") as lines:
             with self.client(trial) as idle, self.client(trial) as busy:
                 assert idle.ask(b"hello") == b"hello"
                 busy.send(b"!send 100000000\n")
@@ -185,6 +186,8 @@ class LifeCases(StyledConformance):
                 assert idle.has_ended()
                 trial.join()
             assert trial.outcomes(2) == ["aborted"] * 2
+            ids = sorted(str(context.id) for context in trial.contexts("request_finished"))
+            assert sorted(line.split()[1] for line in lines) == ids, lines
 
     def test_shutdown(self, style: str) -> None:
         """After shutdown() and server_close() no request is left, whatever it was at; no service helps."""
@@ -247,6 +250,22 @@ def _ask_until_cut(client: Client, timeout: float) -> bool:
                 return False
             time.sleep(0.005)
     return True
+
+
+@contextlib.contextmanager
+def _logged(name: str) -> Iterator[list[str]]:
+    """Collect the messages of information, and of worse, that the logger of that name has meanwhile."""
+    logger, lines = logging.getLogger(name), list[str]()
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
 
 
 @contextlib.contextmanager

@@ -139,4 +139,4 @@ def test_curl_must_show_a_certificate(strategy: str, folder: Path) -> None:
         )
         assert plain.returncode in (52, 56), plain  # an empty reply, or a reset
     assert service.outcomes() == ["aborted", "completed"]
-    assert " rejected " in service.output
+    assert " rejected: " in service.output

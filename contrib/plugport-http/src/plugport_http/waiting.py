@@ -1,4 +1,4 @@
-"""The end of waiting for a request: whether one has arrived, and how other threads are told to wait no more."""
+"""The end of waiting for a request: whether one has arrived, and how another thread is told of it."""
 
 from __future__ import annotations
 

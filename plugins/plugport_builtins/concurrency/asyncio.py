@@ -160,8 +160,8 @@ async def _end_requests(servers: Sequence[Any]) -> None:
         if server.handler_style != "blocking":
             server.abort_requests(force=True)
     await asyncio.gather(*tasks, return_exceptions=True)
-    # connection_lost() comes a turn after abort(), or two.
-    for _ in range(3):
+    # connection_lost() comes a turn after abort(), or some, where something is to be cancelled before.
+    for _ in range(6):
         await asyncio.sleep(0)
 
 

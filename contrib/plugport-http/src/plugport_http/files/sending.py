@@ -13,7 +13,7 @@ from collections.abc import Callable
 from io import FileIO
 from typing import Any
 
-from plugport.transports import call_later
+from plugport.transports import call_later, with_members
 
 from plugport_http.files.ranges import Region
 from plugport_http.protocol import HTTPProtocol
@@ -50,9 +50,23 @@ class Download:
             self._send_next()
         elif isinstance(transport, asyncio.Transport) and transport.get_extra_info("ssl_object") is None:
             protocol.sending(True)
+            with_members(transport, abort=self._abort)
             self._task = asyncio.get_running_loop().create_task(self._send_by_loop())
         else:
             self.go_on()
+
+    def _abort(self) -> None:
+        """Abort the transport when the loop has let go of it: asyncio fails over one that it sends by."""
+        task = self._task
+        if task is None or task.done():
+            self._let_go()
+            self._transport.abort()
+        else:
+            task.add_done_callback(lambda _: self._abort())
+            task.cancel()
+
+    def _let_go(self) -> None:
+        vars(self._transport).pop("abort", None)
 
     def cancel(self) -> None:
         """Send no more: the connection is lost."""
@@ -117,6 +131,7 @@ class Download:
         except (NotImplementedError, RuntimeError):
             # uvloop has no sendfile(); nothing of this piece has been sent.
             self._task = None
+            self._let_go()
             protocol.sending(False)
             self.go_on()
         except OSError:
@@ -124,6 +139,7 @@ class Download:
             transport.abort()
         else:
             self._task = None
+            self._let_go()
             self._end()
 
     # By reading and writing -------------------------------------------------------------------------

@@ -38,6 +38,7 @@ class RequestContext:
         "bytes_received",
         "bytes_sent",
         "client_address",
+        "copy",
         "cut_at",
         "duration",
         "error",
@@ -69,6 +70,8 @@ class RequestContext:
         self.active = True
         #: When the request was cut, for a timeout or because its server stops, by the monotonic clock.
         self.cut_at: float | None = None
+        #: The connection on another descriptor, where an event loop closes it before it can be asked.
+        self.copy: Any = None
         #: The account is not closed with the connection: a forked child has the request.
         self.held = False
 

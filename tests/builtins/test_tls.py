@@ -11,6 +11,7 @@ import resource
 import select
 import socket
 import ssl
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -555,6 +556,57 @@ def test_a_handshake_that_fails_is_one_line(
         connect(served, context=old)
     assert outcomes(served, 2) == ["aborted", "aborted"]
     assert_no_fuss(caplog, strategy, "the TLS handshake failed: ")
+
+
+REFUSED = [
+    (handler, strategy)
+    for handler in (BlockingLines, ProtocolLines, async_lines)
+    for strategy in STRATEGIES
+    if (handler, strategy) != (async_lines, "select")
+]
+
+
+@pytest.mark.parametrize(("handler", "strategy"), REFUSED)
+def test_who_is_refused_hears_why(
+    handler: Any, strategy: str, start: Callable[..., Any], tmp_path: Path
+) -> None:
+    root = authority().write_root(tmp_path / "root.pem")
+    served = start(handler, strategy, client_ca=str(root))
+    with pytest.raises(ssl.SSLError, match=r"(?i)certificate.required"), connect(served) as client:
+        client.recv(100)
+    old = authority().client()
+    with warnings.catch_warnings(action="ignore"):
+        old.maximum_version = old.minimum_version = ssl.TLSVersion.TLSv1_1
+    old.set_ciphers("ALL:@SECLEVEL=0")
+    with pytest.raises(ssl.SSLError, match=r"(?i)protocol.version"):
+        connect(served, context=old)
+    assert outcomes(served, 2) == ["aborted", "aborted"]
+
+
+@pytest.mark.parametrize(("handler", "strategy"), REFUSED)
+def test_a_name_that_nobody_has_is_told_of(
+    handler: Any, strategy: str, start: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    (tmp_path / "names").mkdir()
+    authority().write(tmp_path / "names" / "other.example.pem", "other.example")
+    served = start(handler, strategy, certfile=None, sni_directory=str(tmp_path / "names"))
+    with pytest.raises(ssl.SSLError, match=r"(?i)unrecognized.name"):
+        connect(served)
+    assert outcomes(served) == ["aborted"]
+    assert_no_fuss(caplog, strategy, "the TLS handshake failed: there is no certificate for 'localhost'")
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel does not count")
+@pytest.mark.parametrize(("handler", "strategy"), REFUSED)
+def test_bytes_are_counted(handler: Any, strategy: str, start: Callable[..., Any]) -> None:
+    served = start(handler, strategy)
+    with connect(served) as client:
+        assert exchange(client, b"hello\n") == b"HELLO\n"
+        client.unwrap()
+    context = served.wait_for_event("request_finished")["context"]
+    assert context.bytes_received > 200  # the hello, too
+    assert context.bytes_sent > 500
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

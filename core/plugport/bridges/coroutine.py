@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from plugport.context import RequestContext, traffic
+from plugport.context import RequestContext
 from plugport.styles import unwrapped
-from plugport.tls.eventloop import connect
+from plugport.tls.eventloop import connect, note_traffic
 from plugport.tls.failures import broken
 from plugport.transports import named, override, send_datagram
 
@@ -20,7 +20,6 @@ __all__ = [
     "attended",
     "looped_datagrams",
     "looped_stream",
-    "note_traffic",
     "serve_datagram",
     "serve_stream",
 ]
@@ -108,7 +107,7 @@ async def _serve_streams(
 ) -> None:
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
-    transport = await connect(lambda: protocol, request, context.server)
+    transport = await connect(lambda: protocol, request, context)
     writer = _Writer(named(transport, context), protocol, reader, asyncio.get_running_loop())
     writer._context = context
     try:
@@ -206,19 +205,13 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
             receive(data)
 
         override(protocol, data_received=note_data)
-    await connect(lambda: protocol, request, context.server)
+    await connect(lambda: protocol, request, context)
     try:
         await lost
     finally:
         wait_closed = getattr(protocol, "wait_closed", None)
         if wait_closed is not None:
             await wait_closed()
-
-
-def note_traffic(context: RequestContext, request: Any) -> None:
-    """Keep in *context* what the kernel has counted, if anybody will want to know."""
-    if context.server.hooks.request_finished is not None:
-        context.bytes_received, context.bytes_sent = traffic(request)
 
 
 def looped_stream(handler: Any) -> Callable[[Any, Any, Any], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 __all__ = ["broken", "handshake_failed", "handshake_timed_out", "reason_of"]
 
@@ -18,9 +19,14 @@ def reason_of(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
 
 
-def handshake_failed(error: Exception) -> ConnectionAbortedError:
-    """Return what a handshake that *error* ended is reported as: its outcome is "aborted"."""
-    return ConnectionAbortedError(f"the TLS handshake failed: {reason_of(error)}")
+def handshake_failed(error: Exception, connection: Any = None) -> ConnectionAbortedError:
+    """Return what a handshake that *error* ended is reported as: its outcome is "aborted".
+
+    A callback that refuses the *connection*, an ssl.SSLObject or SSLSocket, may leave the reason in
+    an attribute ``refusal`` of it: OpenSSL would only say that the callback failed.
+    """
+    reason = getattr(connection, "refusal", None) or reason_of(error)
+    return ConnectionAbortedError(f"the TLS handshake failed: {reason}")
 
 
 def handshake_timed_out(limit: float) -> TimeoutError:

@@ -139,7 +139,7 @@ class TLSTransport(UpperTransport):
             return False
         except (ssl.SSLError, ValueError) as error:
             self._flush()  # the alert that says why
-            self._fail(handshake_failed(error))
+            self._fail(handshake_failed(error, self._ssl))
             return False
         self._flush()
         self._cancel_timer()

@@ -171,7 +171,7 @@ def shake_hands(secured: ssl.SSLSocket, limit: float) -> None:
         raise handshake_timed_out(limit) from None
     except (OSError, ValueError) as error:
         _discard(secured)
-        raise handshake_failed(error) from None
+        raise handshake_failed(error, secured) from None
     secured.settimeout(timeout)
 
 

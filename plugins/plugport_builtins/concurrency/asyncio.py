@@ -7,10 +7,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, ClassVar
 
 from plugport import Help, RequestContext
-from plugport.bridges.coroutine import attended, note_traffic, serve_datagram, serve_stream
+from plugport.bridges.coroutine import attended, serve_datagram, serve_stream
 from plugport.errors import OptionError, PlugportError
 from plugport.targets import resolve_target
-from plugport.tls.eventloop import connect, give_views
+from plugport.tls.eventloop import connect, give_views, note_traffic
 from plugport.tls.failures import broken
 from plugport.transports import named, override, with_members
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
@@ -99,7 +99,7 @@ class AsyncioMixIn(EndpointMixIn):
         try:
             protocol: Any = self.RequestHandlerClass(context)
             watched = _watched(protocol, self, context)
-            await connect(lambda: watched, request, self)
+            await connect(lambda: watched, request, context)
         except Exception as error:
             self.take_error(request, client_address, error)
             self.conclude_request(request)
@@ -177,8 +177,8 @@ async def _end_requests(servers: Sequence[Any]) -> None:
         if server.handler_style != "blocking":
             server.abort_requests(force=True)
     await asyncio.gather(*tasks, return_exceptions=True)
-    # connection_lost() comes a turn after abort(), or two.
-    for _ in range(3):
+    # connection_lost() comes a turn after abort(), or some, where something is to be cancelled before.
+    for _ in range(6):
         await asyncio.sleep(0)
 
 

@@ -131,14 +131,14 @@ class _Identity:
         if self._names is not None:
             context.sni_callback = self._choose
 
-    def _choose(
-        self, connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext
-    ) -> int | None:
+    def _choose(self, connection: Any, name: str | None, context: ssl.SSLContext) -> int | None:
         """Have the connection go on with the certificate of *name*; refuse one for which there is none."""
         certificate = self._names.get(name) if self._names is not None else None
         if certificate is not None:
             connection.context = certificate.context
         elif self._default is None:
+            asked = f"there is no certificate for {name!r}" if name else "the client asks for no name"
+            connection.refusal = f"{asked}, and no certfile for whoever asks for another"
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         return None
 

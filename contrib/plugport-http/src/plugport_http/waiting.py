@@ -1,4 +1,4 @@
-"""The end of waiting for a request: whether one has arrived, and how another thread is told of it."""
+"""The end of waiting for a request: whether one has arrived, and how another thread ends the wait."""
 
 from __future__ import annotations
 

@@ -87,6 +87,28 @@ def test_an_aborted_download_leaves_no_descriptor(site: Any, strategy: str) -> N
     wait_until(lambda: str(place.root / "huge") not in open_files().values(), PATIENCE, "its closing")
 
 
+@pytest.mark.parametrize("strategy", ["threading", "select", "asyncio"])
+def test_a_download_that_the_server_cuts_is_no_error(site: Any, strategy: str, caplog: Any) -> None:
+    place = site(strategy)
+    (place.root / "huge").touch()
+    os.truncate(place.root / "huge", HUGE)
+    client = place.served.connect()
+    client.sendall(b"GET /huge HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert len(client.recv(100_000)) > 0
+    seen: list[int] = []
+
+    def nothing_moves() -> bool:
+        seen.append(len(client.recv(1 << 24, socket.MSG_PEEK)))
+        return len(seen) > 20 and len(set(seen[-20:])) == 1
+
+    wait_until(nothing_moves, PATIENCE, "the end of the room that the client has")
+    place.served.server.drain(0.0)
+    place.served.wait_for_event("request_finished")
+    place.served.join()
+    assert str(place.root / "huge") not in open_files().values()
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+
+
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_client_that_takes_nothing_is_cut(site: Any, strategy: str) -> None:
     place = site(strategy, send_timeout=0.3)

@@ -138,7 +138,7 @@ class _Identity:
             connection.context = certificate.context
         elif self._default is None:
             asked = f"there is no certificate for {name!r}" if name else "the client asks for no name"
-            connection.refusal = f"{asked}, and no certfile for whoever asks for another"
+            connection.refusal = f"{asked}, and no certfile is set"
             return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
         return None
 

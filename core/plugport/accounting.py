@@ -21,6 +21,8 @@ from plugport.url import format_client
 __all__ = ["RequestAccounting", "RequestHandedOver"]
 
 logger = logging.getLogger("plugport.request")
+#: On its own, so that an access log, which tells more of them, can take its place.
+rejections = logging.getLogger("plugport.request.rejected")
 
 
 class RequestHandedOver(BaseException):
@@ -122,7 +124,7 @@ class RequestAccounting:
         """Say that what came from *client_address* is turned away: log it, fire request_rejected."""
         hooks = self.hooks
         if hooks is not NO_HOOKS:
-            logger.info("rejected %s: %s", format_client(client_address), reason)
+            rejections.info("rejected %s: %s", format_client(client_address), reason)
         if hooks.request_rejected is not None:
             hooks.request_rejected(server=self, client_address=client_address, reason=reason)
 

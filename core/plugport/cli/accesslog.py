@@ -46,8 +46,9 @@ class AccessLog:
 
 
 def add_access_log(plugins: Plugins) -> None:
-    """Log each request, whatever the level of the rest."""
+    """Log each request, whatever the level of the rest; one that is turned away is logged here alone."""
     logger.setLevel(logging.INFO)
+    logging.getLogger("plugport.request.rejected").setLevel(logging.WARNING)
     plugins.add(AccessLog(), PluginRecord("access-log", "plugport", ""))
 
 

@@ -7,11 +7,9 @@ subclass's business.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import Any, Self
 
 from plugport import RequestContext
-from plugport.transports import call_later, clock_of
 
 from plugport_http.engine import (
     CLOSED,
@@ -24,6 +22,7 @@ from plugport_http.engine import (
     ServerConnection,
 )
 from plugport_http.settings import HTTPSettings
+from plugport_http.timer import LazyTimer
 from plugport_http.waiting import end_reading, has_arrived
 
 __all__ = ["HTTPProtocol"]
@@ -36,7 +35,7 @@ _LINGER = 2.0
 _LAST_WAIT = 0.2
 
 
-class HTTPProtocol(asyncio.Protocol, HTTPSettings):
+class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
     """One connection. A subclass overrides request_received(), and may override the other *_received*.
 
     Requests come one at a time; the next comes after end_response() or send_response(), which may
@@ -47,9 +46,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
     written, so that a response should rest until writable().
     """
 
-    transport: Any
     http: ServerConnection
-    _clock: Callable[[], float]
 
     def __init__(self) -> None:
         self.http = self.make_connection()
@@ -60,16 +57,11 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         self._lingering = False
         self._head_begun = False  # a part of a head is there
         self._closed = False  # by _close(): asyncio's TLS knows nothing any more after a second time
-        self._lost = False
         #: The RequestContext of the connection; None where asyncio alone made the protocol.
         self._context: RequestContext | None = None
-        #: When the client's time is up, by the transport's clock; None: it is our turn.
-        self._deadline: float | None = None
         self._sending = False  # by other means than the transport's write()
         self._progress = 0
         self._mark = (0, 0)  # what was unsent, and the progress, when the deadline of sending was set
-        self._timer: Any = None
-        self._timer_at = 0.0
 
     @classmethod
     def for_request(cls, context: RequestContext) -> Self:
@@ -140,8 +132,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     def connection_made(self, transport: Any) -> None:
         """Keep the transport; the clock is running."""
-        self.transport = transport
-        self._clock = clock_of(transport)
+        self._start_clock(transport)
         if self._context is not None:
             self._context.server.drain_calls.add(self.drain)
             self.http.keep_alive = not self._context.server.is_draining()
@@ -196,10 +187,7 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of everything."""
-        self._lost = True
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop_clock()
         if self._context is not None:
             self._context.server.drain_calls.discard(self.drain)
         self.disconnected(exc)
@@ -345,12 +333,6 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
 
     # The clock --------------------------------------------------------------------------------------
 
-    def _await_client(self, seconds: float) -> None:
-        """It is the client's turn for so long. One timer for all: it looks again where it was too early."""
-        deadline = self._deadline = self._clock() + seconds
-        if self._timer is None or deadline < self._timer_at:
-            self._set_timer(seconds, deadline)
-
     def _await_more(self) -> None:
         """The client has to send what is asked for: the body, the rest of a head, or another request."""
         http = self.http
@@ -370,23 +352,6 @@ class HTTPProtocol(asyncio.Protocol, HTTPSettings):
         """The client has to take something of what is sent."""
         self._mark = (self.transport.get_write_buffer_size(), self._progress)
         self._await_client(self.send_timeout)
-
-    def _set_timer(self, seconds: float, deadline: float) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._timer_at = deadline
-        self._timer = call_later(self.transport, seconds, self._timed)
-
-    def _timed(self) -> None:
-        self._timer = None
-        deadline = self._deadline
-        if deadline is None or self._lost:
-            return
-        left = deadline - self._clock()
-        if left > 0.0:
-            self._set_timer(left, deadline)
-        else:
-            self._expire()
 
     def _expire(self) -> None:
         http, transport = self.http, self.transport

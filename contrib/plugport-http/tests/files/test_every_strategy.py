@@ -158,10 +158,9 @@ def test_who_has_connected_before_a_drain_is_answered(site: Any, strategy: str) 
     assert answer.endswith(b"0123456789" * 10)
 
 
-@pytest.mark.parametrize("scheme", ["tcp", "tls"])
 @pytest.mark.parametrize("strategy", ["select", "asyncio"])
-def test_a_request_that_comes_as_the_drain_begins_is_answered(site: Any, strategy: str, scheme: str) -> None:
-    place = site(strategy, scheme)
+def test_a_request_that_comes_as_the_drain_begins_is_answered(site: Any, strategy: str) -> None:
+    place = site(strategy)
     client = place.served.connect()
     client.sendall(ASK)
     received = b""

@@ -7,7 +7,6 @@ import socket
 import ssl
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 import pytest
 import trustme
 from handlers import PAUSE
+from plugport.testing.clients import converse
 from plugport.testing.conformance import StreamConformance
 from plugport.testing.plugin import Serve
 from plugport.testing.waiting import PATIENCE
@@ -145,10 +145,5 @@ def test_both_directions_at_once_over_tls(service: Callable[..., Process]) -> No
     process = service("echo", "tls://127.0.0.1:0", "-o", f"certfile={CERTFILE}")
     sent = bytes(range(256)) * 20_000
     with secured(process.connect()) as client:
-        sender = threading.Thread(target=client.sendall, args=(sent,))
-        sender.start()
-        received = b""
-        while len(received) < len(sent):
-            received += client.recv(65536)
-        sender.join()
+        received = converse(client, sent, len(sent))
     assert received == sent

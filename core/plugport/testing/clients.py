@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import selectors
 import socket
-import threading
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,26 +60,49 @@ def converse(client: Any, data: bytes, size: int | None = None) -> bytes:
     None: say that there is no more to come, and return all that comes until the end.
     """
 
-    def send() -> None:
-        with contextlib.suppress(OSError):  # the server did not want it all; what it answers tells
-            client.sendall(data)
-            if size is None:
-                client.shutdown(socket.SHUT_WR)
-
-    # Beside the reading: else both sides could wait for the other with their buffers full.
-    sender = threading.Thread(target=send, name="sender", daemon=True)
-    sender.start()
+    # In this thread alone: OpenSSL has no connection read and written by two at once. And by turns: else both
+    # sides could wait for the other with their buffers full.
+    timeout = client.gettimeout()
+    client.settimeout(0.0)
     try:
-        return _read(client, size)
+        return _exchange(client, data, size, timeout)
     finally:
-        sender.join()
+        client.settimeout(timeout)
 
 
-def _read(client: Any, size: int | None) -> bytes:
+def _exchange(client: Any, data: bytes, size: int | None, timeout: float | None) -> bytes:
+    rest = memoryview(data)
+    sending = True
     received = bytearray()
-    while size is None or len(received) < size:
-        data = client.recv(262144 if size is None else size - len(received))
-        if not data:
-            break
-        received += data
+    with selectors.DefaultSelector() as selector:
+        selector.register(client, selectors.EVENT_READ | selectors.EVENT_WRITE)
+        while size is None or len(received) < size:
+            if sending:
+                try:
+                    rest = rest[client.send(rest) :] if rest else rest
+                    sending = bool(rest)
+                    if size is None and not sending:
+                        client.shutdown(socket.SHUT_WR)
+                except OSError as error:
+                    sending = _would_block(error)  # else it did not want it all; what it answers tells
+                if not sending:
+                    selector.modify(client, selectors.EVENT_READ)
+            try:
+                chunk = client.recv(262144 if size is None else size - len(received))
+            except OSError as error:
+                if not _would_block(error):
+                    raise
+                if not selector.select(timeout):
+                    raise TimeoutError("timed out") from None
+            else:
+                if not chunk:
+                    break
+                received += chunk
     return bytes(received)
+
+
+def _would_block(error: OSError) -> bool:
+    ssl: Any = sys.modules.get("ssl")  # who has a connection over TLS has imported it
+    return isinstance(error, BlockingIOError) or (
+        ssl is not None and isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError)
+    )

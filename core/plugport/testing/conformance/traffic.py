@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
 import time
 import zlib
 from typing import ClassVar
 
+from plugport.testing.clients import converse
 from plugport.testing.conformance.base import case
 from plugport.testing.conformance.clients import Client, leave
 from plugport.testing.conformance.jobs import BLOCK
@@ -72,18 +72,7 @@ class TrafficCases(StyledConformance):
         """The same in both directions at once."""
         sent = _ECHOED * (self.large // 2 // len(_ECHOED))
         with self.serving(style) as trial, self.client(trial) as client:
-
-            def send() -> None:
-                with contextlib.suppress(OSError):  # the answer tells
-                    client.send(sent)
-                    client.end()
-
-            sender = threading.Thread(target=send)
-            sender.start()
-            try:
-                _assert_same(client.read_all(), sent)
-            finally:
-                sender.join()
+            _assert_same(converse(client.sock, sent), sent)
 
     def test_half_close(self, style: str) -> None:
         """A client that has said all that it has to say still gets the whole answer."""

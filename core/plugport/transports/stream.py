@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import socket
-from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
-from itertools import islice
 from typing import Any
 
 from plugport.poller import READ, WRITE
 from plugport.transports.base import HIGH_WATER, BaseTransport, Bytes, Owner, write_buffer_limits
 from plugport.transports.regions import FileRegion
+from plugport.transports.unsent import Unsent
 
 __all__ = ["StreamTransport"]
 
 #: Bytes taken from a connection at once: one busy client gets no more in a turn.
 _READ_SIZE = 65536
-#: Pieces given to one sendmsg(); below every platform's IOV_MAX.
-_MAX_PIECES = 64
+#: Bytes taken at once after that many reads in a row that brought less: memory for so few is had for nothing
+#: (with its header a bytes object of them takes 512 bytes, up to which CPython's allocator is its own).
+_SMALL_READ_SIZE, _FEW_READS = 479, 8
 
 
 class StreamTransport(BaseTransport):
@@ -30,17 +30,17 @@ class StreamTransport(BaseTransport):
 
     __slots__ = (
         "_buffer",
-        "_buffered",
         "_clear",
         "_eof_received",
         "_eof_written",
         "_events",
         "_fd",
-        "_files",
         "_high",
         "_low",
         "_paused",
+        "_read_size",
         "_receive",
+        "_small_reads",
         "_writing_paused",
     )
 
@@ -48,9 +48,7 @@ class StreamTransport(BaseTransport):
         super().__init__(loop, sock, protocol, owner, context)
         self._fd: int = sock.fileno()
         #: What is unsent; None as long as nothing ever was, for most connections never have.
-        self._buffer: deque[Bytes | FileRegion] | None = None
-        self._buffered = 0
-        self._files = 0  # FileRegions among what is unsent
+        self._buffer: Unsent | None = None
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._paused = False
         self._writing_paused = False
@@ -60,6 +58,8 @@ class StreamTransport(BaseTransport):
         self._clear = True
         #: What the loop watches the socket for; None while it does not.
         self._events: int | None = None
+        self._read_size = _READ_SIZE
+        self._small_reads = 0
         self._receive: Any = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
 
     def start(self) -> None:
@@ -113,8 +113,9 @@ class StreamTransport(BaseTransport):
                 self._check_broken()
 
     def _receive_bytes(self, events: int) -> None:
+        size = self._read_size
         try:
-            data = self._sock.recv(_READ_SIZE)
+            data = self._sock.recv(size)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
@@ -124,6 +125,15 @@ class StreamTransport(BaseTransport):
         if not data:
             self._receive_eof()
             return
+        if size == _READ_SIZE:
+            if len(data) >= _SMALL_READ_SIZE:
+                self._small_reads = 0
+            elif self._small_reads == _FEW_READS:
+                self._read_size = _SMALL_READ_SIZE
+            else:
+                self._small_reads += 1
+        elif len(data) == size:
+            self._read_size, self._small_reads = _READ_SIZE, 0
         try:
             self._protocol.data_received(data)
         except Exception as error:
@@ -225,25 +235,26 @@ class StreamTransport(BaseTransport):
         if not count:
             self.call_soon(done)
             return
-        clear, self._files = self._clear, self._files + 1
+        clear = self._clear
         self.context.active = True
-        self._append(FileRegion(file, offset, count, done), count)
+        self._queue().append_file(FileRegion(file, offset, count, done))
+        self._queued()
         if clear:
             self._flush()
         self._watch()
 
     def _enqueue(self, data: Bytes) -> None:
-        # A bytearray or view is the caller's to change, once write() has returned.
-        piece = data if isinstance(data, bytes) else bytes(data)
-        self._append(piece, len(piece))
+        self._queue().append(data)
+        self._queued()
 
-    def _append(self, piece: Bytes | FileRegion, size: int) -> None:
+    def _queue(self) -> Unsent:
         if self._buffer is None:
-            self._buffer = deque()
-        self._buffer.append(piece)
-        self._buffered += size
+            self._buffer = Unsent()
+        return self._buffer
+
+    def _queued(self) -> None:
         self._clear = False
-        if self._buffered > self._high and not self._writing_paused:
+        if self.get_write_buffer_size() > self._high and not self._writing_paused:
             self._writing_paused = True
             self._call(self._protocol.pause_writing)
 
@@ -251,28 +262,16 @@ class StreamTransport(BaseTransport):
         buffer = self._buffer
         if not buffer:
             return
-        first: Any = buffer[0]
         try:
-            if self._files and type(first) is FileRegion:
-                sent = first.send(self._sock)
-            elif len(buffer) > 1 and not self._files and hasattr(self._sock, "sendmsg"):
-                sent = self._sock.sendmsg(islice(buffer, _MAX_PIECES))
-            else:
-                sent = self._sock.send(first)
+            done = buffer.send(self._sock)
         except (BlockingIOError, InterruptedError):
             return
         except OSError as error:
             self._fail(error)
             return
-        self._buffered -= sent
-        if type(first) is FileRegion:
-            if not first.left:
-                buffer.popleft()
-                self._files -= 1
-                self.call_soon(first.done)
-        else:
-            self._drop(sent)
-        if self._writing_paused and self._buffered <= self._low:
+        if done is not None:
+            self.call_soon(done)
+        if self._writing_paused and buffer.size <= self._low:
             self._writing_paused = False
             self._call(self._protocol.resume_writing)
         if not self._buffer:
@@ -283,17 +282,6 @@ class StreamTransport(BaseTransport):
             else:
                 self._clear = not self._eof_written
                 self._watch()
-
-    def _drop(self, sent: int) -> None:
-        """Take bytes that were sent off the pieces that are unsent."""
-        buffer: Any = self._buffer
-        while sent:
-            size = len(buffer[0])
-            if sent < size:
-                buffer[0] = memoryview(buffer[0])[sent:]
-                break
-            sent -= size
-            buffer.popleft()
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set the sizes of unsent data in bytes at which writing pauses and resumes.
@@ -309,7 +297,7 @@ class StreamTransport(BaseTransport):
 
     def get_write_buffer_size(self) -> int:
         """Return how many bytes are unsent."""
-        return self._buffered
+        return self._buffer.size if self._buffer is not None else 0
 
     def can_write_eof(self) -> bool:
         """Return True: connections can be half-closed."""
@@ -369,7 +357,6 @@ class StreamTransport(BaseTransport):
         self._closed = self._closing = True
         self._clear = False
         self._buffer = None
-        self._buffered = 0
         self._loop.unregister(self._fd)
         # Not from within a call of the protocol's, as asyncio has it.
         self._loop.call_soon(lambda: self._lost(error))

@@ -36,6 +36,9 @@ class BaseRequestHandler:
                        the one thread of a loop
     ``needs_descriptor``  it gives the descriptor of its connection away, to a program, say: it can't
                        live where there is TLS above that
+
+    A class method ``as_protocol(context)``, if there is one, makes a protocol that does the same work:
+    where requests live in a loop it takes the place of the greenlet. (plugport.bridges)
     """
 
     transports: ClassVar[frozenset[Transport]] = frozenset({"stream", "datagram"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import io
 import queue
@@ -16,6 +17,7 @@ import pytest
 from clients import Client, connect, read_all
 from patience import PATIENCE, Call, wait_until
 
+from plugport import BaseRequestHandler, RequestContext
 from plugport.bridges.greenlets import SwitchedSocket
 from plugport_builtins.concurrency.select import SelectMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn
@@ -535,3 +537,29 @@ def test_on_a_unix_socket(talk: Any, tmp_path: Path) -> None:
     talking = talk(lambda connection: connection.getpeername(), UnixStreamServer, str(tmp_path / "socket"))
     assert isinstance(talking.client, Client)
     assert talking.result() == ""
+
+
+def test_a_handler_may_bring_a_protocol_instead(serve: Callable[[Any], Call]) -> None:
+    class Protocol(asyncio.Protocol):
+        def __init__(self, name: str) -> None:
+            self.name = name.encode()
+
+        def connection_made(self, transport: Any) -> None:
+            transport.write(self.name)
+            transport.close()
+
+    class Handler(BaseRequestHandler):
+        @classmethod
+        def as_protocol(cls, context: RequestContext) -> Protocol:
+            return Protocol(f"{cls.__name__} {context.server.scheme}")
+
+        def handle(self) -> None:
+            self.request.sendall(b"blocking")
+
+    answers = []
+    for mixin in (SelectMixIn, ThreadingMixIn):
+        server = type("Server", (mixin, TCPServer), {})(("127.0.0.1", 0), Handler)
+        serve(server)
+        with connect(server) as client:
+            answers.append(read_all(client))
+    assert answers == [b"Handler tcp", b"blocking"]

@@ -781,3 +781,42 @@ def test_who_was_unregistered_meanwhile_is_not_called(make: Callable[[], Any]) -
     for pair in pairs:
         for end in pair:
             end.close()
+
+
+class Ready:
+    """A loop without a poll: the test says when the connection is readable."""
+
+    def __init__(self) -> None:
+        self.callback: Any = None
+
+    def register(self, fd: int, events: int, callback: Any) -> None:
+        self.callback = callback
+
+    modify = register
+
+
+def test_who_sends_little_is_read_by_little_and_who_sends_much_at_once_again() -> None:
+    script, loop = Script(), Ready()
+    server, peer = socket.socketpair()
+    with server, peer:
+        server.setblocking(False)
+        StreamTransport(loop, server, script, Owner(server), context_of(server)).start()
+
+        def pieces(size: int) -> list[int]:
+            """Send so many bytes; return the sizes of the pieces in which they are read."""
+            peer.sendall(bytes(size))
+            sizes: list[int] = []
+            while sum(sizes) < size:
+                script.calls.clear()
+                loop.callback(1)
+                sizes += [len(argument) for name, argument in script.calls if name == "data"]
+            return sizes
+
+        assert pieces(2000) == [2000]
+        assert [pieces(100) for _ in range(9)] == [[100]] * 9
+        first, rest = pieces(2000)
+        assert 100 < first < 512
+        assert rest == 2000 - first
+        assert pieces(2000) == [2000]
+        assert [pieces(100) for _ in range(5)] + [pieces(2000)] + [pieces(100) for _ in range(5)]
+        assert pieces(2000) == [2000]  # not so many in a row

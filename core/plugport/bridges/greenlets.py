@@ -14,6 +14,7 @@ import greenlet
 
 from plugport.bridges.switched_socket import SwitchedSocket
 from plugport.context import RequestContext
+from plugport.styles import unwrapped
 from plugport.transports import clock_of
 
 __all__ = ["SwitchedProtocol", "SwitchedSocket", "switched_protocol"]
@@ -252,6 +253,11 @@ class SwitchedProtocol:
 
 def switched_protocol(
     handler: Callable[[Any, Any, Any], Any],
-) -> Callable[[RequestContext], SwitchedProtocol]:
-    """Return what makes the protocol of a connection, from a blocking handler."""
-    return lambda context: SwitchedProtocol(handler, context)
+) -> Callable[[RequestContext], Any]:
+    """Return what makes the protocol of a connection, from a blocking handler.
+
+    A class that has a class method ``as_protocol(context)`` brings its own: it is called with the
+    RequestContext of the connection, in the place of the greenlet.
+    """
+    as_protocol: Callable[[RequestContext], Any] | None = getattr(unwrapped(handler), "as_protocol", None)
+    return as_protocol or (lambda context: SwitchedProtocol(handler, context))

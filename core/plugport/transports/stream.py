@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from plugport.poller import READ, WRITE
 from plugport.transports.base import HIGH_WATER, BaseTransport, Bytes, Owner, write_buffer_limits
@@ -16,9 +16,9 @@ __all__ = ["StreamTransport"]
 
 #: Bytes taken from a connection at once: one busy client gets no more in a turn.
 _READ_SIZE = 65536
-#: Bytes taken at once after that many reads in a row that brought less: memory for so few is had for nothing
-#: (with its header a bytes object of them takes 512 bytes, up to which CPython's allocator is its own).
-_SMALL_READ_SIZE, _FEW_READS = 479, 8
+#: The same where little comes: memory for so few is had for nothing. (A bytes object of them takes 512 bytes
+#: with its header, and up to that CPython's allocator is its own.)
+_SMALL_READ_SIZE = 479
 
 
 class StreamTransport(BaseTransport):
@@ -43,6 +43,9 @@ class StreamTransport(BaseTransport):
         "_small_reads",
         "_writing_paused",
     )
+
+    #: After so many small reads in a row it reads little at once.
+    _few_reads: ClassVar[int] = 8
 
     def __init__(self, loop: Any, sock: Any, protocol: Any, owner: Owner, context: Any = None) -> None:
         super().__init__(loop, sock, protocol, owner, context)
@@ -128,7 +131,7 @@ class StreamTransport(BaseTransport):
         if size == _READ_SIZE:
             if len(data) >= _SMALL_READ_SIZE:
                 self._small_reads = 0
-            elif self._small_reads == _FEW_READS:
+            elif self._small_reads == self._few_reads:
                 self._read_size = _SMALL_READ_SIZE
             else:
                 self._small_reads += 1

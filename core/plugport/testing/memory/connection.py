@@ -26,6 +26,9 @@ class MemoryTransport(StreamTransport):
 
     __slots__ = ()
 
+    # What is fed at once comes at once.
+    _few_reads = -1
+
     def clock(self) -> float:
         """Return the time, which advance() puts forward."""
         now: float = self._loop.now

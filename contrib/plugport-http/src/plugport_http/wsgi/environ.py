@@ -9,8 +9,10 @@ from urllib.parse import unquote_to_bytes
 from plugport.combination import traits_of
 
 from plugport_http.engine import Request
+from plugport_http.wsgi.body import NO_BODY, ErrorLog
+from plugport_http.wsgi.response import FileWrapper
 
-__all__ = ["connection_environ", "header_environ", "request_environ", "strategy_environ"]
+__all__ = ["Environs"]
 
 #: Names of fields and their keys, as they were seen; so many at most, for clients may make up names.
 _KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
@@ -18,7 +20,51 @@ _MAX_KEYS = 512
 _PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
 
 
-def strategy_environ(server_class: type) -> dict[str, Any]:
+_strategies: dict[type, dict[str, Any]] = {}
+
+
+class Environs:
+    """Makes the environ of each request of a connection; what is the same for several it makes once.
+
+    *connection*: its socket. ``errors``: the requests' wsgi.errors.
+    """
+
+    __slots__ = ("_base", "_fields", "_header", "_last", "_last_environ", "_script_name", "errors")
+
+    def __init__(self, server: Any, connection: Any, client_address: Any, script_name: str) -> None:
+        server_class = type(server)
+        strategy = _strategies.get(server_class)
+        if strategy is None:
+            strategy = _strategies[server_class] = _strategy_environ(server_class)
+        secure = bool(getattr(server, "secure", False))
+        self.errors = ErrorLog()
+        self._script_name = script_name
+        self._base = {
+            **strategy,
+            **_connection_environ(connection, client_address, secure),
+            "SCRIPT_NAME": script_name,
+            "wsgi.input": NO_BODY,
+            "wsgi.errors": self.errors,
+            "wsgi.file_wrapper": FileWrapper,
+        }
+        self._fields: dict[bytes, bytes] | None = None
+        self._header: dict[str, Any] = {}
+        self._last: Request | None = None
+        self._last_environ: dict[str, Any] = {}
+
+    def of(self, request: Request) -> dict[str, Any]:
+        """Return an environ, the application's to change, with the body of a request that has none."""
+        # The engine gives the same again: a request that comes again, fields of a header that does.
+        if request is not self._last:
+            if request.fields is not self._fields:
+                self._fields = request.fields
+                self._header = _header_environ(self._base, request.fields)
+            self._last = request
+            self._last_environ = _request_environ(self._header, request, self._script_name)
+        return self._last_environ.copy()
+
+
+def _strategy_environ(server_class: type) -> dict[str, Any]:
     """Return what the strategy of a server says of how the application is called."""
     traits = traits_of(server_class)
     threads = traits["multithreaded"]
@@ -31,7 +77,7 @@ def strategy_environ(server_class: type) -> dict[str, Any]:
     }
 
 
-def connection_environ(connection: Any, client_address: Any, secure: bool) -> dict[str, Any]:
+def _connection_environ(connection: Any, client_address: Any, secure: bool) -> dict[str, Any]:
     """Return what a connection has: the addresses of both ends, and the scheme."""
     environ = {
         "wsgi.url_scheme": "https" if secure else "http",
@@ -53,7 +99,7 @@ def _plain(address: str) -> str:
     return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
-def header_environ(base: dict[str, Any], fields: dict[bytes, bytes]) -> dict[str, Any]:
+def _header_environ(base: dict[str, Any], fields: dict[bytes, bytes]) -> dict[str, Any]:
     """Return *base* with the fields of a header; texts are bytes read as Latin-1."""
     environ = base.copy()
     keys = _KEYS
@@ -66,7 +112,7 @@ def header_environ(base: dict[str, Any], fields: dict[bytes, bytes]) -> dict[str
     return environ
 
 
-def request_environ(base: dict[str, Any], request: Request, script_name: str) -> dict[str, Any]:
+def _request_environ(base: dict[str, Any], request: Request, script_name: str) -> dict[str, Any]:
     """Return *base*, which has the header, with what the request line says."""
     environ = base.copy()
     path = request.path

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Annotated, Any, ClassVar
+from typing import Any, ClassVar
 
-from plugport import BaseRequestHandler, Help
+from plugport import BaseRequestHandler, RequestContext
 
-from plugport_http.applications import check_prefix, load_application
 from plugport_http.engine import CLOSED, NEED_DATA, HTTPError, Request, ServerConnection
 from plugport_http.settings import HTTPSettings
-from plugport_http.wsgi.body import NO_BODY, ErrorLog, InputStream
-from plugport_http.wsgi.environ import (
-    connection_environ,
-    header_environ,
-    request_environ,
-    strategy_environ,
-)
+from plugport_http.wsgi.body import InputStream
+from plugport_http.wsgi.environ import Environs
 from plugport_http.wsgi.link import Link, make_link
-from plugport_http.wsgi.response import Exchange, FileWrapper
+from plugport_http.wsgi.protocol import Begun, WSGIProtocol
+from plugport_http.wsgi.response import Exchange
+from plugport_http.wsgi.settings import WSGISettings
 
 __all__ = ["WSGIHandler"]
 
@@ -37,72 +34,64 @@ class BodyError(OSError):
     """What an application is told that reads a body which is malformed, too long, or does not come."""
 
 
-class WSGIHandler(HTTPSettings, BaseRequestHandler):
-    """Serves a WSGI application (PEP 3333): one request after the other, as they come on the connection."""
+class WSGIHandler(WSGISettings, BaseRequestHandler):
+    """Serves a WSGI application (PEP 3333): one request after the other, as they come on the connection.
+
+    *begun*: the connection has a WSGIProtocol, and comes from there.
+    """
 
     transports = frozenset({"stream"})
 
-    app: Annotated[
-        str | None, Help("the WSGI application: package.module:attribute or path/to/file.py:attribute")
-    ] = None
-    script_name: Annotated[str, Help("path that the application is mounted at: its SCRIPT_NAME")] = ""
-
-    application: ClassVar[Callable[..., Any] | None] = None
-    _strategies: ClassVar[dict[type, dict[str, Any]]] = {}
+    _protocol_class: ClassVar[type[WSGIProtocol]]
 
     @classmethod
-    def check_options(cls) -> None:
-        """Import the application. Raises OptionError if that fails, or another option is wrong."""
-        super().check_options()
-        check_prefix("script_name", cls.script_name)
-        if cls.app is not None or cls.application is None:
-            cls.application = staticmethod(load_application(cls.app, "WSGI"))
+    def as_protocol(cls, context: RequestContext) -> WSGIProtocol:
+        """Make the protocol of a connection that lives in a loop. (plugport.bridges.greenlets)"""
+        if "_protocol_class" not in vars(cls):
+            settings = (*HTTPSettings.__annotations__, *WSGISettings.__annotations__)
+            members = {name: inspect.getattr_static(cls, name) for name in settings if hasattr(cls, name)}
+            cls._protocol_class = type("WSGIProtocol", (WSGIProtocol,), {**members, "handler_class": cls})
+        return cls._protocol_class.for_request(context)
+
+    def __init__(self, request: Any, client_address: Any, server: Any, begun: Begun | None = None) -> None:
+        self._begun = begun
+        super().__init__(request, client_address, server)
 
     def setup(self) -> None:
         """Make the engine, and what stays the same for all requests of the connection."""
-        server = self.server
+        server, begun = self.server, self._begun
         # What is asked for again and again is found sooner here than on a class or a server.
         assert self.application is not None
         self._application: Callable[..., Any] = self.application
         self._keep_alive_timeout = self.keep_alive_timeout
         self._is_draining: Callable[[], bool] = server.is_draining
-        self._http: ServerConnection = self.make_connection()
         self._link: Link = make_link(self.request, self.send_timeout, server.idle_timeout)
-        self._exchange = Exchange(self._http, self._link)
+        if begun is None:
+            self._http: ServerConnection = self.make_connection()
+            self._environs = Environs(server, self.request, self.client_address, self.script_name)
+            self._exchange = Exchange(self._http, self._link)
+        else:
+            self._http, self._environs, self._exchange = begun.http, begun.environs, begun.exchange
+            self._exchange.link = self._link
         self._refusal: HTTPError | None = None
         self._idle = False
-        self._fields: dict[bytes, bytes] | None = None
-        self._header: dict[str, Any] = {}
-        self._last: Request | None = None
-        self._last_environ: dict[str, Any] = {}
-        server_class = type(server)
-        strategy = self._strategies.get(server_class)
-        if strategy is None:
-            strategy = self._strategies[server_class] = strategy_environ(server_class)
-        secure = bool(getattr(server, "secure", False))
-        self._errors = ErrorLog()
-        self._environ = {
-            **strategy,
-            **connection_environ(self.request, self.client_address, secure),
-            "SCRIPT_NAME": self.script_name,
-            "wsgi.input": NO_BODY,
-            "wsgi.errors": self._errors,
-            "wsgi.file_wrapper": FileWrapper,
-        }
         server.drain_calls.add(self._end_wait)
 
     def finish(self) -> None:
         """Let go of the server."""
         self.server.drain_calls.discard(self._end_wait)
-        self._errors.flush()
+        self._environs.errors.flush()
 
     def handle(self) -> None:
         """Serve requests until the client or a limit ends it."""
         http = self._http
-        while (request := self._next_request()) is not None:
-            self._answer(request)
-            if not http.keep_alive:
+        if self._begun is not None:
+            self._begun.first(self)
+        while http.keep_alive or not http.requests:
+            request = self._next_request()
+            if request is None:
                 break
+            self.answer(request)
         if http.dropped_input and not http.eof_received:
             self._link.linger(_LINGER)
 
@@ -184,27 +173,34 @@ class WSGIHandler(HTTPSettings, BaseRequestHandler):
 
     # Responses --------------------------------------------------------------------------------------
 
-    def _answer(self, request: Request) -> None:
+    def answer(self, request: Request) -> None:
+        """Call the application for a request, and send what it answers with."""
         http = self._http
-        # The engine gives the same again: a request that comes again, fields of a header that does.
-        if request is not self._last:
-            if request.fields is not self._fields:
-                self._fields = request.fields
-                self._header = header_environ(self._environ, request.fields)
-            self._last = request
-            self._last_environ = request_environ(self._header, request, self.script_name)
-        environ = self._last_environ.copy()
+        environ = self._environs.of(request)
         if request.content_length != 0:
             environ["wsgi.input"] = InputStream(partial(self._next_piece, http.requests))
         is_draining = self._is_draining
         if is_draining():
             http.keep_alive = False
+        exchange = self._exchange
         try:
-            self._exchange.run(self._application, environ, request)
+            whole = exchange.call(self._application, environ, request)
+            if whole is not None:
+                self._link.send(whole)
+                return
         except Exception as error:
-            self._fail(request, error)
+            self.fail(request, error)
+            return
+        self.send_result(request)
 
-    def _fail(self, request: Request, error: Exception) -> None:
+    def send_result(self, request: Request) -> None:
+        """Send what the application has returned, where it was called already."""
+        try:
+            self._exchange.send_result()
+        except Exception as error:
+            self.fail(request, error)
+
+    def fail(self, request: Request, error: Exception) -> None:
         """The application has failed, or the connection under it: say so, to whom it concerns."""
         http, link = self._http, self._link
         if link.failure is not None:

@@ -6,10 +6,9 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from plugport_http.engine import Request, ResponseError, ResponseHead, ServerConnection
-from plugport_http.wsgi.link import Link
 
 __all__ = ["Exchange", "FileWrapper"]
 
@@ -35,16 +34,27 @@ class FileWrapper:
         return iter(lambda: self.filelike.read(self.block_size), b"")
 
 
-class Exchange:
-    """Calls the application for one request after the other, and sends what it answers with."""
+class Sender(Protocol):
+    """What write() sends by."""
 
-    __slots__ = ("_headers", "_http", "_link", "_request", "_status")
+    def send(self, data: bytes) -> None:
+        """Send all of *data*."""
+
+
+class Exchange:
+    """Calls the application for one request after the other, and sends what it answers with.
+
+    ``link``: the Link of the connection, where the exchange may wait; else a Sender.
+    """
+
+    __slots__ = ("_headers", "_http", "_request", "_result", "_status", "link")
 
     _request: Request
 
-    def __init__(self, http: ServerConnection, link: Link) -> None:
+    def __init__(self, http: ServerConnection, link: Sender) -> None:
         self._http = http
-        self._link = link
+        self.link: Any = link
+        self._result: Any = None
         self._status: str | None = None
         self._headers: list[tuple[str, str]] = []
 
@@ -77,33 +87,49 @@ class Exchange:
             if data:
                 piece += http.send_body(data)
         if piece:
-            self._link.send(piece)
+            self.link.send(piece)
 
-    def run(self, application: Callable[..., Any], environ: dict[str, Any], request: Request) -> None:
-        """Call the application, and send all of its response. Raises what it raises, and ResponseError."""
+    def call(
+        self, application: Callable[..., Any], environ: dict[str, Any], request: Request
+    ) -> bytes | None:
+        """Call the application. Return all of its response, as it is to be sent, if that is there at once.
+
+        None: send_result() sends it, or drop_result() lets it go. Raises what the application raises,
+        TypeError, ValueError and RuntimeError for what it may not do, and ResponseError.
+        """
         self._request = request
         self._status = None
         result = application(environ, self.start_response)
         kind = type(result)
-        if (kind is list or kind is tuple) and not self._http.response_started:
-            # As most are; these have no close().
-            body = result[0] if len(result) == 1 else b"".join(result)
-            if type(body) is not bytes:
-                raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
-            size = len(body)
-            # Of HEAD it is not known how long the body would have been, if there is none.
-            head = self._make_head(None if not size and request.method == "HEAD" else size)
-            if head.content_length != size and not head.bodiless and request.method != "HEAD":
-                raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
-            self._link.send(self._http.send(head, body))
-            return
+        if (kind is not list and kind is not tuple) or self._http.response_started:
+            self._result = result
+            return None
+        # As most are; these have no close().
+        body = result[0] if len(result) == 1 else b"".join(result)
+        if type(body) is not bytes:
+            raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
+        size = len(body)
+        # Of HEAD it is not known how long the body would have been, if there is none.
+        head = self._make_head(None if not size and request.method == "HEAD" else size)
+        if head.content_length != size and not head.bodiless and request.method != "HEAD":
+            raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
+        return self._http.send(head, body)
+
+    def send_result(self) -> None:
+        """Send what the application has returned, and call its close(). Raises what call() raises."""
+        result = self._result
         try:
-            if kind is not FileWrapper or not self._send_file(result.filelike):
+            if type(result) is not FileWrapper or not self._send_file(result.filelike):
                 self._send_pieces(result)
         finally:
-            close = getattr(result, "close", None)
-            if close is not None:
-                close()
+            self.drop_result()
+
+    def drop_result(self) -> None:
+        """Call the close() of what the application has returned, if that was not sent at once."""
+        result, self._result = self._result, None
+        close = getattr(result, "close", None)
+        if close is not None:
+            close()
 
     def _send_pieces(self, pieces: Iterable[bytes]) -> None:
         http = self._http
@@ -120,7 +146,7 @@ class Exchange:
             start = http.start_response(head)
         end = start + http.end_response()
         if end:
-            self._link.send(end)
+            self.link.send(end)
 
     def _send_file(self, file: Any) -> bool:
         """Send a file by its descriptor; return whether that could be."""
@@ -137,9 +163,9 @@ class Exchange:
             return False
         head = self._make_head(size)
         count = size if head.content_length is None else min(size, head.content_length)
-        self._link.send(http.start_response(head))
+        self.link.send(http.start_response(head))
         if http.count_body(count if http.wants_body else 0) and count:
-            sent = self._link.send_file(file, offset, count)
+            sent = self.link.send_file(file, offset, count)
             if sent != count:
                 http.keep_alive = False
                 raise ResponseError(f"the file has become {count - sent} bytes shorter")

@@ -89,27 +89,22 @@ class Accepting(RequestAccounting):
         """Whether the loop must look, in the middle of a burst, before one more request is taken."""
         return self._drain_deadline is not None or time.monotonic() >= ends or not self.has_room()
 
-    def _handle_request_noblock(self) -> bool:
-        """Take one request if one waits, and process it. Return whether there was one."""
-        taken = self._accept()
-        if taken is None:
-            return False
-        if self.waiting is None:
-            self._begin_and_process(*taken)
-        else:
-            self.waiting.admit(*taken)
-        return True
-
-    def _accept(self) -> tuple[Any, Any] | None:
-        """Take one request if one waits; None if there is none to be had."""
+    def _handle_request_noblock(self, *, later: bool = False) -> bool:
+        """Take one request if one waits, and process it, now or *later*. Return whether there was one."""
         try:
-            taken = self.get_request()
+            request, client_address = self.get_request()
         except OSError as error:
             self.not_taken(error)
-            return None
+            return False
         if self._accept_delay:
             self._accept_delay = 0.0
-        return taken
+        if self.waiting is not None:
+            self.waiting.admit(request, client_address)
+        elif later:
+            self.accepted.append((request, client_address))
+        else:
+            self._begin_and_process(request, client_address)
+        return True
 
     def not_taken(self, error: OSError) -> None:
         """Take note of what get_request() raised."""
@@ -128,13 +123,7 @@ class Accepting(RequestAccounting):
 
     def accept_for_later(self) -> None:
         """Take one request that is known to wait, for serve_accepted()."""
-        taken = self._accept()
-        if taken is None:
-            return
-        if self.waiting is None:
-            self.accepted.append(taken)
-        else:
-            self.waiting.admit(*taken)
+        Accepting._handle_request_noblock(self, later=True)  # whatever a class has in its place
 
     def serve_accepted(self) -> bool:
         """Process one of the requests that were accepted for later; False if there is none, or no room."""

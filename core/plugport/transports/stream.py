@@ -360,9 +360,10 @@ class StreamTransport(BaseTransport):
         self._closed = self._closing = True
         self._clear = False
         self._buffer = None
-        self._loop.unregister(self._fd)
+        if self._events is not None:
+            self._loop.unregister(self._fd)
         # Not from within a call of the protocol's, as asyncio has it.
-        self._loop.call_soon(lambda: self._lost(error))
+        self._loop.call_soon(partial(self._lost, error))
 
     def _lost(self, error: Exception | None) -> None:
         try:

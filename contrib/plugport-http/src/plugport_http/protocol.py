@@ -136,6 +136,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         if self._context is not None:
             self._context.server.drain_calls.add(self.drain)
             self.http.keep_alive = not self._context.server.is_draining()
+            self.http.client = self._context.client_address
         self._await_client(self.header_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -190,6 +191,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self._stop_clock()
         if self._context is not None:
             self._context.server.drain_calls.discard(self.drain)
+        self.http.lost()
         self.disconnected(exc)
 
     def drain(self) -> None:

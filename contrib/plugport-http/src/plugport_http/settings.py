@@ -10,6 +10,7 @@ from plugport.errors import OptionError
 
 from plugport_http.engine import Limits, ServerConnection
 from plugport_http.engine.parsers import HeaderParser, parser_factory
+from plugport_http.requestlog import LoggedConnection, show_requests
 
 __all__ = ["HTTPSettings"]
 
@@ -35,6 +36,10 @@ class HTTPSettings:
         15.0
     )
 
+    log_requests: Annotated[
+        bool, Help("log each request: client, request line, status, bytes of the body, seconds")
+    ] = False
+
     _limits: ClassVar[Limits]
     _make_parser: ClassVar[Callable[[], HeaderParser]]
 
@@ -56,6 +61,8 @@ class HTTPSettings:
         cls._limits = Limits(
             cls.max_line_size, cls.max_head_size, cls.max_headers, cls.max_body_size, cls.max_requests
         )
+        if cls.log_requests:
+            show_requests()
         upper: Any = super()
         if hasattr(upper, "check_options"):
             upper.check_options()
@@ -65,4 +72,5 @@ class HTTPSettings:
         """Return the engine of a new connection."""
         if "_limits" not in vars(cls):  # a class that was not configured
             cls.check_options()
-        return ServerConnection(cls._limits, cls._make_parser, server=cls.server_header.encode())
+        connection_class = ServerConnection if not cls.log_requests else LoggedConnection
+        return connection_class(cls._limits, cls._make_parser, server=cls.server_header.encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 from plugport_http.engine.errors import HTTPError, ResponseError
 from plugport_http.engine.limits import Limits
@@ -35,7 +35,7 @@ class ServerConnection(RequestReader):
     none.
     """
 
-    __slots__ = ("_framing", "_server_line", "_to_send")
+    __slots__ = ("_framing", "_server_line", "_to_send", "client")
 
     def __init__(
         self,
@@ -48,6 +48,8 @@ class ServerConnection(RequestReader):
         self._server_line = _server_line(server)
         self._framing: _Framing = "none"
         self._to_send = 0  # of a body with a length
+        #: The address of the client, for who wants to tell of it.
+        self.client: Any = None
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> bytes:
         """Return a whole response; Content-Length is added if it is missing. Raises ResponseError."""
@@ -170,6 +172,9 @@ class ServerConnection(RequestReader):
             self._state = HEAD
         else:
             self._body_seen = 0
+
+    def lost(self) -> None:
+        """The connection is lost, or cut: a response at hand will not be complete. Does nothing here."""
 
     def error_response(self, error: HTTPError, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
         """Return the response to a request that is bad, and close: nothing is read any more.

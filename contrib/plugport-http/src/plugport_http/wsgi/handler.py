@@ -68,6 +68,7 @@ class WSGIHandler(WSGISettings, BaseRequestHandler):
         self._link: Link = make_link(self.request, self.send_timeout, server.idle_timeout)
         if begun is None:
             self._http: ServerConnection = self.make_connection()
+            self._http.client = self.client_address
             self._environs = Environs(server, self.request, self.client_address, self.script_name)
             self._exchange = Exchange(self._http, self._link)
         else:
@@ -80,6 +81,7 @@ class WSGIHandler(WSGISettings, BaseRequestHandler):
     def finish(self) -> None:
         """Let go of the server."""
         self.server.drain_calls.discard(self._end_wait)
+        self._http.lost()
         self._environs.errors.flush()
 
     def handle(self) -> None:

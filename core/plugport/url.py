@@ -113,4 +113,5 @@ def format_client(address: Any) -> str:
     if isinstance(address, tuple) and len(address) >= 2:
         host, port = address[:2]
         return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
-    return str(address) if address else "-"
+    name = str(address) if address else "-"
+    return name if name.isprintable() else ascii(name)  # it is the client that named it

@@ -67,6 +67,18 @@ def test_the_format_is_what_the_scraper_asks_for(measure: Any) -> None:
     assert figures(packed.partition("\r\n\r\n")[2]).keys() == figures(curl(url)).keys()
 
 
+@pytest.mark.parametrize(
+    "accept", ["application/openmetrics-text; version=a.b", "text/plain;version=;;q=x", ",;,="]
+)
+def test_what_makes_no_sense_is_asked_for_in_vain(measure: Any, accept: str) -> None:
+    _, url = measure()
+    told = curl("--include", "--header", f"Accept: {accept}", url)
+    assert re.search(
+        r"^Content-Type: (text/plain|application/openmetrics-text); version=", told, re.MULTILINE
+    )
+    assert told.startswith("HTTP/1.1 200 OK")
+
+
 def test_a_part_can_be_asked_for(measure: Any) -> None:
     _, url = measure()
     assert {name for name, _ in figures(curl("--globoff", f"{url}?name[]=plugport_draining"))} == {

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from plugport import Help, hookimpl
 from plugport.errors import AddressError, OptionError
 from plugport.url import Url, resolve_url
-from prometheus_client import make_wsgi_app
+from prometheus_client import exposition, make_wsgi_app
 
-from plugport_prometheus.answer import FAILED, answer
+from plugport_prometheus.answer import FAILED, Application, answer
 from plugport_prometheus.endpoint import Endpoint
 from plugport_prometheus.metrics import make_metrics, remove_the_dead, shared_folder
 from plugport_prometheus.tally import Tally
@@ -82,7 +82,7 @@ class Prometheus:
             return
         self._folder = shared_folder()
         self._metrics = make_metrics(tuple(self.buckets), process=self.process)
-        self._application = make_wsgi_app(self._metrics.registry)
+        self._application = _lenient(make_wsgi_app(self._metrics.registry))
 
     # The life of servers --------------------------------------------------------------------------
 
@@ -174,3 +174,16 @@ def _address(listen: str) -> tuple[Any, int]:
         raise AddressError(f"{listen!r} is not HOST:PORT; write 127.0.0.1:9100, or [::1]:9100")
     address, members = resolve_url(Url("http", listen), socket.AF_INET, stream=True)
     return address, members["address_family"]
+
+
+def _lenient(application: Application) -> Application:
+    """Have an Accept that prometheus_client can't make sense of be none."""
+
+    def lenient(environ: dict[str, Any], start_response: Any) -> Any:
+        try:
+            exposition.choose_encoder(environ.get("HTTP_ACCEPT", ""))
+        except (TypeError, ValueError):
+            environ = {**environ, "HTTP_ACCEPT": ""}
+        return application(environ, start_response)
+
+    return lenient

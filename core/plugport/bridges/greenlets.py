@@ -14,7 +14,6 @@ import greenlet
 
 from plugport.bridges.switched_socket import SwitchedSocket
 from plugport.context import RequestContext
-from plugport.styles import unwrapped
 from plugport.transports import clock_of
 
 __all__ = ["SwitchedProtocol", "SwitchedSocket", "switched_protocol"]
@@ -257,7 +256,8 @@ def switched_protocol(
     """Return what makes the protocol of a connection, from a blocking handler.
 
     A class that has a class method ``as_protocol(context)`` brings its own: it is called with the
-    RequestContext of the connection, in the place of the greenlet.
+    RequestContext of the connection, in the place of the greenlet. (Of a partial nobody could say what it
+    does with the arguments.)
     """
-    as_protocol: Callable[[RequestContext], Any] | None = getattr(unwrapped(handler), "as_protocol", None)
+    as_protocol: Callable[[RequestContext], Any] | None = getattr(handler, "as_protocol", None)
     return as_protocol or (lambda context: SwitchedProtocol(handler, context))

@@ -137,6 +137,10 @@ class StreamTransport(BaseTransport):
                 self._small_reads += 1
         elif len(data) == size:
             self._read_size, self._small_reads = _READ_SIZE, 0
+            try:
+                data += self._sock.recv(_READ_SIZE)  # what came at once is one piece
+            except OSError:
+                pass  # there is no more, or it broke: the next turn tells
         try:
             self._protocol.data_received(data)
         except Exception as error:

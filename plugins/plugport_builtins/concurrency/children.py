@@ -107,7 +107,7 @@ class ChildrenMixIn(_Server):
                 self._reap(child)
             if len(self.active_children) >= self.max_children:
                 return False
-        return not self.max_active_requests or super().has_room()  # it is asked several times a request
+        return super().has_room()
 
     def fork_request(self, request: Any) -> bool:
         """Fork a child for *request*. Return True in the child, False in the parent.

@@ -7,9 +7,11 @@ subclass's business.
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import Any, Self
 
 from plugport import RequestContext
+from plugport.transports import call_later
 
 from plugport_http.engine import (
     CLOSED,
@@ -23,7 +25,7 @@ from plugport_http.engine import (
 )
 from plugport_http.settings import HTTPSettings
 from plugport_http.timer import LazyTimer
-from plugport_http.waiting import end_reading, has_arrived
+from plugport_http.waiting import cut, end_reading, has_arrived
 
 __all__ = ["HTTPProtocol"]
 
@@ -33,6 +35,8 @@ _READ_AHEAD = 65536
 _LINGER = 2.0
 #: Seconds that a connection which waits for another request has when the server drains: it may be on its way.
 _LAST_WAIT = 0.2
+#: Seconds that requests which come at once may take of the loop, before the others have their turn.
+_LONGEST_TURN = 0.005
 
 
 class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
@@ -61,6 +65,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self._context: RequestContext | None = None
         self._sending = False  # by other means than the transport's write()
         self._progress = 0
+        self._had_turn = False  # its requests have had the loop for long enough; it goes on in the next turn
         self._mark = (0, 0)  # what was unsent, and the progress, when the deadline of sending was set
 
     @classmethod
@@ -128,6 +133,10 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self.transport.write(self.http.error_response(error, headers))
         self._linger()
 
+    def cut(self) -> None:
+        """End the connection in a way that can't be taken for the end of a response."""
+        cut(self.transport)
+
     # What the transport calls -----------------------------------------------------------------------
 
     def connection_made(self, transport: Any) -> None:
@@ -137,6 +146,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
             self._context.server.drain_calls.add(self.drain)
             self.http.keep_alive = not self._context.server.is_draining()
             self.http.client = self._context.client_address
+            self.limit_timeouts(self._context.server.idle_timeout)
         self._await_client(self.header_timeout)
 
     def data_received(self, data: bytes) -> None:
@@ -144,15 +154,15 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         if self._lingering:
             return
         http = self.http
-        if self.can_write and not self._advancing:
+        if self.can_write and not self._advancing and not self._had_turn:
             request = http.receive_again(data)
             if request is not None:
                 self._advance(request)
                 return
         http.receive_data(data)
-        if http.request is None or self._reads_body:
+        if (http.request is None or self._reads_body) and not self._had_turn:
             self._advance()
-        if http.request is not None or not self.can_write:
+        if http.request is not None or not self.can_write or self._had_turn:
             self._check_read_ahead()
 
     def eof_received(self) -> bool:
@@ -235,6 +245,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self._advancing = True
         http = self.http
         next_event = http.next_event
+        ends = 0.0  # of its turn, if several requests have come at once
         try:
             while self.can_write or http.request is not None:
                 event = request or next_event()
@@ -250,6 +261,13 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
                         break
                     if self.can_write and http.rests():
                         self._await_client(self.keep_alive_timeout)
+                        break
+                    now = monotonic()
+                    if not ends:
+                        ends = now + _LONGEST_TURN
+                    elif now >= ends:  # the others come first
+                        self._had_turn = True
+                        call_later(self.transport, 0.0, self._next_turn)
                         break
                 elif type(event) is bytes:
                     self.body_received(event)
@@ -275,6 +293,11 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
             raise
         finally:
             self._advancing = False
+
+    def _next_turn(self) -> None:
+        self._had_turn = False
+        self._advance()
+        self._check_read_ahead()
 
     def _response_ended(self) -> None:
         http = self.http

@@ -67,6 +67,12 @@ class HTTPSettings:
         if hasattr(upper, "check_options"):
             upper.check_options()
 
+    def limit_timeouts(self, limit: float | None) -> None:
+        """Wait for nothing longer than *limit*, the server's idle timeout, which just cuts."""
+        if limit is not None:
+            for name in ("header_timeout", "body_timeout", "send_timeout", "keep_alive_timeout"):
+                setattr(self, name, min(getattr(self, name), limit))
+
     @classmethod
     def make_connection(cls) -> ServerConnection:
         """Return the engine of a new connection."""

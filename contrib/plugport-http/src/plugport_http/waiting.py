@@ -1,13 +1,15 @@
-"""The end of waiting for a request: whether one has arrived, and how another thread ends the wait."""
+"""What is done with a connection past its transport: see whether it has bytes, end its reading, cut it."""
 
 from __future__ import annotations
 
+import os
 import socket
+import struct
 from typing import Any
 
 from plugport.poller import READ, blocking_poller
 
-__all__ = ["end_reading", "has_arrived"]
+__all__ = ["cut", "end_reading", "has_arrived"]
 
 
 def has_arrived(transport: Any) -> bool:
@@ -29,3 +31,16 @@ def end_reading(transport: Any) -> None:
         transport.get_extra_info("socket").shutdown(socket.SHUT_RD)
     except OSError:
         pass  # it has ended
+
+
+def cut(transport: Any) -> None:
+    """Reset the connection, which can't be taken for the end of what is sent."""
+    sock = transport.get_extra_info("socket")
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # Before the server says goodbye; asyncio's transports, which have no detach(), say none.
+        if hasattr(transport, "detach"):
+            os.close(transport.detach().detach())
+    except OSError:
+        pass  # it is gone, or there is TLS above it
+    transport.abort()

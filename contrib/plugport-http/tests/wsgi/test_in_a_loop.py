@@ -1,16 +1,27 @@
-"""WSGI in a loop: requests that need not wait are answered by a protocol, and the others by a greenlet."""
+"""WSGI in a loop: one greenlet for all requests that wait for nobody, and others for those that do."""
 
 from __future__ import annotations
 
+import gc
+import logging
+import sys
+import time
+import weakref
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import pytest
 from greenlet import getcurrent
+from plugport import RequestContext
+from plugport.bridges.greenlets import SwitchedProtocol
 from plugport.testing.memory import MemoryConnection
+from plugport.transports import StreamTransport
 from served import APPLICATIONS, Client, raw, receive_until
 
+from plugport_http.engine import ServerConnection
 from plugport_http.wsgi.handler import WSGIHandler
+from plugport_http.wsgi.protocol import WSGIProtocol
 
 APP = f"{APPLICATIONS / 'wsgi_cases.py'}:app"
 GET = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -55,26 +66,112 @@ class Streaming:
         self.closed += 1
 
 
-def test_a_request_without_a_body_is_answered_in_the_loop_and_one_with_a_body_in_a_greenlet(
-    plugport_serve: Any,
-) -> None:
+def test_requests_that_wait_for_nobody_share_a_greenlet(plugport_serve: Any) -> None:
     callers: list[Any] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
+        body = environ["wsgi.input"].read()
         callers.append(getcurrent())
         start_response("200 OK", TEXT)
-        return [environ["wsgi.input"].read() or b"none"]
+        return [body or b"none"]
+
+    served = plugport_serve(serving(application), concurrency="select")
+    with served.connect() as one, served.connect() as two, served.connect() as three:
+        for _ in range(2):
+            for sock in (one, two):
+                assert Client(sock).ask("GET", "/")[2] == b"none"
+        for sock in (one, two):
+            sock.sendall(POST % b"/" + b"he")
+        assert Client(three).ask("GET", "/")[2] == b"none"
+        for sock in (one, two):
+            sock.sendall(b"re")
+            receive_until(sock, b"here")
+    assert len(set(callers[:4])) == 1
+    assert len(set(callers[4:])) == 3
+
+
+def test_what_an_application_keeps_in_context_is_its_connection_s(plugport_serve: Any) -> None:
+    name: ContextVar[str] = ContextVar("name", default="nobody")
+
+    def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+        seen = name.get()
+        token = name.set(environ["QUERY_STRING"])
+        start_response("200 OK", TEXT)
+
+        def pieces() -> Iterator[bytes]:
+            yield seen.encode() + b" "
+            environ["wsgi.input"].read()
+            yield name.get().encode()
+            if environ["QUERY_STRING"] == "reset":
+                name.reset(token)
+
+        return pieces()
 
     served = plugport_serve(serving(application), concurrency="select")
     with served.connect() as sock, served.connect() as other:
-        client = Client(sock)
-        assert client.ask("GET", "/")[2] == b"none"
-        assert client.ask("GET", "/")[2] == b"none"
-        assert client.ask("POST", "/", b"body")[2] == b"body"
-        assert client.ask("GET", "/")[2] == b"none"
-        assert Client(other).ask("GET", "/")[2] == b"none"
-    loop = callers[0]
-    assert [caller is loop for caller in callers] == [True, True, False, False, True]
+        client, others = Client(sock), Client(other)
+        assert client.ask("POST", "/?one", b"body")[2] == b"nobody one"
+        assert others.ask("GET", "/?two")[2] == b"nobody two"
+        assert client.ask("GET", "/?reset")[2] == b"one reset"
+        assert client.ask("GET", "/?three")[2] == b"one three"
+
+
+@pytest.mark.parametrize("when", ["call", "iteration"])
+def test_an_application_that_exits_ends_its_connection_and_no_other(plugport_serve: Any, when: str) -> None:
+    def application(environ: Any, start_response: Any) -> Iterator[bytes]:
+        def pieces() -> Iterator[bytes]:
+            yield b"begun"
+            if environ["PATH_INFO"] == "/exit":
+                sys.exit(3)
+
+        if when == "call" and environ["PATH_INFO"] == "/exit":
+            sys.exit(3)
+        start_response("200 OK", TEXT)
+        return pieces()
+
+    served = plugport_serve(serving(application), concurrency="select")
+    with served.connect() as sock, served.connect() as other:
+        assert not raw(sock, GET % b"/exit").endswith(b"0\r\n\r\n")
+        assert Client(other).ask("GET", "/")[2] == b"begun"
+    outcomes = [served.wait_for_event("request_finished", count=count)["context"].outcome for count in (1, 2)]
+    assert outcomes == ["aborted", "completed"]
+
+
+def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector(
+    plugport_serve: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("plugport.http.wsgi"), "disabled", True)  # pytest keeps it
+
+    class Local:
+        """What the application has at hand."""
+
+    locals_of_failures: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        local = Local()
+        locals_of_failures.add(local)
+        environ["wsgi.input"].read()
+        if environ["PATH_INFO"] == "/fail":
+            raise ValueError("failed on purpose")
+        start_response("200 OK", TEXT)
+        return [b"answer"]
+
+    served = plugport_serve(serving(application), concurrency="select")
+    gc.collect()
+    gc.disable()
+    try:
+        kinds = (StreamTransport, WSGIProtocol, ServerConnection, RequestContext, Local)
+        for count, request in enumerate([GET % b"/", POST % b"/" + b"body", GET % b"/fail"] * 3, 1):
+            with served.connect() as sock:
+                sock.sendall(request)
+                receive_until(sock, b"\r\n\r\n")
+            served.wait_for_event("request_finished", count=count)
+        served.events.clear()
+        left = [type(one).__name__ for one in gc.get_objects() if isinstance(one, kinds)]
+    finally:
+        gc.enable()
+    assert len(left) <= len(kinds)  # the last one's may be on their way
+    assert len(locals_of_failures) <= 1
 
 
 def test_requests_that_come_at_once_keep_their_order_where_one_of_them_waits(plugport_serve: Any) -> None:
@@ -106,9 +203,6 @@ def test_a_client_that_takes_nothing_holds_up_nobody_and_fills_no_memory(
     streaming = Streaming()
     application = streaming.generate if path == b"/" else streaming.write
     served = plugport_serve(serving(application), concurrency="select")
-    if path != b"/":
-        with served.connect() as sock:  # from now on it is known to use write()
-            raw(sock, b"GET /?1 HTTP/1.0\r\n\r\n")
     slow = served.connect()
     slow.sendall(GET % path)
     for _ in range(3):
@@ -132,6 +226,77 @@ def test_a_client_that_takes_all_at_once_holds_up_nobody(plugport_serve: Any) ->
         receive_until(other, PIECE[:1000])
 
 
+def test_many_requests_at_once_leave_the_loop_to_others(plugport_serve: Any) -> None:
+    calls: list[str] = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        time.sleep(0.002)
+        calls.append(environ["PATH_INFO"])
+        start_response("200 OK", TEXT)
+        return [b"done"]
+
+    served = plugport_serve(serving(application), concurrency="select")
+    with served.connect() as greedy, served.connect() as other:
+        assert Client(other).ask("GET", "/first")[2] == b"done"
+        greedy.sendall(GET % b"/greedy" * 500)
+        receive_until(greedy, b"done")
+        assert Client(other).ask("GET", "/other")[2] == b"done"
+        behind = len(calls) - calls.index("/greedy")
+        assert behind < 100
+        while len(calls) < 502:
+            greedy.recv(65536)
+    assert calls.count("/greedy") == 500
+
+
+def test_a_client_that_takes_nothing_of_a_large_answer_is_cut(plugport_serve: Any) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        environ["wsgi.input"].read()
+        start_response("200 OK", TEXT)
+        return [PIECE * 400]
+
+    served = plugport_serve(serving(application), concurrency="select", send_timeout=0.3)
+    for request in (GET % b"/", POST % b"/" + b"body"):
+        sock = served.connect()
+        sock.sendall(request)
+    for count in (1, 2):
+        served.wait_for_event("request_finished", count=count)
+
+
+def test_an_idle_timeout_that_is_shorter_ends_a_connection_without_a_fuss(plugport_serve: Any) -> None:
+    served = plugport_serve("wsgi", concurrency="select", app=APP, idle_timeout=0.3)
+    with served.connect() as sock, served.connect() as slow:
+        slow.sendall(b"GET / HT")
+        assert Client(sock).ask("GET", "/hello")[0] == 200
+        assert sock.recv(1) == b""
+        assert slow.recv(65536).startswith(b"HTTP/1.1 408 ")
+    outcomes = {served.wait_for_event("request_finished", count=count)["context"].outcome for count in (1, 2)}
+    assert outcomes == {"completed"}
+
+
+def test_a_handler_with_ways_of_its_own_keeps_them(plugport_serve: Any) -> None:
+    class Own(WSGIHandler):
+        def setup(self) -> None:
+            super().setup()
+            self._environs.errors.write("set up\n")
+
+    served = plugport_serve(Own, concurrency="select", app=APP)
+    assert isinstance(Own.as_protocol(RequestContext(served.server, None, None)), SwitchedProtocol)
+    with served.connect() as sock:
+        assert Client(sock).ask("GET", "/hello")[2] == b"Hello, world!"
+
+
+def test_a_failure_is_logged_although_the_client_has_gone(caplog: pytest.LogCaptureFixture) -> None:
+    connections: list[MemoryConnection] = []
+
+    def application(environ: Any, start_response: Any) -> Any:
+        connections[0].transport.abort()
+        raise ValueError("failed on purpose")
+
+    connections.append(MemoryConnection(serving(application)))
+    connections[0].feed(GET % b"/")
+    assert "GET / failed" in caplog.text
+
+
 def test_what_was_returned_is_closed_when_the_client_goes_before_it_is_sent() -> None:
     streaming = Streaming()
     connections: list[MemoryConnection] = []
@@ -142,4 +307,4 @@ def test_what_was_returned_is_closed_when_the_client_goes_before_it_is_sent() ->
 
     connections.append(MemoryConnection(serving(application)))
     connections[0].feed(GET % b"/")
-    assert (streaming.closed, streaming.produced) == (1, 0)
+    assert (streaming.closed, streaming.produced) == (1, len(PIECE))

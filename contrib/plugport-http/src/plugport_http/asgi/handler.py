@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import struct
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -207,15 +205,6 @@ class ASGIProtocol(HTTPProtocol):
                     if task is not None:
                         task.cancel()
                 raise
-
-    def cut(self) -> None:
-        """End the connection in a way that can't be taken for the end of a response."""
-        sock = self.transport.get_extra_info("socket")
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        except OSError:
-            pass  # it is gone
-        self.transport.abort()
 
     def drain(self) -> None:
         """The server drains: have the next request be the last, and end the WebSocket."""

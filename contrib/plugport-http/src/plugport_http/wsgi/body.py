@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 
-__all__ = ["NO_BODY", "ErrorLog", "InputStream"]
+__all__ = ["NO_BODY", "BodyError", "ErrorLog", "InputStream"]
 
 logger = logging.getLogger("plugport.http.wsgi")
+
+
+class BodyError(OSError):
+    """What an application is told that reads a body which is malformed, too long, or does not come."""
 
 
 class InputStream:

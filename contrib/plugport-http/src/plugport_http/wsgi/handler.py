@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import inspect
-import logging
 from collections.abc import Callable
-from functools import partial
 from time import monotonic
 from typing import Any, ClassVar
 
 from plugport import BaseRequestHandler, RequestContext
+from plugport.bridges.greenlets import SwitchedProtocol
 
-from plugport_http.engine import CLOSED, NEED_DATA, HTTPError, Request, ServerConnection
+from plugport_http.engine import CLOSED, NEED_DATA, HTTPError, Request
 from plugport_http.settings import HTTPSettings
-from plugport_http.wsgi.body import InputStream
-from plugport_http.wsgi.environ import Environs
+from plugport_http.wsgi.answering import Answering
+from plugport_http.wsgi.body import BodyError
 from plugport_http.wsgi.link import Link, make_link
-from plugport_http.wsgi.protocol import Begun, WSGIProtocol
-from plugport_http.wsgi.response import Exchange
+from plugport_http.wsgi.protocol import WSGIProtocol
 from plugport_http.wsgi.settings import WSGISettings
 
 __all__ = ["WSGIHandler"]
-
-logger = logging.getLogger("plugport.http.wsgi")
 
 #: Bytes that are read at once where a head is expected.
 _HEAD_CHUNK = 16384
@@ -30,51 +26,31 @@ _HEAD_CHUNK = 16384
 _LINGER = 2.0
 
 
-class BodyError(OSError):
-    """What an application is told that reads a body which is malformed, too long, or does not come."""
-
-
-class WSGIHandler(WSGISettings, BaseRequestHandler):
-    """Serves a WSGI application (PEP 3333): one request after the other, as they come on the connection.
-
-    *begun*: the connection has a WSGIProtocol, and comes from there.
-    """
+class WSGIHandler(Answering, BaseRequestHandler):
+    """Serves a WSGI application (PEP 3333): one request after the other, as they come on the connection."""
 
     transports = frozenset({"stream"})
 
-    _protocol_class: ClassVar[type[WSGIProtocol]]
+    _protocol_class: ClassVar[type[WSGIProtocol] | None]
+    _link: Link
 
     @classmethod
-    def as_protocol(cls, context: RequestContext) -> WSGIProtocol:
+    def as_protocol(cls, context: RequestContext) -> Any:
         """Make the protocol of a connection that lives in a loop. (plugport.bridges.greenlets)"""
         if "_protocol_class" not in vars(cls):
-            settings = (*HTTPSettings.__annotations__, *WSGISettings.__annotations__)
-            members = {name: inspect.getattr_static(cls, name) for name in settings if hasattr(cls, name)}
-            cls._protocol_class = type("WSGIProtocol", (WSGIProtocol,), {**members, "handler_class": cls})
+            cls._protocol_class = _protocol_class(cls)
+        if cls._protocol_class is None:
+            return SwitchedProtocol(cls, context)
         return cls._protocol_class.for_request(context)
-
-    def __init__(self, request: Any, client_address: Any, server: Any, begun: Begun | None = None) -> None:
-        self._begun = begun
-        super().__init__(request, client_address, server)
 
     def setup(self) -> None:
         """Make the engine, and what stays the same for all requests of the connection."""
-        server, begun = self.server, self._begun
-        # What is asked for again and again is found sooner here than on a class or a server.
-        assert self.application is not None
-        self._application: Callable[..., Any] = self.application
+        server = self.server
         self._keep_alive_timeout = self.keep_alive_timeout
         self._is_draining: Callable[[], bool] = server.is_draining
-        self._link: Link = make_link(self.request, self.send_timeout, server.idle_timeout)
-        if begun is None:
-            self._http: ServerConnection = self.make_connection()
-            self._http.client = self.client_address
-            self._environs = Environs(server, self.request, self.client_address, self.script_name)
-            self._exchange = Exchange(self._http, self._link)
-        else:
-            self._http, self._environs, self._exchange = begun.http, begun.environs, begun.exchange
-            self._exchange.link = self._link
-        self._refusal: HTTPError | None = None
+        http, link = self.make_connection(), make_link(self.request, self.send_timeout, server.idle_timeout)
+        http.client = self.client_address
+        self._prepare(http, link, server, self.request, self.client_address)
         self._idle = False
         server.drain_calls.add(self._end_wait)
 
@@ -87,13 +63,12 @@ class WSGIHandler(WSGISettings, BaseRequestHandler):
     def handle(self) -> None:
         """Serve requests until the client or a limit ends it."""
         http = self._http
-        if self._begun is not None:
-            self._begun.first(self)
-        while http.keep_alive or not http.requests:
-            request = self._next_request()
-            if request is None:
+        while (request := self._next_request()) is not None:
+            if self._is_draining():
+                http.keep_alive = False
+            self._answer(request)
+            if not http.keep_alive:
                 break
-            self.answer(request)
         if http.dropped_input and not http.eof_received:
             self._link.linger(_LINGER)
 
@@ -173,51 +148,14 @@ class WSGIHandler(WSGISettings, BaseRequestHandler):
             raise BodyError(str(error)) from error
         return b""
 
-    # Responses --------------------------------------------------------------------------------------
 
-    def answer(self, request: Request) -> None:
-        """Call the application for a request, and send what it answers with."""
-        http = self._http
-        environ = self._environs.of(request)
-        if request.content_length != 0:
-            environ["wsgi.input"] = InputStream(partial(self._next_piece, http.requests))
-        is_draining = self._is_draining
-        if is_draining():
-            http.keep_alive = False
-        exchange = self._exchange
-        try:
-            whole = exchange.call(self._application, environ, request)
-            if whole is not None:
-                self._link.send(whole)
-                return
-        except Exception as error:
-            self.fail(request, error)
-            return
-        self.send_result(request)
-
-    def send_result(self, request: Request) -> None:
-        """Send what the application has returned, where it was called already."""
-        try:
-            self._exchange.send_result()
-        except Exception as error:
-            self.fail(request, error)
-
-    def fail(self, request: Request, error: Exception) -> None:
-        """The application has failed, or the connection under it: say so, to whom it concerns."""
-        http, link = self._http, self._link
-        if link.failure is not None:
-            raise link.failure
-        what = f"{request.method} {request.path.decode('latin-1')}"
-        refusal, self._refusal = self._refusal, None
-        if refusal is not None and isinstance(error, OSError):
-            logger.info("%s: %s", what, refusal)
-        else:
-            logger.error("%s failed", what, exc_info=error)
-            refusal = HTTPError(500, "")
-        if http.request is None:
-            return  # after the response: close() raised, say
-        answer = http.error_response(refusal)
-        if answer:
-            link.send(answer)
-        else:
-            link.reset()
+def _protocol_class(handler_class: type[WSGIHandler]) -> type[WSGIProtocol] | None:
+    """Return the protocol class with the settings of *handler_class*; None for one with ways of its own."""
+    for name in ("__init__", "setup", "handle", "finish", "make_connection"):
+        if inspect.getattr_static(handler_class, name) is not inspect.getattr_static(WSGIHandler, name):
+            return None
+    names = (*HTTPSettings.__annotations__, *WSGISettings.__annotations__)
+    members = {
+        name: inspect.getattr_static(handler_class, name) for name in names if hasattr(handler_class, name)
+    }
+    return type("WSGIProtocol", (WSGIProtocol,), members)

@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Protocol
+from typing import Any
 
 from plugport_http.engine import Request, ResponseError, ResponseHead, ServerConnection
 
@@ -34,26 +34,19 @@ class FileWrapper:
         return iter(lambda: self.filelike.read(self.block_size), b"")
 
 
-class Sender(Protocol):
-    """What write() sends by."""
-
-    def send(self, data: bytes) -> None:
-        """Send all of *data*."""
-
-
 class Exchange:
     """Calls the application for one request after the other, and sends what it answers with.
 
-    ``link``: the Link of the connection, where the exchange may wait; else a Sender.
+    ``link``: what it sends by, a Link or what does the same.
     """
 
     __slots__ = ("_headers", "_http", "_request", "_result", "_status", "link")
 
     _request: Request
 
-    def __init__(self, http: ServerConnection, link: Sender) -> None:
+    def __init__(self, http: ServerConnection, link: Any) -> None:
         self._http = http
-        self.link: Any = link
+        self.link = link
         self._result: Any = None
         self._status: str | None = None
         self._headers: list[tuple[str, str]] = []
@@ -94,7 +87,7 @@ class Exchange:
     ) -> bytes | None:
         """Call the application. Return all of its response, as it is to be sent, if that is there at once.
 
-        None: send_result() sends it, or drop_result() lets it go. Raises what the application raises,
+        None: send_result() is to be called. Raises what the application raises,
         TypeError, ValueError and RuntimeError for what it may not do, and ResponseError.
         """
         self._request = request
@@ -117,19 +110,14 @@ class Exchange:
 
     def send_result(self) -> None:
         """Send what the application has returned, and call its close(). Raises what call() raises."""
-        result = self._result
+        result, self._result = self._result, None
         try:
             if type(result) is not FileWrapper or not self._send_file(result.filelike):
                 self._send_pieces(result)
         finally:
-            self.drop_result()
-
-    def drop_result(self) -> None:
-        """Call the close() of what the application has returned, if that was not sent at once."""
-        result, self._result = self._result, None
-        close = getattr(result, "close", None)
-        if close is not None:
-            close()
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
 
     def _send_pieces(self, pieces: Iterable[bytes]) -> None:
         http = self._http

@@ -199,7 +199,9 @@ def test_the_report_for_people(tmp_path: Path) -> None:
         r"counter on tcp://127.0.0.1:0: nothing sent, answered by all till the end, "
         r"beginning with '1\n'; a connection for each request"
     )
-    assert re.fullmatch(r"16 connections at once, 2 rounds of (0\.1|1) s; Python 3\.\S+, \d+ processors", lines[1])
+    assert re.fullmatch(
+        r"16 connections at once, 2 rounds of (0\.1|1) s; Python 3\.\S+, \d+ processors", lines[1]
+    )
     header = r"strategy +requests/s +CPU us/request +p50 ms +p99 ms +memory MiB +errors +remarks"
     assert re.fullmatch(header, lines[3])
     number = r" +[\d,.]+"

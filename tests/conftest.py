@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from environments import build_wheel
+from environments import Environment, build_wheel
 from leaks import Holdings
+from once import made_once
 from patience import Call
 from recording import Recorder
 
 ROOT = Path(__file__).parents[1]
+
+# A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
@@ -63,10 +70,32 @@ def recorder() -> Recorder:
 @pytest.fixture(scope="session")
 def plugport_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of plugport, built once."""
-    return build_wheel(ROOT, tmp_path_factory.mktemp("plugport"))
+    (wheel,) = made_once(tmp_path_factory, "plugport", partial(build_wheel, ROOT)).glob("*.whl")
+    return wheel
 
 
 @pytest.fixture(scope="session")
 def example_wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of the example of a third party's package, built once."""
-    return build_wheel(ROOT / "contrib" / "plugport-example", tmp_path_factory.mktemp("plugport-example"))
+    project = ROOT / "contrib" / "plugport-example"
+    (wheel,) = made_once(tmp_path_factory, "example", partial(build_wheel, project)).glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="session")
+def with_pip(tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """An environment with a pip of its own, to be copied."""
+    make = partial(Environment, with_pip=True)
+    return Environment(made_once(tmp_path_factory, "with-pip", make))
+
+
+@pytest.fixture(scope="session")
+def with_plugport(
+    with_pip: Environment, plugport_wheel: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Environment:
+    """An environment with plugport, and a pip of its own, to be copied."""
+
+    def make(folder: Path) -> None:
+        with_pip.copy(folder).pip("install", "--compile", plugport_wheel)
+
+    return Environment(made_once(tmp_path_factory, "with-plugport", make))

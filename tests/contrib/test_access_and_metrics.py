@@ -18,10 +18,10 @@ PLUGINS = {"access": "plugport-access", "prometheus": "plugport-prometheus"}
 
 
 @pytest.fixture(scope="module")
-def environment(plugport_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def environment(with_plugport: Environment, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """plugport and both packages in a virtual environment of their own."""
-    environment = Environment(tmp_path_factory.mktemp("environment"))
-    environment.pip("install", plugport_wheel, *(ROOT / "contrib" / name for name in PLUGINS.values()))
+    environment = with_plugport.copy(tmp_path_factory.mktemp("both") / "environment")
+    environment.pip("install", *(ROOT / "contrib" / name for name in PLUGINS.values()))
     return environment
 
 

@@ -46,7 +46,7 @@ def diagnosed(environment: Environment) -> tuple[int, list[dict[str, Any]]]:
     return result.returncode, [each for each in json.loads(result.stdout) if each["status"] != "ok"]
 
 
-def test_what_is_wrong_with_a_stranger_s_package_is_found(plugport_wheel: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_stranger_s_package_is_found(with_plugport: Environment, tmp_path: Path) -> None:
     project = tmp_path / "project"
     package = project / "plugport_trouble"
     package.mkdir(parents=True)
@@ -57,8 +57,7 @@ def test_what_is_wrong_with_a_stranger_s_package_is_found(plugport_wheel: Path, 
         (package / "shady.py", SHADY),
     ):
         file.write_text(dedent(text))
-    environment = Environment(tmp_path / "environment")
-    environment.pip("install", plugport_wheel)
+    environment = with_plugport.copy(tmp_path / "environment")
     # This machine may have troubles of its own.
     before_status, before = diagnosed(environment)
     assert not [each for each in before if each["check"] in ("plugins", "components", "requirements")]

@@ -17,11 +17,11 @@ COMPONENTS = {("handler", "upper"), ("server", "fair"), ("concurrency", "bounded
 
 @pytest.fixture(scope="module")
 def environment(
-    plugport_wheel: Path, example_wheel: Path, tmp_path_factory: pytest.TempPathFactory
+    with_plugport: Environment, example_wheel: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Environment:
     """plugport and the example in a virtual environment of their own."""
-    environment = Environment(tmp_path_factory.mktemp("environment"))
-    environment.pip("install", plugport_wheel, example_wheel)
+    environment = with_plugport.copy(tmp_path_factory.mktemp("example") / "environment")
+    environment.pip("install", example_wheel)
     return environment
 
 
@@ -137,11 +137,9 @@ def test_an_illegal_combination_is_refused_and_the_cure_named(environment: Envir
     assert result.stderr.count("\n") == 1
 
 
-def test_uninstalled_it_is_gone(
-    plugport_wheel: Path, example_wheel: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    environment = Environment(tmp_path_factory.mktemp("environment"))
-    environment.pip("install", plugport_wheel, example_wheel)
+def test_uninstalled_it_is_gone(with_plugport: Environment, example_wheel: Path, tmp_path: Path) -> None:
+    environment = with_plugport.copy(tmp_path / "environment")
+    environment.pip("install", example_wheel)
     assert listed(environment, "show", "upper")
     environment.pip("uninstall", "--yes", "plugport-example")
     assert {entry["distribution"] for entry in listed(environment, "list")} == {"plugport"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shlex
 import socket
@@ -12,6 +11,7 @@ from typing import NamedTuple
 import pytest
 from clients import dial
 from environments import Environment
+from once import made_once
 
 from plugport.scaffold.names import Names
 from plugport.scaffold.rendering import render
@@ -45,24 +45,19 @@ class Workshop(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def workshop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """The one workshop of this run: whichever process of pytest-xdist comes first sets it up."""
-    base = tmp_path_factory.getbasetemp()
-    if hasattr(request.config, "workerinput"):
-        base = base.parent
-    folder = base / "workshop"
-    with (base / "workshop.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        printed = folder / "printed.json"
-        if not printed.exists():
-            environment = Environment(folder)
-            tools = ("pytest", "mypy", "ruff", "hatchling", "editables")
-            environment.pip("install", "--no-compile", request.getfixturevalue("plugport_wheel"), *tools)
-            made = {name: _make(environment, name, *arguments) for name, arguments in PROJECTS.items()}
-            places = [option for name in made for option in ("--editable", folder / f"plugport-{name}")]
-            environment.pip("install", "--no-build-isolation", "--no-deps", *places)
-            printed.write_text(json.dumps(made))
-        return Workshop(Environment(folder), folder, json.loads(printed.read_text()))
+def workshop(with_plugport: Environment, tmp_path_factory: pytest.TempPathFactory) -> Workshop:
+    """The one workshop of this run."""
+
+    def make(folder: Path) -> None:
+        environment = with_plugport.copy(folder)
+        environment.pip("install", "--no-compile", "pytest", "mypy", "ruff", "hatchling", "editables")
+        made = {name: _make(environment, name, *arguments) for name, arguments in PROJECTS.items()}
+        places = [option for name in made for option in ("--editable", folder / f"plugport-{name}")]
+        environment.pip("install", "--no-build-isolation", "--no-deps", *places)
+        (folder / "printed.json").write_text(json.dumps(made))
+
+    folder = made_once(tmp_path_factory, "workshop", make)
+    return Workshop(Environment(folder), folder, json.loads((folder / "printed.json").read_text()))
 
 
 def _make(environment: Environment, name: str, kind: str, *options: str) -> list[str]:

@@ -55,13 +55,14 @@ def environ(story: list[Path], tmp_path: Path, request: pytest.FixtureRequest) -
     if not any("pip install" in text for text in typed):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PLUGPORT_")}
         return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"}
-    environment = Environment(tmp_path / "environment", with_pip=True)
+    copy = copy_of(story[0])
+    alone = copy is not None and copy.original == ROOT
+    original: Environment = request.getfixturevalue("with_pip" if alone else "with_plugport")
+    environment = original.copy(tmp_path / "environment")
     # Half of what pip installs is never imported. (This is the option "compile", whatever its name says.)
     environ = {**environment.environ, "PIP_NO_COMPILE": "0"}
-    copy = copy_of(story[0])
-    if copy is None or copy.original != ROOT:
+    if not alone:
         wheel: Path = request.getfixturevalue("plugport_wheel")
-        environment.pip("install", "--no-compile", wheel)
         # For what requires plugport, and is installed in an environment that the page makes.
         environ["PIP_FIND_LINKS"] = f"{environ.get('PIP_FIND_LINKS', '')} {wheel.parent}".strip()
     return environ

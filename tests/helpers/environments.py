@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -99,6 +100,14 @@ class Environment:
         self.environ = _clean_environ()
         self.environ["PATH"] = f"{self.bin}{os.pathsep}{self.environ['PATH']}"
         self._logs = 0
+
+    def copy(self, folder: Path) -> Environment:
+        """Copy it to *folder*, as if it had been made there: much quicker than to make and fill another."""
+        shutil.copytree(self._folder, folder, symlinks=True, dirs_exist_ok=True)
+        for file in (folder / "pyvenv.cfg", *(folder / "bin").iterdir()):
+            if not file.is_symlink():
+                file.write_bytes(file.read_bytes().replace(bytes(self._folder), bytes(folder)))
+        return Environment(folder)
 
     def pip(self, *arguments: Any) -> None:
         """Run pip on this environment."""

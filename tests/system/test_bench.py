@@ -27,6 +27,8 @@ from plugport.cli.bench import bench as command
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bench.md"
 SHORT = ("--seconds", "0.2", "--rounds", "2")
+#: For a machine so busy that in a short time nobody is answered.
+LONGER = ("--seconds", "2", "--rounds", "2")
 ALL = {"sync", "threading", "forking", "thread-pool", "select", "asyncio"}
 
 
@@ -42,7 +44,9 @@ def temporary(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 def bench(folder: Path, *arguments: Any, status: int = 0, **env: str) -> str:
     """The output of ``plugport bench``, which must leave nothing behind and nothing on standard error."""
     result = plugport(folder, "bench", *SHORT, *arguments, env=env)
-    assert (result.returncode, result.stderr) == (status, "")
+    if "no request was answered in 0.1 s" in result.stdout:
+        result = plugport(folder, "bench", *LONGER, *arguments, env=env)
+    assert (result.returncode, result.stderr) == (status, ""), result.stdout
     assert not socket_files(folder)
     return result.stdout
 
@@ -51,6 +55,8 @@ def measured(folder: Path, *arguments: Any) -> dict[str, Any]:
     """What ``plugport bench --json`` says; each strategy that it measured by name."""
     found: dict[str, Any] = json.loads(bench(folder, *arguments, "--json"))
     found["strategies"] = {each["strategy"]: each for each in found["strategies"]}
+    for each in found["strategies"].values():
+        each["seconds"] = found["seconds"]
     return found
 
 
@@ -59,7 +65,7 @@ def assert_sound(each: dict[str, Any]) -> None:
     assert each["status"] == "measured", each
     assert each["errors"] == {}
     assert each["requests"] > 4
-    assert each["requests_per_second"] == pytest.approx(each["requests"] / 0.2)
+    assert each["requests_per_second"] == pytest.approx(each["requests"] / each["seconds"])
     assert 1 < each["cpu_us_per_request"] < 50_000
     assert 1 < each["p50_us"] <= each["p99_us"] < 2e6
     assert each["memory_bytes"] > 5e6
@@ -125,7 +131,7 @@ def test_the_processor_time_is_that_of_the_handler_wherever_it_runs(tmp_path: Pa
                     self.wfile.write(line)
         """)
     )
-    arguments = ("-c", "threading", "-c", "forking", "--connections", 2, "--seconds", 1)
+    arguments = ("-c", "threading", "-c", "forking", "--connections", 2, "--seconds", 0.6)
     for each in measured(tmp_path, "handlers.py:Busy", *arguments)["strategies"].values():
         assert 1_800 < each["cpu_us_per_request"] < 3_500
         assert each["p50_us"] > 1_900
@@ -193,7 +199,9 @@ def test_the_report_for_people(tmp_path: Path) -> None:
         r"counter on tcp://127.0.0.1:0: nothing sent, answered by all till the end, "
         r"beginning with '1\n'; a connection for each request"
     )
-    assert re.fullmatch(r"16 connections at once, 2 rounds of 0.1 s; Python 3\.\S+, \d+ processors", lines[1])
+    assert re.fullmatch(
+        r"16 connections at once, 2 rounds of (0\.1|1) s; Python 3\.\S+, \d+ processors", lines[1]
+    )
     header = r"strategy +requests/s +CPU us/request +p50 ms +p99 ms +memory MiB +errors +remarks"
     assert re.fullmatch(header, lines[3])
     number = r" +[\d,.]+"

@@ -60,7 +60,7 @@ def converse(client: Any, data: bytes, size: int | None = None) -> bytes:
     None: say that there is no more to come, and return all that comes until the end.
     """
 
-    # In this thread alone: over TLS a connection may not be read and written by two at once. And by turns: else
+    # In one thread: over TLS a connection may not be read and written by two at once. And by turns: else
     # both sides could wait for the other with their buffers full.
     timeout = client.gettimeout()
     client.settimeout(0.0)

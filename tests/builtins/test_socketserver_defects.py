@@ -401,7 +401,7 @@ def test_the_standard_module_has_every_one_of_these_defects(tmp_path: Path) -> N
     command = f"-m pytest -q -W ignore -p no:threadexception -p no:unraisableexception --junit-xml={report}"
     subprocess.run(
         [sys.executable, *command.split(), __file__, "-k", "not test_the_standard_module_has_every"],
-        env={**os.environ, SWITCH: "socketserver", "PLUGPORT_TEST_PATIENCE": "1"},
+        env={**os.environ, SWITCH: "socketserver", "PLUGPORT_TEST_PATIENCE": "1", "PYTEST_ADDOPTS": ""},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.STDOUT,
         timeout=300,

@@ -28,7 +28,7 @@ _MAX_BURST, _CHUNK = 262144, 65536
 
 
 class WSGIProtocol(Answering, HTTPProtocol):
-    """One connection. What begins with "In the worker" is called there, the rest by the loop.
+    """One connection. The methods below "In the worker" are called there, the others by the loop.
 
     ``failure``: what broke the connection; None while it is there.
     """
@@ -79,6 +79,13 @@ class WSGIProtocol(Answering, HTTPProtocol):
         """Let who waits to send go on."""
         self._resume()
 
+    def _file_sent(self) -> None:
+        self._file_is_sent = True
+        self.sending(False)
+        if self.can_write:
+            self._deadline = None
+        self._resume()
+
     def send_error(self, error: HTTPError, *headers: tuple[bytes, bytes]) -> None:
         """Tell an application that waits for the body; refuse the request if there is none."""
         if self._worker is None:
@@ -126,9 +133,8 @@ class WSGIProtocol(Answering, HTTPProtocol):
                 raise
             # else the connection broke, and the transport has told of it
         except (SystemExit, greenlet.GreenletExit) as error:
-            context.server.fail_request(
-                context.request, error
-            )  # ends this connection, as it would end a thread
+            # It ends this connection, as it would end a thread.
+            context.server.fail_request(context.request, error)
             self.transport.close()
 
     def _wait(self) -> None:
@@ -179,13 +185,6 @@ class WSGIProtocol(Answering, HTTPProtocol):
             self.send(data)
             sent += len(data)
         return sent
-
-    def _file_sent(self) -> None:  # by the loop
-        self._file_is_sent = True
-        self.sending(False)
-        if self.can_write:
-            self._deadline = None
-        self._resume()
 
     def reset(self) -> None:
         """End the connection in a way that can't be taken for the end of a response. (Link)"""

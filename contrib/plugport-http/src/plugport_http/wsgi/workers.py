@@ -46,8 +46,9 @@ _of_thread = threading.local()
 
 
 def idle_workers() -> list[Worker]:
-    """Return those of this thread that have nothing to do; who takes one out gives it a task."""
-    idle: list[Worker] | None = getattr(_of_thread, "idle", None)
-    if idle is None:
-        idle = _of_thread.idle = []
-    return idle
+    """Return the idle workers of the loop in this greenlet; who takes one out gives it a task."""
+    loop = greenlet.getcurrent()
+    kept: tuple[greenlet.greenlet, list[Worker]] | None = getattr(_of_thread, "kept", None)
+    if kept is None or kept[0] is not loop:
+        kept = _of_thread.kept = (loop, [])
+    return kept[1]

@@ -28,6 +28,7 @@ ASYNC = plugport("asyncio", "stream", note="async")
 UVLOOP_FACTORY = ("-o", "loop_factory=uvloop:new_event_loop")
 
 FLOOR = floor("tcp")
+PYTHON_FLOOR = peer("python-epoll", "Python epoll")
 UVLOOP = peer("uvloop-protocol", "uvloop Protocol")
 ASYNCIO = peer("asyncio-protocol", "asyncio Protocol")
 STREAMS = peer("asyncio-streams", "asyncio streams")
@@ -42,6 +43,7 @@ BARS = (
         SELECT,
         (
             Peer(FLOOR, 1.15),
+            Peer(PYTHON_FLOOR),
             Peer(UVLOOP, 1.0),
             Peer(ASYNCIO),
             Peer(peer("twisted", "Twisted")),
@@ -61,7 +63,12 @@ BARS = (
         "a connection for each request, 16 at once",
         ONCE,
         SELECT_ONCE,
-        (Peer(floor("once"), 1.1), Peer(THREADING, 0.2), Peer(peer("uvloop-once", "uvloop Protocol"))),
+        (
+            Peer(floor("once"), 1.1),
+            Peer(peer("python-epoll-once", "Python epoll")),
+            Peer(THREADING, 0.2),
+            Peer(peer("uvloop-once", "uvloop Protocol")),
+        ),
     ),
     Bar(
         "pool",
@@ -82,7 +89,10 @@ BARS = (
         "a connection for each request, a process for each",
         ONCE,
         plugport("forking", "BlockingOnce", note="blocking"),
-        (Peer(peer("socketserver-forking", "ForkingTCPServer"), 1.0),),
+        (
+            Peer(peer("socketserver-forking", "ForkingTCPServer"), 1.0),
+            Peer(peer("socketserver-forking-beside-plugport", "ForkingTCPServer beside plugport's modules")),
+        ),
     ),
     Bar(
         "sync",
@@ -108,6 +118,7 @@ BARS = (
             Peer(peer("socketserver-udp", "UDPServer"), 0.65),
             Peer(peer("asyncio-udp", "asyncio DatagramProtocol")),
             Peer(floor("udp")),
+            Peer(peer("python-epoll-udp", "Python epoll")),
         ),
     ),
     Bar(

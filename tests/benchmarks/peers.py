@@ -11,6 +11,8 @@ backlog, which is the system's limit, as plugport's is.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import select
 import socket
 import socketserver
 import sys
@@ -71,6 +73,92 @@ def socketserver_udp(host: str) -> None:
 @peer
 def socketserver_udp_threading(host: str) -> None:
     serve_socketserver(socketserver.ThreadingUDPServer, handlers.BlockingDatagram, host, "udp")
+
+
+@peer
+def socketserver_forking_beside_plugport(host: str) -> None:
+    """The same in a process with the modules that `plugport serve` has: what they alone cost a fork."""
+    import plugport.cli.serve
+    import plugport.service  # noqa: F401
+    import plugport_builtins.concurrency.forking
+    import plugport_builtins.servers.tcp  # noqa: F401
+
+    serve_socketserver(socketserver.ForkingTCPServer, handlers.BlockingOnce, host)
+
+
+# The floor in Python ------------------------------------------------------------------------------
+# Loops that do the work and nothing else: no limit, no timeout, no error that a client can make. What they
+# take is what CPython takes; no server that is written in Python can take less.
+
+
+def python_listening(host: str) -> socket.socket:
+    listening = socket.create_server((host, 0), backlog=socket.SOMAXCONN)
+    listening.setblocking(False)
+    announce(listening)
+    return listening
+
+
+@peer
+def python_epoll(host: str) -> None:
+    """Connections that stay."""
+    listening = python_listening(host)
+    poll = select.epoll()
+    poll.register(listening, select.EPOLLIN)
+    accepting = listening.fileno()
+    connections: dict[int, socket.socket] = {}
+    while True:
+        for fd, _ in poll.poll():
+            if fd == accepting:
+                connection, _ = listening.accept()
+                connection.setblocking(False)
+                connections[connection.fileno()] = connection
+                poll.register(connection, select.EPOLLIN)
+            elif data := connections[fd].recv(512):
+                connections[fd].send(data)
+            else:
+                connections.pop(fd).close()
+
+
+@peer
+def python_epoll_once(host: str) -> None:
+    """A connection for each request."""
+    listening = python_listening(host)
+    poll = select.epoll()
+    poll.register(listening, select.EPOLLIN)
+    connections: dict[int, socket.socket] = {}
+
+    def answer(connection: socket.socket) -> None:
+        connection.send(connection.recv(512))
+        connection.close()
+
+    while True:
+        for fd, _ in poll.poll():
+            if fd in connections:
+                answer(connections.pop(fd))
+                continue
+            connection, _ = listening.accept()
+            connection.setblocking(False)
+            try:
+                answer(connection)  # most have sent it by now
+            except BlockingIOError:
+                connections[connection.fileno()] = connection
+                poll.register(connection, select.EPOLLIN)
+
+
+@peer
+def python_epoll_udp(host: str) -> None:
+    """Datagrams."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((host, 0))
+    sock.setblocking(False)
+    announce(sock, "udp")
+    poll = select.epoll()
+    poll.register(sock, select.EPOLLIN)
+    while True:
+        poll.poll()
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock.sendto(*sock.recvfrom(65535))
 
 
 # asyncio and uvloop -------------------------------------------------------------------------------

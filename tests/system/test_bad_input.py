@@ -478,10 +478,17 @@ def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
     # The process that serves tells its number by a file, and its log ends after the first line.
     script = f"( echo $BASHPID >pid; exec {command} ) 2>&1 | head -1; exit ${{PIPESTATUS[0]}}"
     running = Call(shell, script, tmp_path)
-    wait_until(lambda: socket_files(tmp_path))
+
+    def connected() -> Any:
+        try:
+            return dial(socket.AF_UNIX, socket.SOCK_STREAM, str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return None  # it does not listen yet
+
+    wait_until(lambda: (tmp_path / "pid").exists() and socket_files(tmp_path))
     try:
         for word in (b"raise", b"hello", b"raise", b"hello"):
-            with dial(socket.AF_UNIX, socket.SOCK_STREAM, str(path)) as client:
+            with wait_until(connected) as client:
                 client.sendall(word)
                 assert client.recv(100) == (word if word == b"hello" else b"")
     finally:

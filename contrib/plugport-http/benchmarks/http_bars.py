@@ -74,10 +74,11 @@ BARS = (
         "wsgi",
         "a WSGI application that says hello, connections that stay",
         HELLO,  # type: ignore[arg-type]
-        plugport_http("wsgi", "select", WSGI),
+        # As granian calls it: in a thread of a pool.
+        plugport_http("wsgi", "thread-pool", WSGI),
         (
             Peer(hello_peer("granian"), 0.8),
-            Peer(plugport_http("wsgi", "thread-pool", WSGI)),
+            Peer(plugport_http("wsgi", "select", WSGI)),
             Peer(plugport_http("wsgi", "threading", WSGI)),
         ),
     ),

@@ -27,8 +27,18 @@ class LoggedConnection(ServerConnection):
 
     _began: float
 
+    def receive_again(self, data: bytes) -> Request | None:
+        """Note when it came."""
+        request = super().receive_again(data)
+        if request is not None:
+            self._note()
+        return request
+
     def _begin(self, request: Request) -> None:
         super()._begin(request)
+        self._note()
+
+    def _note(self) -> None:
         self._began = monotonic()
         self._status: int | None = None
         self._sent = 0

@@ -78,6 +78,8 @@ def told(parser: Any, pieces: list[bytes], *, answer_early: bool = False) -> lis
             try:
                 event = http.next_event()
             except HTTPError as error:
+                if story and isinstance(story[-1], bytes):
+                    story[-1] = b""  # how much of a body is seen before it is refused depends on how it comes
                 story.append(error.status)
                 http.error_response(error)
                 return False

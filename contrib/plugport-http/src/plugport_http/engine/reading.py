@@ -148,8 +148,14 @@ class RequestReader:
             return None
         request = self._known
         if request is not None:
+            # What _begin() does, for one without a body; it is what most requests come to.
             self._state = ENDING
-            self._begin(request)
+            self._blanks = 0
+            self._continue = self.response_started = False
+            self.requests += 1
+            if not request.keep_alive or self.requests == self._limits.max_requests:
+                self.keep_alive = False
+            self.request = request
         return request
 
     def next_event(self) -> Event:

@@ -53,7 +53,9 @@ class Answering(WSGISettings):
 
     def _answer(self, request: Request) -> None:
         """Call the application for a request, and send what it answers with."""
-        environ = self._environs.of(request)
+        environs = self._environs
+        # The engine gives the same again, where a request comes again.
+        environ = (environs.last_environ if request is environs.last else environs.take(request)).copy()
         if request.content_length != 0:
             environ["wsgi.input"] = InputStream(partial(self._next_piece, self._http.requests))
         try:

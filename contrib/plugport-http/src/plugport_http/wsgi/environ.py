@@ -29,7 +29,7 @@ class Environs:
     *connection*: its socket. ``errors``: the requests' wsgi.errors.
     """
 
-    __slots__ = ("_base", "_fields", "_header", "_last", "_last_environ", "_script_name", "errors")
+    __slots__ = ("_base", "_fields", "_header", "_script_name", "errors", "last", "last_environ")
 
     def __init__(self, server: Any, connection: Any, client_address: Any, script_name: str) -> None:
         server_class = type(server)
@@ -49,19 +49,19 @@ class Environs:
         }
         self._fields: dict[bytes, bytes] | None = None
         self._header: dict[str, Any] = {}
-        self._last: Request | None = None
-        self._last_environ: dict[str, Any] = {}
+        #: The request before, and its environ.
+        self.last: Request | None = None
+        self.last_environ: dict[str, Any] = {}
 
-    def of(self, request: Request) -> dict[str, Any]:
-        """Return an environ, the application's to change, with the body of a request that has none."""
-        # The engine gives the same again: a request that comes again, fields of a header that does.
-        if request is not self._last:
-            if request.fields is not self._fields:
-                self._fields = request.fields
-                self._header = _header_environ(self._base, request.fields)
-            self._last = request
-            self._last_environ = _request_environ(self._header, request, self._script_name)
-        return self._last_environ.copy()
+    def take(self, request: Request) -> dict[str, Any]:
+        """Make the environ of *request*, as of one without a body, the last one; applications get a copy."""
+        # The engine gives the same again, where a header comes again after another request line.
+        if request.fields is not self._fields:
+            self._fields = request.fields
+            self._header = _header_environ(self._base, request.fields)
+        self.last = request
+        self.last_environ = _request_environ(self._header, request, self._script_name)
+        return self.last_environ
 
 
 def _strategy_environ(server_class: type) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from time import monotonic
 from typing import Any, ClassVar
 
@@ -47,16 +46,16 @@ class WSGIHandler(Answering, BaseRequestHandler):
         """Make the engine, and what stays the same for all requests of the connection."""
         server = self.server
         self._keep_alive_timeout = self.keep_alive_timeout
-        self._is_draining: Callable[[], bool] = server.is_draining
         http, link = self.make_connection(), make_link(self.request, self.send_timeout, server.idle_timeout)
         http.client = self.client_address
         self._prepare(http, link, server, self.request, self.client_address)
         self._idle = False
-        server.drain_calls.add(self._end_wait)
+        server.drain_calls.add(self._drain)
+        self._drains = server.is_draining()  # after that: it is told, or sees it
 
     def finish(self) -> None:
         """Let go of the server."""
-        self.server.drain_calls.discard(self._end_wait)
+        self.server.drain_calls.discard(self._drain)
         self._http.lost()
         self._environs.errors.flush()
 
@@ -64,7 +63,7 @@ class WSGIHandler(Answering, BaseRequestHandler):
         """Serve requests until the client or a limit ends it."""
         http = self._http
         while (request := self._next_request()) is not None:
-            if self._is_draining():
+            if self._drains:
                 http.keep_alive = False
             self._answer(request)
             if not http.keep_alive:
@@ -83,8 +82,7 @@ class WSGIHandler(Answering, BaseRequestHandler):
                 if http.rests():
                     if http.requests:
                         self._idle = True
-                        is_draining = self._is_draining
-                        if is_draining():  # after _idle is set: one of the two sees it
+                        if self._drains:  # after _idle is set: one of the two sees it
                             self._link.end_reading()  # what has come is read yet
                         data = self._link.receive(self._keep_alive_timeout, _HEAD_CHUNK)
                         self._idle = False
@@ -119,8 +117,9 @@ class WSGIHandler(Answering, BaseRequestHandler):
         except TimeoutError:
             raise HTTPError(408, "the request does not come") from None
 
-    def _end_wait(self) -> None:
-        """The server drains: wait for no other request."""
+    def _drain(self) -> None:
+        """The server drains: wait for no other request. Called by another thread."""
+        self._drains = True
         if self._idle:
             self._link.end_reading()
 

@@ -102,8 +102,13 @@ class Exchange:
         if type(body) is not bytes:
             raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
         size = len(body)
-        # Of HEAD it is not known how long the body would have been, if there is none.
-        head = self._make_head(None if not size and request.method == "HEAD" else size)
+        try:
+            head = _HEADS.get((self._status, size, *self._headers))
+        except TypeError:
+            head = None
+        if head is None or not size:
+            # Of HEAD it is not known how long the body would have been, if there is none.
+            head = self._make_head(None if not size and request.method == "HEAD" else size)
         if head.content_length != size and not head.bodiless and request.method != "HEAD":
             raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
         return self._http.send(head, body)

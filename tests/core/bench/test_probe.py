@@ -117,7 +117,8 @@ def test_a_greeting(ask: Callable[..., Exchange]) -> None:
 def test_who_speaks_without_being_asked_is_not_asked(ask: Callable[..., Exchange]) -> None:
     found = ask(DaytimeHandler)
     assert (found.payload, found.answer, found.keep_alive) == (b"", None, False)
-    assert re.fullmatch(rb"\w+, \w+ \d+, \d+ .*\r\n", found.sample)
+    # Its beginning: on a Wednesday in September the line is longer than a sample.
+    assert re.match(rb"\w+, \w+ \d+, \d+ ", found.sample)
 
 
 def test_who_waits_for_the_end_of_the_input_is_told_it(ask: Callable[..., Exchange]) -> None:

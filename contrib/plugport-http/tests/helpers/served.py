@@ -14,6 +14,8 @@ from typing import Any
 
 from plugport.testing.waiting import wait_until
 
+from plugport_http.wsgi.handler import WSGIHandler
+
 APPLICATIONS = Path(__file__).parents[1] / "applications"
 PATIENCE = 30.0
 
@@ -121,6 +123,11 @@ class Client(http.client.HTTPConnection):
         response = self.getresponse()
         content = response.read()
         return response.status, {name.lower(): value for name, value in response.getheaders()}, content
+
+
+def serving(application: Callable[..., Any]) -> type[WSGIHandler]:
+    """Return a handler of a WSGI *application*, which is given as it is."""
+    return type("Serving", (WSGIHandler,), {"application": staticmethod(application)})
 
 
 def eventually(condition: Callable[[], object]) -> None:

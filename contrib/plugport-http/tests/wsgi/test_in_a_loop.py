@@ -7,7 +7,7 @@ import logging
 import sys
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any
 
@@ -17,7 +17,7 @@ from plugport import RequestContext
 from plugport.bridges.greenlets import SwitchedProtocol
 from plugport.testing.memory import MemoryConnection
 from plugport.transports import StreamTransport
-from served import APPLICATIONS, Client, raw, receive_until
+from served import APPLICATIONS, Client, raw, receive_until, serving
 
 from plugport_http.engine import ServerConnection
 from plugport_http.wsgi.handler import WSGIHandler
@@ -30,11 +30,6 @@ TEXT = [("Content-Type", "text/plain")]
 PIECE = b"x" * 65536
 #: Bytes that may rest in the buffers of the system and of the transport.
 BUFFERED = 16 * 2**20
-
-
-def serving(application: Callable[..., Any]) -> type[WSGIHandler]:
-    """A handler of *application*, which is given as it is."""
-    return type("Serving", (WSGIHandler,), {"application": staticmethod(application)})
 
 
 class Streaming:

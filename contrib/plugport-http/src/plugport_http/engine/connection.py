@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from time import time
 from typing import Any, Literal
 
 from plugport_http.engine.errors import HTTPError, ResponseError
@@ -77,7 +78,10 @@ class ServerConnection(RequestReader):
             # As most are: nothing of the head depends on the request.
             self.request = None
             self._state = HEAD
-            return head.complete(self._server_line) + body
+            since, until, line, complete = head.completed
+            if line is not self._server_line or not since <= time() < until:
+                complete = head.complete(self._server_line)
+            return complete + body
         block = self.start_response(head)
         if self._to_send == len(body):
             self._to_send = 0

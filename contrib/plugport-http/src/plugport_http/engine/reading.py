@@ -68,6 +68,7 @@ class RequestReader:
         "_head",
         "_known",
         "_known_data",
+        "_last",
         "_left",
         "_limits",
         "_position",
@@ -94,6 +95,9 @@ class RequestReader:
         #: The last request, if nothing but its head came, and what that was.
         self._known: Request | None = None
         self._known_data = b""
+        #: The number of the request that is the connection's last; a number for none, too, for it is
+        #: compared often.
+        self._last = -1 if limits.max_requests is None else limits.max_requests
         #: Whether the head of the response at hand was made.
         self.response_started = False
         #: The request at hand, from when next_event() returned it until its response is complete.
@@ -153,10 +157,17 @@ class RequestReader:
             self._blanks = 0
             self._continue = self.response_started = False
             self.requests += 1
-            if not request.keep_alive or self.requests == self._limits.max_requests:
+            if not request.keep_alive or self.requests == self._last:
                 self.keep_alive = False
             self.request = request
         return request
+
+    def known_size(self, request: Request) -> int:
+        """Return as how many bytes *request* came, if receive_again() would know it; else 0.
+
+        Nothing came with it but its head.
+        """
+        return len(self._known_data) if request is self._known else 0
 
     def next_event(self) -> Event:
         """Return the next of what has come.
@@ -218,7 +229,7 @@ class RequestReader:
         self._continue = request.expect_continue
         self.requests += 1
         self.response_started = False
-        if not request.keep_alive or self.requests == self._limits.max_requests:
+        if not request.keep_alive or self.requests == self._last:
             self.keep_alive = False
         self.request = request
 

@@ -28,10 +28,10 @@ class ResponseHead:
     """
 
     __slots__ = (
-        "_complete",
         "block",
         "bodiless",
         "close",
+        "completed",
         "content_length",
         "has_date",
         "has_server",
@@ -63,19 +63,20 @@ class ResponseHead:
         self.plain = not (
             self.close or self.has_date or self.has_server or self.bodiless or self.content_length is None
         )
-        #: What complete() has returned last, for which server line, and in which second.
-        self._complete = (0.0, 0.0, b"", b"")
+        #: From when until when what complete() has returned holds, for which server line, and that.
+        self.completed = (0.0, 0.0, b"", b"")
         if not all(names) or b"".join(names).translate(None, _TOKEN):
             raise ResponseError("the name of a field in the response is malformed")
 
     def complete(self, server_line: bytes) -> bytes:
-        """Return the whole head where it is ``plain``, as most are, and the connection stays."""
-        since, until, line, block = self._complete
-        if line is not server_line or not since <= time() < until:
-            second = int(time())
-            block = b"%b%b%b\r\n" % (self.block, date_line(second), server_line)
-            # At once: threads may meet here.
-            self._complete = (float(second), second + 1.0, server_line, block)
+        """Return the whole head where it is ``plain``, as most are, and the connection stays.
+
+        ``completed`` keeps it for the second in which it holds.
+        """
+        second = int(time())
+        block = b"%b%b%b\r\n" % (self.block, date_line(second), server_line)
+        # At once: threads may meet here.
+        self.completed = (float(second), second + 1.0, server_line, block)
         return block
 
     def _note(self, name: bytes, value: bytes) -> bool:

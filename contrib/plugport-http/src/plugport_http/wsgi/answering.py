@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -28,7 +27,6 @@ class Answering(WSGISettings):
     _link: Any
     _environs: Environs
     _exchange: Exchange
-    _application: Callable[..., Any]
     #: What was wrong with the body of the request at hand, once its application was told.
     _refusal: HTTPError | None = None
 
@@ -36,13 +34,11 @@ class Answering(WSGISettings):
         self, http: ServerConnection, link: Any, server: Any, sock: Any, client_address: Any
     ) -> None:
         """Make what stays the same for all requests of the connection."""
-        # What is asked for again and again is found sooner here than on a class or a server.
         assert self.application is not None
-        self._application = self.application
         self._http = http
         self._link = link
         self._environs = Environs(server, sock, client_address, self.script_name)
-        self._exchange = Exchange(http, link)
+        self._exchange = Exchange(self.application, http, link)
 
     def _next_piece(self, number: int) -> bytes:
         """Return the next piece of the body of request *number*, b"" at its end and when it was answered.
@@ -59,12 +55,7 @@ class Answering(WSGISettings):
         if request.content_length != 0:
             environ["wsgi.input"] = InputStream(partial(self._next_piece, self._http.requests))
         try:
-            exchange = self._exchange
-            whole = exchange.call(self._application, environ, request)
-            if whole is not None:
-                self._link.send(whole)
-            else:
-                exchange.send_result()
+            self._exchange.respond(environ, request)
         except Exception as error:
             self._fail(request, error)
 

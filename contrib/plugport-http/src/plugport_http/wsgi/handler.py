@@ -21,6 +21,8 @@ __all__ = ["WSGIHandler"]
 
 #: Bytes that are read at once where a head is expected.
 _HEAD_CHUNK = 16384
+#: Bytes that are read at once where requests are short: memory of this size is Python's own.
+_FEW = 479
 #: Seconds in which a client that still sends can take the last response.
 _LINGER = 2.0
 
@@ -62,12 +64,17 @@ class WSGIHandler(Answering, BaseRequestHandler):
     def handle(self) -> None:
         """Serve requests until the client or a limit ends it."""
         http = self._http
-        while (request := self._next_request()) is not None:
-            if self._drains:
-                http.keep_alive = False
-            self._answer(request)
-            if not http.keep_alive:
-                break
+        try:
+            while (request := self._next_request()) is not None:
+                if self._drains:
+                    http.keep_alive = False
+                self._answer(request)
+                self._answer_alike(request)
+                if not http.keep_alive:
+                    break
+        except TimeoutError:
+            if self._link.failure is not None:
+                raise
         if http.dropped_input and not http.eof_received:
             self._link.linger(_LINGER)
 
@@ -88,9 +95,6 @@ class WSGIHandler(Answering, BaseRequestHandler):
                         self._idle = False
                     else:
                         data = self._link.receive(self.header_timeout, _HEAD_CHUNK)
-                    request = http.receive_again(data)
-                    if request is not None:
-                        return request
                     http.receive_data(data)
                 event = http.next_event()
                 if type(event) is Request:
@@ -106,10 +110,35 @@ class WSGIHandler(Answering, BaseRequestHandler):
                     http.receive_data(data)
         except HTTPError as error:
             self._link.send(http.error_response(error))
-        except TimeoutError:
-            if self._link.failure is not None:
-                raise
         return None
+
+    def _answer_alike(self, request: Request) -> None:
+        """Answer what comes next as long as it is *request* again, byte for byte: most clients ask so.
+
+        It is what handle() does, by less. What else comes is left to that.
+        """
+        http = self._http
+        size = http.known_size(request)
+        if not size:
+            return
+        receive, again, respond = self._link.receive, http.receive_again, self._exchange.respond
+        environ, timeout = self._environs.last_environ, self._keep_alive_timeout
+        chunk = _FEW if size < _FEW else _HEAD_CHUNK
+        while http.keep_alive:  # and rests, for what is known has neither a body nor anything behind it
+            self._idle = True
+            if self._drains:  # after _idle is set: one of the two sees it
+                return
+            data = receive(timeout, chunk)
+            self._idle = False
+            if again(data) is not request:
+                http.receive_data(data)
+                return
+            if self._drains:
+                http.keep_alive = False
+            try:
+                respond(environ.copy(), request)
+            except Exception as error:
+                self._fail(request, error)
 
     def _receive_more(self, left: float) -> bytes:
         try:

@@ -40,16 +40,32 @@ class Exchange:
     ``link``: what it sends by, a Link or what does the same.
     """
 
-    __slots__ = ("_headers", "_http", "_request", "_result", "_status", "link")
+    __slots__ = (
+        "_application",
+        "_headers",
+        "_http",
+        "_last_head",
+        "_last_headers",
+        "_last_size",
+        "_last_status",
+        "_request",
+        "_status",
+        "link",
+    )
 
     _request: Request
+    #: The head of the last whole response, for the size of whose body it was, and what it was made of.
+    _last_head: ResponseHead
 
-    def __init__(self, http: ServerConnection, link: Any) -> None:
+    def __init__(self, application: Callable[..., Any], http: ServerConnection, link: Any) -> None:
+        self._application = application
         self._http = http
         self.link = link
-        self._result: Any = None
         self._status: str | None = None
         self._headers: list[tuple[str, str]] = []
+        self._last_size = -1
+        self._last_status: str | None = None
+        self._last_headers: list[tuple[str, str]] = []
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
@@ -82,40 +98,49 @@ class Exchange:
         if piece:
             self.link.send(piece)
 
-    def call(
-        self, application: Callable[..., Any], environ: dict[str, Any], request: Request
-    ) -> bytes | None:
-        """Call the application. Return all of its response, as it is to be sent, if that is there at once.
+    def respond(self, environ: dict[str, Any], request: Request) -> None:
+        """Call the application for *request*, and send its response.
 
-        None: send_result() is to be called. Raises what the application raises,
-        TypeError, ValueError and RuntimeError for what it may not do, and ResponseError.
+        Raises what the application raises, TypeError, ValueError and RuntimeError for what it may
+        not do, ResponseError, and what the link raises.
         """
         self._request = request
         self._status = None
-        result = application(environ, self.start_response)
+        result = self._application(environ, self.start_response)
         kind = type(result)
         if (kind is not list and kind is not tuple) or self._http.response_started:
-            self._result = result
-            return None
-        # As most are; these have no close().
+            self._send_result(result)
+            return
+        # As most are, all at once; these have no close().
         body = result[0] if len(result) == 1 else b"".join(result)
         if type(body) is not bytes:
             raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
         size = len(body)
-        try:
-            head = _HEADS.get((self._status, size, *self._headers))
-        except TypeError:
-            head = None
-        if head is None or not size:
-            # Of HEAD it is not known how long the body would have been, if there is none.
-            head = self._make_head(None if not size and request.method == "HEAD" else size)
-        if head.content_length != size and not head.bodiless and request.method != "HEAD":
-            raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
-        return self._http.send(head, body)
+        if (
+            size == self._last_size
+            and self._status == self._last_status
+            and self._headers == self._last_headers
+        ):
+            head = self._last_head
+        else:
+            head = self._head_of_whole(size)
+        self.link.send(self._http.send(head, body))
 
-    def send_result(self) -> None:
-        """Send what the application has returned, and call its close(). Raises what call() raises."""
-        result, self._result = self._result, None
+    def _head_of_whole(self, size: int) -> ResponseHead:
+        """Return the head of a response whose body is there, and has *size* bytes."""
+        # Of HEAD it is not known how long the body would have been, if there is none.
+        is_head = self._request.method == "HEAD"
+        head = self._make_head(None if not size and is_head else size)
+        if head.content_length == size and size:
+            # The application may change its list.
+            self._last_size, self._last_status, self._last_headers = size, self._status, list(self._headers)
+            self._last_head = head
+        elif head.content_length != size and not head.bodiless and not is_head:
+            raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
+        return head
+
+    def _send_result(self, result: Iterable[bytes]) -> None:
+        """Send what the application has returned, and call its close()."""
         try:
             if type(result) is not FileWrapper or not self._send_file(result.filelike):
                 self._send_pieces(result)

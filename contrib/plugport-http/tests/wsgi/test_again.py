@@ -1,0 +1,228 @@
+"""Requests that come again on a connection: what the server knows of one is for that one, and no other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from served import Client, receive_until, serving
+
+from plugport_http.engine import Limits, ServerConnection
+from plugport_http.wsgi.response import Exchange
+
+STRATEGIES = ("threading", "select")
+TEXT = [("Content-Type", "text/plain")]
+GET = b"GET /again HTTP/1.1\r\nHost: a\r\n\r\n"
+
+
+@pytest.fixture(params=STRATEGIES)
+def connect(request: pytest.FixtureRequest, plugport_serve: Any) -> Callable[..., Any]:
+    """connect(application, **options) serves it, and returns a connection to it."""
+
+    def connect(application: Callable[..., Any], **options: Any) -> Any:
+        return plugport_serve(serving(application), concurrency=request.param, **options).connect()
+
+    return connect
+
+
+def describe(environ: Any, start_response: Any) -> list[bytes]:
+    """Answer with what the environ says, the body included; leave a mark in it."""
+    body = environ["wsgi.input"].read().decode()
+    words = [environ["REQUEST_METHOD"], environ["REQUEST_URI"], environ.get("HTTP_MARK", ""), body]
+    assert "mark" not in environ
+    environ["mark"] = True
+    start_response("200 OK", TEXT)
+    return [" ".join(words).encode()]
+
+
+def test_each_gets_an_environ_of_its_own(connect: Any) -> None:
+    with connect(describe) as sock:
+        client = Client(sock)
+        for _ in range(3):
+            for _ in range(3):
+                assert client.ask("GET", "/a", headers={"Mark": "1"})[2] == b"GET /a 1 "
+            assert client.ask("POST", "/b", b"body", headers={"Mark": "2"})[2] == b"POST /b 2 body"
+            assert client.ask("GET", "/a", headers={"Mark": "1"})[2] == b"GET /a 1 "
+            assert client.ask("GET", "/c")[2] == b"GET /c  "
+
+
+@pytest.mark.parametrize("size", [300, 446, 447, 448, 479, 480, 5000, 20000])
+def test_requests_of_any_size_may_follow(connect: Any, size: int) -> None:
+    with connect(describe, max_line_size=30000) as sock:
+        client = Client(sock)
+        for _ in range(2):
+            for _ in range(3):
+                assert client.ask("GET", "/short")[2] == b"GET /short  "
+            for _ in range(3):
+                assert client.ask("GET", "/" + "x" * size)[2] == b"GET /%b  " % (b"x" * size)
+
+
+def test_requests_that_come_in_pieces_and_together_may_follow(connect: Any) -> None:
+    with connect(describe) as sock:
+        answer = b"GET /again  "
+        for _ in range(2):
+            for pieces, count in (
+                ((GET,), 1),
+                ((GET,), 1),
+                ((GET[:20], GET[20:]), 1),
+                ((GET + GET + GET,), 3),
+                ((GET + GET[:7], GET[7:]), 2),
+                ((b"\r\n", GET), 1),
+            ):
+                for piece in pieces:
+                    sock.sendall(piece)
+                received = receive_until(sock, answer)
+                while received.count(answer) < count:
+                    received += receive_until(sock, answer)
+
+
+def test_the_response_may_be_another(connect: Any) -> None:
+    headers = [("Content-Type", "text/plain")]
+    answers = iter(
+        [
+            ("200 OK", headers, [b"one"]),
+            ("200 OK", headers, [b"two"]),
+            ("200 OK", headers, [b"three"]),
+            ("404 Not Found", headers, [b"three"]),
+            ("404 Not Found", [("Content-Type", "text/html")], [b"three"]),
+            ("404 Not Found", headers, []),
+            ("404 Not Found", headers, iter([b"three"])),
+            ("200 OK", headers, [b"one"]),
+        ]
+    )
+
+    def application(environ: Any, start_response: Any) -> Any:
+        status, fields, pieces = next(answers)
+        start_response(status, fields)
+        return pieces
+
+    with connect(application) as sock:
+        client = Client(sock)
+        got = [client.ask("GET", "/") for _ in range(8)]
+    seen = [
+        (status, header["content-type"], header.get("content-length"), body) for status, header, body in got
+    ]
+    assert seen == [
+        (200, "text/plain", "3", b"one"),
+        (200, "text/plain", "3", b"two"),
+        (200, "text/plain", "5", b"three"),
+        (404, "text/plain", "5", b"three"),
+        (404, "text/html", "5", b"three"),
+        (404, "text/plain", "0", b""),
+        (404, "text/plain", None, b"three"),
+        (200, "text/plain", "3", b"one"),
+    ]
+
+
+def test_an_application_may_change_the_list_that_it_gave(connect: Any) -> None:
+    headers: list[tuple[str, str]] = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        headers.append((f"Field-{len(headers)}", "there"))
+        start_response("200 OK", headers)
+        return [b"body"]
+
+    with connect(application) as sock:
+        client = Client(sock)
+        for count in range(1, 5):
+            assert sum(name.startswith("field-") for name in client.ask("GET", "/")[1]) == count
+
+
+@pytest.mark.parametrize("size", ["0", "4"])
+def test_the_length_of_a_head_is_told_as_without_one_before(connect: Any, size: str) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", TEXT)
+        return [b""] if size == "0" or "empty" in environ["REQUEST_URI"] else [b"body"]
+
+    with connect(application) as sock:
+        client = Client(sock)
+        for _ in range(2):
+            assert client.ask("GET", "/")[1]["content-length"] == size
+            assert client.ask("HEAD", "/")[1].get("content-length") == (None if size == "0" else "4")
+            assert "content-length" not in client.ask("HEAD", "/empty")[1]
+
+
+def test_one_that_fails_is_answered_and_is_the_last(connect: Any) -> None:
+    count = 0
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        nonlocal count
+        count += 1
+        if count % 3 == 0:
+            raise ValueError("each third")
+        start_response("200 OK", TEXT)
+        return [b"well"]
+
+    with connect(application) as sock:
+        client = Client(sock)
+        assert [client.ask("GET", "/")[0] for _ in range(3)] == [200, 200, 500]
+        assert sock.recv(1) == b""
+
+
+def test_start_response_is_wanted_each_time(connect: Any) -> None:
+    count = 0
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        nonlocal count
+        count += 1
+        if count < 3:
+            start_response("200 OK", TEXT)
+        return [b"body"]
+
+    with connect(application) as sock:
+        client = Client(sock)
+        assert [client.ask("GET", "/")[0] for _ in range(3)] == [200, 200, 500]
+
+
+def test_the_last_request_of_a_connection_says_so(connect: Any) -> None:
+    with connect(describe, max_requests=4) as sock:
+        client = Client(sock)
+        got = [client.ask("GET", "/")[1].get("connection") for _ in range(4)]
+        assert got == [None, None, None, "close"]
+        assert sock.recv(1) == b""
+
+
+def test_a_client_that_asks_no_more_is_let_go_without_a_word(
+    connect: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(describe, keep_alive_timeout=0.2) as sock:
+        client = Client(sock)
+        for _ in range(3):
+            assert client.ask("GET", "/")[0] == 200
+        assert sock.recv(1) == b""
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+class _Link:
+    """Keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+
+    def send(self, data: bytes) -> None:
+        self.sent += data
+
+
+def test_the_date_is_that_of_each_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_800_000_000.0
+    for module in ("connection", "response"):
+        monkeypatch.setattr(f"plugport_http.engine.{module}.time", lambda: now)
+    http, link = ServerConnection(Limits()), _Link()
+    exchange = Exchange(describe, http, link)
+    http.receive_data(GET)
+    request: Any = http.next_event()
+    dates = []
+    for moment in (1_800_000_000.0, 1_800_000_000.9, 1_800_000_001.0, 1_800_000_000.5, 1_800_000_007.0):
+        now, link.sent = moment, b""
+        if http.request is None:
+            assert http.receive_again(GET) is request
+        environ = {"wsgi.input": _Empty(), "REQUEST_METHOD": "GET", "REQUEST_URI": "/"}
+        exchange.respond(environ, request)
+        dates.append(link.sent.split(b"date: ")[1].split(b" GMT")[0][-2:])
+    assert dates == [b"00", b"00", b"01", b"00", b"07"]
+
+
+class _Empty:
+    def read(self) -> bytes:
+        return b""

@@ -125,6 +125,13 @@ def big(environ: Environ, start_response: Any) -> Iterator[bytes]:
         yield b"x" * 65536
 
 
+def huge(environ: Environ, start_response: Any) -> Iterator[bytes]:
+    """More than systems and servers keep of what a client does not take."""
+    start_response("200 OK", [*TEXT, ("Content-Length", str(1024 * 65536))])
+    for _ in range(1024):
+        yield b"x" * 65536
+
+
 class Closing:
     """An iterable that says when it is closed."""
 

@@ -46,7 +46,7 @@ def served(plugport_serve: Any, tmp_path: Path) -> Callable[..., Any]:
     def serve(handler: str, strategy: str, **options: Any) -> Any:
         if handler == "http-files":
             (tmp_path / "hello").write_bytes(b"Hello, world!")
-            (tmp_path / "big").write_bytes(bytes(64 * 2**20))
+            (tmp_path / "huge").write_bytes(bytes(64 * 2**20))
             options["root"] = str(tmp_path)
         else:
             options["app"] = f"{APPLICATIONS / f'{handler}_cases.py'}:app"
@@ -95,7 +95,7 @@ def test_what_an_application_streams_is_counted(served: Any, logged: Any, strate
 
 @pytest.mark.parametrize(
     ("handler", "strategy", "target"),
-    [("wsgi", "threading", b"/big"), ("wsgi", "select", b"/big"), ("http-files", "select", b"/big")],
+    [("wsgi", "threading", b"/huge"), ("wsgi", "select", b"/huge"), ("http-files", "select", b"/huge")],
 )
 def test_a_client_that_goes_away_cuts_it(
     served: Any, logged: Any, handler: str, strategy: str, target: bytes

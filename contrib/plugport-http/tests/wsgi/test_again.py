@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -129,6 +130,19 @@ def test_an_application_may_change_the_list_that_it_gave(connect: Any) -> None:
             assert sum(name.startswith("field-") for name in client.ask("GET", "/")[1]) == count
 
 
+def test_an_application_may_change_what_is_in_the_list(connect: Any) -> None:
+    headers = [["Count", "0"], ["Content-Type", "text/plain"]]
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        headers[0][1] = str(int(headers[0][1]) + 1)
+        start_response("200 OK", headers)
+        return [b"body"]
+
+    with connect(application) as sock:
+        client = Client(sock)
+        assert [client.ask("GET", "/")[1]["count"] for _ in range(4)] == ["1", "2", "3", "4"]
+
+
 @pytest.mark.parametrize("size", ["0", "4"])
 def test_the_length_of_a_head_is_told_as_without_one_before(connect: Any, size: str) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -194,6 +208,49 @@ def test_a_client_that_asks_no_more_is_let_go_without_a_word(
     assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
 
 
+@pytest.mark.parametrize("kept", [False, True])
+@pytest.mark.parametrize("length", [478, 479, 480])
+def test_what_follows_a_request_of_any_length_is_seen(connect: Any, length: int, kept: bool) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", TEXT)
+        return [b"x" * 70_000]
+
+    request = GET[:-2] + (b"" if kept else b"Connection: close\r\n") + b"Field: %b\r\n\r\n"
+    request %= b"y" * (length - len(request) + 2)
+    assert len(request) == length
+    with connect(application) as sock:
+        client = Client(sock)
+        assert client.ask("GET", "/short")[0] == 200
+        sock.sendall(request + GET)
+        received = b""
+        while received.count(b"x" * 70_000) < (2 if kept else 1):
+            data = sock.recv(65536)  # not a reset
+            assert data
+            received += data
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_a_body_that_comes_with_its_head_is_dropped_as_after_a_long_request(
+    connect: Any, chunked: bool
+) -> None:
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start = environ["wsgi.input"].read(1)
+        start_response("200 OK", TEXT)
+        return [start or b"none"]
+
+    body = b"b" * 70_000
+    head = b"POST /one HTTP/1.1\r\nHost: a\r\n"
+    if chunked:
+        post = head + b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    else:
+        post = head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+    with connect(application) as sock:
+        for request, answer in ((GET, b"none"), (GET, b"none"), (post, b"b"), (GET, b"none")):
+            sock.sendall(request)
+            received = receive_until(sock, b"\r\n\r\n" + answer)
+            assert b"connection: close" not in received
+
+
 class _Link:
     """Keeps what is sent."""
 
@@ -221,6 +278,27 @@ def test_the_date_is_that_of_each_response(monkeypatch: pytest.MonkeyPatch) -> N
         exchange.respond(environ, request)
         dates.append(link.sent.split(b"date: ")[1].split(b" GMT")[0][-2:])
     assert dates == [b"00", b"00", b"01", b"00", b"07"]
+
+
+def test_a_response_is_in_memory_once_while_it_is_sent() -> None:
+    body = bytes(100)
+    holders = []
+
+    def application(environ: Any, start_response: Any) -> list[bytes]:
+        start_response("200 OK", TEXT)
+        return [body]
+
+    class Link:
+        def send(self, data: bytes) -> None:
+            holders.append(sys.getrefcount(body) - before)
+
+    http = ServerConnection(Limits())
+    exchange = Exchange(application, http, Link())
+    http.receive_data(GET)
+    request: Any = http.next_event()
+    before = sys.getrefcount(body)
+    exchange.respond({}, request)
+    assert holders == [0]
 
 
 class _Empty:

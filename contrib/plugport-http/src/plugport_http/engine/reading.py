@@ -162,12 +162,9 @@ class RequestReader:
             self.request = request
         return request
 
-    def known_size(self, request: Request) -> int:
-        """Return as how many bytes *request* came, if receive_again() would know it; else 0.
-
-        Nothing came with it but its head.
-        """
-        return len(self._known_data) if request is self._known else 0
+    def knows(self, request: Request) -> bool:
+        """Whether receive_again() would know *request*: nothing came with it but its head."""
+        return request is self._known
 
     def next_event(self) -> Event:
         """Return the next of what has come.

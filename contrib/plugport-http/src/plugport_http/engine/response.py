@@ -69,9 +69,9 @@ class ResponseHead:
             raise ResponseError("the name of a field in the response is malformed")
 
     def complete(self, server_line: bytes) -> bytes:
-        """Return the whole head where it is ``plain``, as most are, and the connection stays.
+        """Make the whole head where it is ``plain``, as most are, and the connection stays.
 
-        ``completed`` keeps it for the second in which it holds.
+        It is in ``completed``, too, which is to be looked at first.
         """
         second = int(time())
         block = b"%b%b%b\r\n" % (self.block, date_line(second), server_line)

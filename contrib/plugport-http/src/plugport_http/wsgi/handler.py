@@ -21,8 +21,6 @@ __all__ = ["WSGIHandler"]
 
 #: Bytes that are read at once where a head is expected.
 _HEAD_CHUNK = 16384
-#: Bytes that are read at once where requests are short: memory of this size is Python's own.
-_FEW = 479
 #: Seconds in which a client that still sends can take the last response.
 _LINGER = 2.0
 
@@ -75,6 +73,7 @@ class WSGIHandler(Answering, BaseRequestHandler):
         except TimeoutError:
             if self._link.failure is not None:
                 raise
+            # else no request has come
         if http.dropped_input and not http.eof_received:
             self._link.linger(_LINGER)
 
@@ -118,17 +117,17 @@ class WSGIHandler(Answering, BaseRequestHandler):
         It is what handle() does, by less. What else comes is left to that.
         """
         http = self._http
-        size = http.known_size(request)
-        if not size:
+        if not http.knows(request):
             return
         receive, again, respond = self._link.receive, http.receive_again, self._exchange.respond
         environ, timeout = self._environs.last_environ, self._keep_alive_timeout
-        chunk = _FEW if size < _FEW else _HEAD_CHUNK
-        while http.keep_alive:  # and rests, for what is known has neither a body nor anything behind it
+        # While the connection is kept the engine rests, for what it knows has neither a body nor anything
+        # behind it, and _fail() keeps no connection whose response is not complete.
+        while http.keep_alive:
             self._idle = True
             if self._drains:  # after _idle is set: one of the two sees it
-                return
-            data = receive(timeout, chunk)
+                return  # to where it is set once more, and what has come is read yet
+            data = receive(timeout, _HEAD_CHUNK)
             self._idle = False
             if again(data) is not request:
                 http.receive_data(data)

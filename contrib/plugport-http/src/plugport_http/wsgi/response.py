@@ -44,18 +44,13 @@ class Exchange:
         "_application",
         "_headers",
         "_http",
-        "_last_head",
-        "_last_headers",
-        "_last_size",
-        "_last_status",
+        "_last",
         "_request",
         "_status",
         "link",
     )
 
     _request: Request
-    #: The head of the last whole response, for the size of whose body it was, and what it was made of.
-    _last_head: ResponseHead
 
     def __init__(self, application: Callable[..., Any], http: ServerConnection, link: Any) -> None:
         self._application = application
@@ -63,9 +58,8 @@ class Exchange:
         self.link = link
         self._status: str | None = None
         self._headers: list[tuple[str, str]] = []
-        self._last_size = -1
-        self._last_status: str | None = None
-        self._last_headers: list[tuple[str, str]] = []
+        #: Size, status, header and head of the last whole response.
+        self._last: tuple[int, str | None, list[tuple[str, str]], Any] = (-1, None, [], None)
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: ExcInfo | None = None, /
@@ -116,27 +110,24 @@ class Exchange:
         if type(body) is not bytes:
             raise TypeError(f"a body is made of bytes, not of {type(body).__name__}")
         size = len(body)
-        if (
-            size == self._last_size
-            and self._status == self._last_status
-            and self._headers == self._last_headers
-        ):
-            head = self._last_head
-        else:
+        of_size, of_status, of_headers, head = self._last
+        if size != of_size or self._status != of_status or self._headers != of_headers:
             head = self._head_of_whole(size)
-        self.link.send(self._http.send(head, body))
+        whole = self._http.send(head, body)
+        del result, body  # a large response that the client does not take is there once
+        self.link.send(whole)
 
     def _head_of_whole(self, size: int) -> ResponseHead:
         """Return the head of a response whose body is there, and has *size* bytes."""
         # Of HEAD it is not known how long the body would have been, if there is none.
         is_head = self._request.method == "HEAD"
         head = self._make_head(None if not size and is_head else size)
-        if head.content_length == size and size:
-            # The application may change its list.
-            self._last_size, self._last_status, self._last_headers = size, self._status, list(self._headers)
-            self._last_head = head
-        elif head.content_length != size and not head.bodiless and not is_head:
-            raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
+        if head.content_length != size:
+            if not head.bodiless and not is_head:
+                raise ResponseError(f"Content-Length is {head.content_length}, and the body has {size} bytes")
+        elif size and all(type(field) is tuple for field in self._headers):
+            # The application may change its list; what is in that can't be changed.
+            self._last = (size, self._status, list(self._headers), head)
         return head
 
     def _send_result(self, result: Iterable[bytes]) -> None:

@@ -70,7 +70,8 @@ class Serving(Accepting):
     announce: Callable[[Any], None] | None = None
 
     #: Called in the serving thread when the server begins to drain. A handler that waits for what need not
-    #: come, another request on a connection say, has here what ends its wait; it takes it out itself.
+    #: come, another request on a connection say, has here what ends its wait; it looks at is_draining() when
+    #: it has put it in, and takes it out itself.
     drain_calls: set[Callable[[], object]]
 
     #: The loop that polls for this server, while one does.

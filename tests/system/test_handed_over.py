@@ -115,9 +115,10 @@ def test_a_child_process_inherits_nothing(tmp_path: Path) -> None:
             assert service.stop() == 0
 
 
-def test_it_ends_when_it_is_idle_and_is_started_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["sync", "threading", "forking"])
+def test_it_ends_when_it_is_idle_and_is_started_again(tmp_path: Path, strategy: str) -> None:
     with bound() as sock:
-        arguments = ["serve", "echo", f"fd://{sock.fileno()}", "-o", "exit_idle=0.3"]
+        arguments = ["serve", "echo", f"fd://{sock.fileno()}", "-c", strategy, "-o", "exit_idle=0.3"]
         for _ in range(2):
             service = Process([*PLUGPORT, *arguments], tmp_path / "log", pass_fds=[sock.fileno()])
             with socket.create_connection(sock.getsockname(), PATIENCE) as client:
@@ -129,7 +130,7 @@ def test_it_ends_when_it_is_idle_and_is_started_again(tmp_path: Path) -> None:
             assert service.end() == 0
 
 
-@pytest.mark.parametrize("strategy", ["threading", "asyncio"])
+@pytest.mark.parametrize("strategy", ["threading", "thread-pool", "forking", "select", "asyncio"])
 def test_it_ends_when_it_is_idle_on_all_its_sockets(tmp_path: Path, strategy: str) -> None:
     with bound() as one, bound() as other:
         fds = [one.fileno(), other.fileno()]

@@ -102,14 +102,14 @@ class HandedOverMixIn(_Server):
         super().enter_loop(loop)
         if self.exit_idle is not None:
             _together.setdefault(loop, set()).add(self)
-            loop.call_later(self.exit_idle / _LOOKS, self._look)
+            loop.call_later(self.exit_idle / _LOOKS, self._look_for_work)
 
     def leave_loop(self, loop: Loop) -> None:
         """Nobody looks any more."""
         _together.get(loop, set()).discard(self)
         super().leave_loop(loop)
 
-    def _look(self) -> None:
+    def _look_for_work(self) -> None:
         loop = self.serving_loop
         if loop is None or self.exit_idle is None or self.is_draining():
             return
@@ -121,7 +121,7 @@ class HandedOverMixIn(_Server):
             for server in together:
                 server.drain(0.0)  # what comes meanwhile waits for who is started next
         else:
-            loop.call_later(self.exit_idle / _LOOKS, self._look)
+            loop.call_later(self.exit_idle / _LOOKS, self._look_for_work)
 
     def _has_work(self) -> bool:
         return bool(self._busy or self.active_requests or self.accepted or self.waiting)

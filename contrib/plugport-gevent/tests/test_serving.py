@@ -240,3 +240,33 @@ def test_a_proxys_header_comes_before_the_request(plugport_serve: Serve) -> None
         client.sendall(b"PROXY TCP4 203.0.113.7 127.0.0.1 ")
         client.sendall(b"50123 443\r\nhello")
         assert client.recv(100) == b"203.0.113.7hello"
+
+
+class Waiting(BaseRequestHandler):
+    """Says goodbye where a drain ends its wait for its client."""
+
+    transports = frozenset({"stream"})
+
+    def handle(self) -> None:
+        self.server.drain_calls.add(self.end_wait)
+        try:
+            while data := self.request.recv(100):
+                self.request.sendall(data)
+            self.request.sendall(b"bye")
+        finally:
+            self.server.drain_calls.discard(self.end_wait)
+
+    def end_wait(self) -> None:
+        self.request.shutdown(socket.SHUT_RD)
+
+
+@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "unix://{folder}/socket"])
+def test_a_drain_ends_the_wait_of_a_handler(plugport_serve: Serve, url: str) -> None:
+    service = plugport_serve(Waiting, url, "gevent")
+    client = service.connect()
+    client.sendall(b"hello")
+    assert client.recv(100) == b"hello"
+    service.service.stop()
+    assert client.recv(100) == b"bye"
+    assert service.wait_for_event("request_finished")["context"].outcome == "completed"
+    service.join()

@@ -59,6 +59,13 @@ class ConnectionSocket(gevent.socket.socket):  # type: ignore[misc]
         count: int = super().send(data, flags, timeout)
         return count
 
+    def shutdown(self, how: int) -> None:
+        """Shut down one side or both. Who waits comes to the end, as at a plain socket.
+
+        gevent's own has those who wait fail with EBADF.
+        """
+        self._sock.shutdown(how)
+
 
 def cooperative(sock: Any) -> Any:
     """Return a ConnectionSocket made of *sock*, if that is a plain socket or one of gevent's; else *sock*."""

@@ -16,6 +16,8 @@ TEXT = [("Content-Type", "text/plain")]
 
 #: Set by those who wait for it.
 gate = threading.Event()
+#: Set by an application that is about to wait for it.
+entered = threading.Event()
 #: How often close() was called, and how many requests there were.
 closed: list[str] = []
 #: Bodies of requests that have been answered.
@@ -245,6 +247,13 @@ def wait(environ: Environ, start_response: Any) -> Iterator[bytes]:
     yield b"waiting "
     gate.wait(30)
     yield b"done"
+
+
+def late(environ: Environ, start_response: Any) -> list[bytes]:
+    entered.set()
+    gate.wait(30)
+    start_response("200 OK", TEXT)
+    return [b"late"]
 
 
 def process(environ: Environ, start_response: Any) -> list[bytes]:

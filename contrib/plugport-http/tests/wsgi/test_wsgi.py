@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from served import APPLICATIONS, Client, raw, receive_all, receive_until
+from served import APPLICATIONS, Client, eventually, raw, receive_all, receive_until
 
 APP = f"{APPLICATIONS / 'wsgi_cases.py'}:app"
 VALIDATED = f"{APPLICATIONS / 'wsgi_cases.py'}:validated"
@@ -370,6 +370,29 @@ def test_a_drain_finishes_what_is_under_way_and_ends_what_waits(plugport_serve: 
     assert idle.recv(1) == b""
     gate.set()
     assert receive_all(waiting).endswith(b"0\r\n\r\n")
+    served.join()
+
+
+@pytest.mark.parametrize("strategy", ["threading", "thread-pool", "asyncio"])
+def test_a_response_that_is_made_in_a_drain_says_that_it_is_the_last(
+    plugport_serve: Any, strategy: str
+) -> None:
+    served = plugport_serve("wsgi", concurrency=strategy, app=APP)
+    gate, entered = cases()["gate"], cases()["entered"]
+    gate.clear()
+    entered.clear()
+    with served.connect() as sock:
+        client = Client(sock)
+        assert "connection" not in client.ask("GET", "/hello")[1]
+        client.request("GET", "/late")
+        assert entered.wait(30)
+        served.service.stop()
+        eventually(lambda: served.server.socket.fileno() < 0)  # then all have been told
+        gate.set()
+        response = client.getresponse()
+        assert response.getheader("connection") == "close"
+        assert response.read() == b"late"
+        assert sock.recv(1) == b""
     served.join()
 
 

@@ -68,8 +68,8 @@ class WSGIHandler(Answering, BaseRequestHandler):
                     http.keep_alive = False
                 self._answer(request)
                 self._answer_alike(request)
-                if not http.keep_alive:
-                    break
+                if not http.keep_alive and not http.rests():
+                    break  # else the drain came when the response was sent: what has come is answered yet
         except TimeoutError:
             if self._link.failure is not None:
                 raise
@@ -150,6 +150,8 @@ class WSGIHandler(Answering, BaseRequestHandler):
         self._drains = True
         if self._idle:
             self._link.end_reading()
+        else:
+            self._http.keep_alive = False  # the response that is to come says so
 
     def _next_piece(self, number: int) -> bytes:
         """Return the next piece of the body of request *number*, b"" at its end and when it was answered."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plugport.component import Kind
 
-__all__ = ["ELSEWHERE"]
+__all__ = ["ELSEWHERE", "OPTIONS_ELSEWHERE"]
 
 #: The components of the folder contrib, without the example's. Nothing is found or loaded by it.
 ELSEWHERE: dict[tuple[Kind, str], str] = {
@@ -13,4 +13,9 @@ ELSEWHERE: dict[tuple[Kind, str], str] = {
     ("handler", "http-files"): "plugport-http",
     ("handler", "wsgi"): "plugport-http",
     ("handler", "asgi"): "plugport-http",
+}
+#: The plugins of contrib that have options of their own.
+OPTIONS_ELSEWHERE: dict[str, str] = {
+    "access": "plugport-access",
+    "prometheus": "plugport-prometheus",
 }

@@ -12,6 +12,7 @@ from typing import Any
 
 from plugport.component import KINDS
 from plugport.conversion import convert, validate
+from plugport.elsewhere import OPTIONS_ELSEWHERE
 from plugport.errors import OptionError, PluginError
 from plugport.options import Option, UnknownOptionError, collect
 from plugport.plugins import PluginRecord, Plugins
@@ -87,6 +88,11 @@ def _find(plugins: Plugins, key: str, prefix: str) -> PluginRecord:
     for record in named:
         if record.status != "active":
             raise PluginError(f"option {key!r}: {record.obituary}")
+    if not named and prefix in OPTIONS_ELSEWHERE:
+        distribution = OPTIONS_ELSEWHERE[prefix]
+        raise OptionError(
+            f"option {key!r}: no plugin {prefix!r}; {distribution} has it: pip install {distribution}"
+        )
     known = [record.name for record in plugins.records if plugins.has_service_plugin(record)]
     prefixes = one_of(f"{each}." for each in [*KINDS, *known])
     raise OptionError(

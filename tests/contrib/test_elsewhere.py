@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from plugport.component import Kind
-from plugport.elsewhere import ELSEWHERE
-from plugport.errors import UnknownNameError
+from plugport.elsewhere import ELSEWHERE, OPTIONS_ELSEWHERE
+from plugport.errors import OptionError, UnknownNameError
+from plugport.pluginoptions import parse_plugin_options
 from plugport.plugins import PluginRecord, Plugins
 from plugport.registry import Registry
 
@@ -54,3 +56,22 @@ def test_the_error_names_the_distribution(key: tuple[Kind, str]) -> None:
     with pytest.raises(UnknownNameError) as caught:
         Registry(installed).find(kind, name)
     assert "pip install" not in str(caught.value)
+
+
+def test_the_table_of_plugins_is_that_of_those_with_options() -> None:
+    found = {}
+    for path in CONTRIB.glob("*/pyproject.toml"):
+        for name, module in tomllib.loads(path.read_text())["project"]["entry-points"]["plugport"].items():
+            source = path.parent / "src" / (module.replace(".", "/") + ".py")
+            if "def plugport_service_plugin(" in source.read_text():
+                found[name] = path.parent.name
+    assert found == OPTIONS_ELSEWHERE
+
+
+@pytest.mark.parametrize("name", OPTIONS_ELSEWHERE)
+def test_the_error_of_an_option_names_the_distribution(name: str) -> None:
+    distribution = OPTIONS_ELSEWHERE[name]
+    with pytest.raises(
+        OptionError, match=f"no plugin '{name}'; {distribution} has it: pip install {distribution}$"
+    ):
+        parse_plugin_options(Plugins(), [f"{name}.any=1"])

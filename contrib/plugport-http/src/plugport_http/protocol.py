@@ -25,7 +25,7 @@ from plugport_http.engine import (
 )
 from plugport_http.settings import HTTPSettings
 from plugport_http.timer import LazyTimer
-from plugport_http.waiting import cut, end_reading, has_arrived
+from plugport_http.waiting import LAST_WAIT, cut, end_reading, has_arrived, last_wait
 
 __all__ = ["HTTPProtocol"]
 
@@ -33,8 +33,6 @@ __all__ = ["HTTPProtocol"]
 _READ_AHEAD = 65536
 #: Seconds in which a client that was refused can take the answer, while what it sends is dropped.
 _LINGER = 2.0
-#: Seconds that a connection which waits for another request has when the server drains: it may be on its way.
-_LAST_WAIT = 0.2
 #: Seconds that requests which come at once may take of the loop, before the others have their turn.
 _LONGEST_TURN = 0.005
 
@@ -142,12 +140,15 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
     def connection_made(self, transport: Any) -> None:
         """Keep the transport; the clock is running."""
         self._start_clock(transport)
+        wait = self.header_timeout
         if self._context is not None:
             self._context.server.drain_calls.add(self.drain)
-            self.http.keep_alive = not self._context.server.is_draining()
+            if self._context.server.is_draining():
+                self.http.keep_alive = False
+                wait = last_wait(self.http, wait)
             self.http.client = self._context.client_address
             self.limit_timeouts(self._context.server.idle_timeout)
-        self._await_client(self.header_timeout)
+        self._await_client(wait)
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
@@ -205,22 +206,31 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self.disconnected(exc)
 
     def drain(self) -> None:
-        """The server drains: have the next request be the last. Other threads may call this."""
+        """The server drains: have the next request be the last, and wait briefly for it.
+
+        The serving thread calls it, and another may have the connection.
+        """
         self.http.keep_alive = False
-        if self._context is not None and self._context.transport is not None:
+        assert self._context is not None
+        loop = self._context.server.serving_loop
+        if self._context.transport is not None:
             self.wait_briefly()
-        elif self._awaits_another():
-            # Another thread has the connection: it reads what has come, and then sees that it ends.
-            end_reading(self.transport)
+        elif loop is not None and self._waits():
+            loop.call_later(last_wait(self.http, self.header_timeout), self._end_wait)
 
     def wait_briefly(self) -> None:
-        """Wait no longer for another request than one takes that is on its way; the first has its time."""
-        if self._awaits_another() and not (self._closed or self._lost):
-            self._await_client(_LAST_WAIT) if self.can_write else self._close()
+        """Wait no longer for a request than one takes that is on its way."""
+        if self._waits() and not (self._closed or self._lost):
+            self._await_client(last_wait(self.http, self.header_timeout)) if self.can_write else self._close()
 
-    def _awaits_another(self) -> bool:
-        http = self.http
-        return not (http.request or http.buffered or self._lingering) and http.requests > 0
+    def _waits(self) -> bool:
+        """Whether it waits for a request, of which nothing has come."""
+        return not (self.http.request or self.http.buffered or self._lingering)
+
+    def _end_wait(self) -> None:
+        """Have the thread that has the connection see its end, once it has read what has come."""
+        if self._waits() and not self._lost:
+            end_reading(self.transport)
 
     # Sending by other means -------------------------------------------------------------------------
 
@@ -302,7 +312,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
     def _response_ended(self) -> None:
         http = self.http
         self._reads_body = False
-        if not http.keep_alive:
+        if not http.keep_alive and not http.reads_head:  # else the drain came when it was sent
             self._end()
             return
         if not self._advancing:
@@ -392,6 +402,6 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         elif http.buffered and http.reads_head:
             self.send_error(HTTPError(408, "the request does not come"))
         elif not self._closed and has_arrived(transport):
-            self._await_client(_LAST_WAIT)  # the loop has not come to it yet
+            self._await_client(LAST_WAIT)  # the loop has not come to it yet
         else:
             self._close()

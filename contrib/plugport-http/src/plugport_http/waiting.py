@@ -1,4 +1,4 @@
-"""What is done with a connection past its transport: see whether it has bytes, end its reading, cut it."""
+"""Waiting for a client: how long in a drain; and what a transport does not do for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,19 @@ from typing import Any
 
 from plugport.poller import READ, blocking_poller
 
-__all__ = ["cut", "end_reading", "has_arrived"]
+from plugport_http.engine import ServerConnection
+
+__all__ = ["LAST_WAIT", "cut", "end_reading", "has_arrived", "last_wait"]
+
+#: Seconds that a connection which waits for another request has when the server drains: it may be on its way.
+LAST_WAIT = 0.2
+#: Seconds that one has which has had none.
+_FIRST_WAIT = 2.0
+
+
+def last_wait(http: ServerConnection, header_timeout: float) -> float:
+    """Return how long a server that drains waits for a request of which nothing has come."""
+    return LAST_WAIT if http.requests else min(header_timeout, _FIRST_WAIT)
 
 
 def has_arrived(transport: Any) -> bool:

@@ -11,6 +11,7 @@ from plugport.bridges.greenlets import SwitchedProtocol
 
 from plugport_http.engine import CLOSED, NEED_DATA, HTTPError, Request
 from plugport_http.settings import HTTPSettings
+from plugport_http.waiting import last_wait
 from plugport_http.wsgi.answering import Answering
 from plugport_http.wsgi.body import BodyError
 from plugport_http.wsgi.link import Link, make_link
@@ -49,9 +50,10 @@ class WSGIHandler(Answering, BaseRequestHandler):
         http, link = self.make_connection(), make_link(self.request, self.send_timeout, server.idle_timeout)
         http.client = self.client_address
         self._prepare(http, link, server, self.request, self.client_address)
-        self._idle = False
+        self._idle = self._drains = False
         server.drain_calls.add(self._drain)
-        self._drains = server.is_draining()  # after that: it is told, or sees it
+        if server.is_draining():  # after that: it is told, or sees it
+            self._drain()
 
     def finish(self) -> None:
         """Let go of the server."""
@@ -64,12 +66,8 @@ class WSGIHandler(Answering, BaseRequestHandler):
         http = self._http
         try:
             while (request := self._next_request()) is not None:
-                if self._drains:
-                    http.keep_alive = False
                 self._answer(request)
                 self._answer_alike(request)
-                if not http.keep_alive and not http.rests():
-                    break  # else the drain came when the response was sent: what has come is answered yet
         except TimeoutError:
             if self._link.failure is not None:
                 raise
@@ -80,20 +78,18 @@ class WSGIHandler(Answering, BaseRequestHandler):
     # Requests ---------------------------------------------------------------------------------------
 
     def _next_request(self) -> Request | None:
-        """Wait for a request. A server that drains waits for a connection's first one only."""
+        """Wait for a request; not long for one of which nothing has come, where the server drains."""
         http = self._http
         begun = 0.0  # when the head at hand began to come
         try:
             while True:
                 if http.rests():
-                    if http.requests:
-                        self._idle = True
-                        if self._drains:  # after _idle is set: one of the two sees it
-                            self._link.end_reading()  # what has come is read yet
-                        data = self._link.receive(self._keep_alive_timeout, _HEAD_CHUNK)
-                        self._idle = False
-                    else:
-                        data = self._link.receive(self.header_timeout, _HEAD_CHUNK)
+                    timeout = self._keep_alive_timeout if http.requests else self.header_timeout
+                    self._idle = True
+                    if self._drains:  # after _idle is set: _drain() sees that, or this what _drain() sets
+                        timeout = last_wait(http, timeout)
+                    data = self._link.receive(timeout, _HEAD_CHUNK)
+                    self._idle = False
                     http.receive_data(data)
                 event = http.next_event()
                 if type(event) is Request:
@@ -123,17 +119,16 @@ class WSGIHandler(Answering, BaseRequestHandler):
         environ, timeout = self._environs.last_environ, self._keep_alive_timeout
         # While the connection is kept the engine rests, for what it knows has neither a body nor anything
         # behind it, and _fail() keeps no connection whose response is not complete.
-        while http.keep_alive:
+        while True:
             self._idle = True
-            if self._drains:  # after _idle is set: one of the two sees it
-                return  # to where it is set once more, and what has come is read yet
+            if not http.keep_alive:  # after _idle is set: _drain() sees that, or this what _drain() sets
+                self._idle = False
+                return
             data = receive(timeout, _HEAD_CHUNK)
             self._idle = False
             if again(data) is not request:
                 http.receive_data(data)
                 return
-            if self._drains:
-                http.keep_alive = False
             try:
                 respond(environ.copy(), request)
             except Exception as error:
@@ -146,12 +141,19 @@ class WSGIHandler(Answering, BaseRequestHandler):
             raise HTTPError(408, "the request does not come") from None
 
     def _drain(self) -> None:
-        """The server drains: wait for no other request. Called by another thread."""
+        """The server drains: have the next request be the last, and wait briefly for it.
+
+        The serving thread calls it, and not the one that has the connection.
+        """
+        http, loop = self._http, self.server.serving_loop
         self._drains = True
+        http.keep_alive = False
+        if self._idle and loop is not None:
+            loop.call_later(last_wait(http, self.header_timeout), self._end_wait)
+
+    def _end_wait(self) -> None:
         if self._idle:
-            self._link.end_reading()
-        else:
-            self._http.keep_alive = False  # the response that is to come says so
+            self._link.end_reading()  # what has come is read yet
 
     def _next_piece(self, number: int) -> bytes:
         """Return the next piece of the body of request *number*, b"" at its end and when it was answered."""

@@ -16,6 +16,8 @@ from plugport import BaseRequestHandler, StreamRequestHandler, compose
 from plugport.testing.plugin import Serve
 from plugport.testing.waiting import PATIENCE, wait_until, within
 
+from plugport_gevent.sockets import cooperative
+
 
 class Counts(StreamRequestHandler):
     """Keeps state, and lets others run in the middle of a change, which the lock guards."""
@@ -242,31 +244,12 @@ def test_a_proxys_header_comes_before_the_request(plugport_serve: Serve) -> None
         assert client.recv(100) == b"203.0.113.7hello"
 
 
-class Waiting(BaseRequestHandler):
-    """Says goodbye where a drain ends its wait for its client."""
-
-    transports = frozenset({"stream"})
-
-    def handle(self) -> None:
-        self.server.drain_calls.add(self.end_wait)
-        try:
-            while data := self.request.recv(100):
-                self.request.sendall(data)
-            self.request.sendall(b"bye")
-        finally:
-            self.server.drain_calls.discard(self.end_wait)
-
-    def end_wait(self) -> None:
-        self.request.shutdown(socket.SHUT_RD)
-
-
-@pytest.mark.parametrize("url", ["tcp://127.0.0.1:0", "unix://{folder}/socket"])
-def test_a_drain_ends_the_wait_of_a_handler(plugport_serve: Serve, url: str) -> None:
-    service = plugport_serve(Waiting, url, "gevent")
-    client = service.connect()
-    client.sendall(b"hello")
-    assert client.recv(100) == b"hello"
-    service.service.stop()
-    assert client.recv(100) == b"bye"
-    assert service.wait_for_event("request_finished")["context"].outcome == "completed"
-    service.join()
+@pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_RDWR])
+def test_who_waits_to_receive_sees_the_end_when_another_ends_reading(how: int) -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, cooperative(ours) as sock:
+        waiting = gevent.spawn(sock.recv, 100)
+        gevent.sleep(0)
+        assert not waiting.dead
+        sock.shutdown(how)
+        assert waiting.get(timeout=PATIENCE) == b""

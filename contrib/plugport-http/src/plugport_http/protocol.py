@@ -1,7 +1,6 @@
 """HTTPProtocol: drives the engine on a transport, as an asyncio.Protocol under any strategy.
 
-It reads and writes, looks at the clock, and ends connections. What is done with a request is its
-subclass's business.
+It reads, writes, looks at the clock and ends connections; what a request is for is its subclass's business.
 """
 
 from __future__ import annotations
@@ -140,15 +139,13 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
     def connection_made(self, transport: Any) -> None:
         """Keep the transport; the clock is running."""
         self._start_clock(transport)
-        wait = self.header_timeout
+        http, wait = self.http, self.header_timeout
         if self._context is not None:
             self._context.server.drain_calls.add(self.drain)
-            if self._context.server.is_draining():
-                self.http.keep_alive = False
-                wait = last_wait(self.http, wait)
-            self.http.client = self._context.client_address
+            http.keep_alive = not self._context.server.is_draining()
+            http.client = self._context.client_address
             self.limit_timeouts(self._context.server.idle_timeout)
-        self._await_client(wait)
+        self._await_client(wait if http.keep_alive else last_wait(http, wait))
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
@@ -206,17 +203,13 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self.disconnected(exc)
 
     def drain(self) -> None:
-        """The server drains: have the next request be the last, and wait briefly for it.
-
-        The serving thread calls it, and another may have the connection.
-        """
+        """Have the next request be the last, and wait briefly for it. The serving thread calls this."""
+        context: Any = self._context
         self.http.keep_alive = False
-        assert self._context is not None
-        loop = self._context.server.serving_loop
-        if self._context.transport is not None:
+        if context.transport is not None:
             self.wait_briefly()
-        elif loop is not None and self._waits():
-            loop.call_later(last_wait(self.http, self.header_timeout), self._end_wait)
+        elif self._waits():  # in another thread
+            context.server.serving_loop.call_later(last_wait(self.http, self.header_timeout), self._end_wait)
 
     def wait_briefly(self) -> None:
         """Wait no longer for a request than one takes that is on its way."""

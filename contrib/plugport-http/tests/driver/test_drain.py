@@ -1,22 +1,36 @@
-"""A drain of a service that is a process of its own: nobody who waits holds it up, and nothing is lost."""
+"""The drain: nobody who waits holds it up, and no request that has come, or is on its way, is lost."""
 
 from __future__ import annotations
 
+import fcntl
 import socket
-import time
+import sys
+import termios
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from served import APPLICATIONS, PATIENCE, Client, Command, command, eventually, receive_all, receive_until
+from served import (
+    APPLICATIONS,
+    PATIENCE,
+    Client,
+    Command,
+    command,
+    eventually,
+    receive_all,
+    receive_until,
+    wsgi_cases,
+)
 
 OPTIONS = {
     "http-files": f"root={APPLICATIONS}",
     "wsgi": f"app={APPLICATIONS / 'wsgi_cases.py'}:app",
     "asgi": f"app={APPLICATIONS / 'asgi_cases.py'}:app",
 }
+APP = f"{APPLICATIONS / 'wsgi_cases.py'}:app"
 TARGETS = {"http-files": "/wsgi_cases.py", "wsgi": "/hello", "asgi": "/hello"}
 COMBINATIONS = [
     *(
@@ -40,12 +54,6 @@ def connected(handler: str, strategy: str, folder: Path) -> Iterator[tuple[Comma
             sock.settimeout(PATIENCE)
             sock.connect(str(path))
             yield service, sock
-
-
-def begin_to_drain(service: Command) -> None:
-    """Have it drain, and wait until it does."""
-    service.process.terminate()
-    eventually(lambda: any("is stopping" in line for line in service.lines))
 
 
 @combinations
@@ -87,14 +95,77 @@ def test_a_request_that_is_on_its_way_is_answered(
     served.join()
 
 
+def unread(sock: Any) -> int:
+    """Bytes that have come and that nobody has read."""
+    return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
+
+
 @combinations
-def test_a_request_of_which_a_part_has_come_has_its_time(handler: str, strategy: str, tmp_path: Path) -> None:
-    with connected(handler, strategy, tmp_path) as (service, sock):
-        request = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % TARGETS[handler].encode()
-        sock.sendall(request)
-        receive_until(sock, b"\r\n\r\n")
+def test_a_request_of_which_a_part_has_come_has_its_time(
+    plugport_serve: Any, monkeypatch: pytest.MonkeyPatch, handler: str, strategy: str
+) -> None:
+    monkeypatch.setattr("plugport_http.waiting.LAST_WAIT", 0.3)
+    option, _, value = OPTIONS[handler].partition("=")
+    served = plugport_serve(handler, concurrency=strategy, **{option: value})
+    request = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % TARGETS[handler].encode()
+    waited = threading.Event()
+    with served.connect() as sock:
+        assert Client(sock).ask("GET", TARGETS[handler])[0] == 200
         sock.sendall(request[:10])
-        begin_to_drain(service)
-        time.sleep(1.0)  # longer than it waits for one of which nothing has come
+        (context,) = served.server.active_requests.values()
+        eventually(lambda: not unread(context.request))
+        loop = served.server.serving_loop
+        served.server.drain_calls.add(lambda: loop.call_later(0.6, waited.set))
+        served.server.drain(2 * PATIENCE)
+        assert waited.wait(PATIENCE)  # for longer than for one of which nothing has come
         sock.sendall(request[10:])
-        assert b"\r\nconnection: close\r\n" in receive_until(sock, b"\r\n\r\n")
+        assert b"\r\nconnection: close\r\n" in receive_all(sock)
+    served.join()
+
+
+@pytest.mark.parametrize("strategy", ["threading", "thread-pool", "asyncio"])
+def test_a_drain_finishes_what_is_under_way_and_ends_what_waits(plugport_serve: Any, strategy: str) -> None:
+    served = plugport_serve("wsgi", concurrency=strategy, app=APP)
+    gate = wsgi_cases()["gate"]
+    gate.clear()
+    waiting, idle = served.connect(), served.connect()
+    assert Client(idle).ask("GET", "/hello")[0] == 200
+    waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
+    receive_until(waiting, b"waiting ")
+    served.service.stop()
+    assert idle.recv(1) == b""
+    gate.set()
+    assert receive_all(waiting).endswith(b"0\r\n\r\n")
+    served.join()
+
+
+@pytest.mark.parametrize("strategy", ["threading", "thread-pool", "asyncio"])
+def test_a_response_that_is_made_in_a_drain_says_that_it_is_the_last(
+    plugport_serve: Any, strategy: str
+) -> None:
+    served = plugport_serve("wsgi", concurrency=strategy, app=APP)
+    gate, entered = wsgi_cases()["gate"], wsgi_cases()["entered"]
+    gate.clear()
+    entered.clear()
+    with served.connect() as sock:
+        client = Client(sock)
+        assert "connection" not in client.ask("GET", "/hello")[1]
+        client.request("GET", "/late")
+        assert entered.wait(30)
+        served.service.stop()
+        eventually(lambda: served.server.socket.fileno() < 0)  # then all have been told
+        gate.set()
+        response = client.getresponse()
+        assert response.getheader("connection") == "close"
+        assert response.read() == b"late"
+        assert sock.recv(1) == b""
+    served.join()
+
+
+def test_a_drain_under_select_ends_what_waits(plugport_serve: Any) -> None:
+    served = plugport_serve("wsgi", concurrency="select", app=APP)
+    idle = served.connect()
+    assert Client(idle).ask("GET", "/hello")[0] == 200
+    served.service.stop()
+    assert idle.recv(1) == b""
+    served.join()

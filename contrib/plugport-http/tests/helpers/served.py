@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from plugport.targets import resolve_target
 from plugport.testing.waiting import wait_until
 
 from plugport_http.wsgi.handler import WSGIHandler
@@ -128,6 +129,11 @@ class Client(http.client.HTTPConnection):
 def serving(application: Callable[..., Any]) -> type[WSGIHandler]:
     """Return a handler of a WSGI *application*, which is given as it is."""
     return type("Serving", (WSGIHandler,), {"application": staticmethod(application)})
+
+
+def wsgi_cases() -> Any:
+    """Return the names of wsgi_cases.py as a server in this process has them."""
+    return resolve_target(f"{APPLICATIONS / 'wsgi_cases.py'}:app").__globals__
 
 
 def eventually(condition: Callable[[], object]) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from served import APPLICATIONS, Client, eventually, raw, receive_all, receive_until
+from served import APPLICATIONS, Client, raw, receive_all, receive_until, wsgi_cases
 
 APP = f"{APPLICATIONS / 'wsgi_cases.py'}:app"
 VALIDATED = f"{APPLICATIONS / 'wsgi_cases.py'}:validated"
@@ -34,12 +34,6 @@ def ask(plugport_serve: Any) -> Callable[..., Any]:
             return Client(sock).ask(*arguments, **more)
 
     return ask
-
-
-def cases() -> Any:
-    from plugport.targets import resolve_target
-
-    return resolve_target(f"{APPLICATIONS / 'wsgi_cases.py'}:app").__globals__
 
 
 @pytest.mark.parametrize("url", ["tcp", "unix"])
@@ -245,7 +239,7 @@ def test_requests_that_come_at_once_are_answered_in_their_order(plugport_serve: 
 @pytest.mark.parametrize("strategy", INSIDE)
 def test_what_the_application_returns_is_closed(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
-    closed = cases()["closed"]
+    closed = wsgi_cases()["closed"]
     closed.clear()
     with served.connect() as sock:
         client = Client(sock)
@@ -355,54 +349,6 @@ def test_a_client_that_goes_away_harms_nobody(plugport_serve: Any, strategy: str
     served.wait_for_event("request_finished", count=3)
     with served.connect() as sock:
         assert Client(sock).ask("GET", "/hello")[2] == b"Hello, world!"
-
-
-@pytest.mark.parametrize("strategy", ["threading", "thread-pool", "asyncio"])
-def test_a_drain_finishes_what_is_under_way_and_ends_what_waits(plugport_serve: Any, strategy: str) -> None:
-    served = plugport_serve("wsgi", concurrency=strategy, app=APP)
-    gate = cases()["gate"]
-    gate.clear()
-    waiting, idle = served.connect(), served.connect()
-    assert Client(idle).ask("GET", "/hello")[0] == 200
-    waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: a\r\n\r\n")
-    receive_until(waiting, b"waiting ")
-    served.service.stop()
-    assert idle.recv(1) == b""
-    gate.set()
-    assert receive_all(waiting).endswith(b"0\r\n\r\n")
-    served.join()
-
-
-@pytest.mark.parametrize("strategy", ["threading", "thread-pool", "asyncio"])
-def test_a_response_that_is_made_in_a_drain_says_that_it_is_the_last(
-    plugport_serve: Any, strategy: str
-) -> None:
-    served = plugport_serve("wsgi", concurrency=strategy, app=APP)
-    gate, entered = cases()["gate"], cases()["entered"]
-    gate.clear()
-    entered.clear()
-    with served.connect() as sock:
-        client = Client(sock)
-        assert "connection" not in client.ask("GET", "/hello")[1]
-        client.request("GET", "/late")
-        assert entered.wait(30)
-        served.service.stop()
-        eventually(lambda: served.server.socket.fileno() < 0)  # then all have been told
-        gate.set()
-        response = client.getresponse()
-        assert response.getheader("connection") == "close"
-        assert response.read() == b"late"
-        assert sock.recv(1) == b""
-    served.join()
-
-
-def test_a_drain_under_select_ends_what_waits(plugport_serve: Any) -> None:
-    served = plugport_serve("wsgi", concurrency="select", app=APP)
-    idle = served.connect()
-    assert Client(idle).ask("GET", "/hello")[0] == 200
-    served.service.stop()
-    assert idle.recv(1) == b""
-    served.join()
 
 
 def test_head_has_no_length_that_is_not_the_body_s(plugport_serve: Any) -> None:

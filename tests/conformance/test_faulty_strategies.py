@@ -396,9 +396,9 @@ class GivesUp(ThreadingMixIn):
     """Ends when an answer can't be delivered."""
 
     def take_error(self, request: Any, client_address: Any, error: Exception) -> None:
-        super().take_error(request, client_address, error)
         self._BaseServer__shutdown_request = True
         self.wake()
+        super().take_error(request, client_address, error)
 
 
 class DropsTheBacklog(ThreadingMixIn):

@@ -68,6 +68,7 @@ class DatagramConformance(StyledConformance):
             with self.peer(trial) as gone:
                 gone.send(b"hello")
             trial.start()
+            trial.outcomes(1)
             with self.peer(trial) as peer:
                 for _ in range(3):
                     peer.send(b"hello")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import select
 import socket
 import sys
 import threading
@@ -153,17 +154,11 @@ class EndsAtHalfClose(ThreadingMixIn):
     """Takes the client's end of input for the end of the connection."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        threading.Thread(target=_cut_at_end, args=(request,), daemon=True).start()
+        poll = select.poll()
+        poll.register(request.fileno(), select.POLLRDHUP)
+        if poll.poll(1000):
+            request.shutdown(socket.SHUT_RDWR)
         super().finish_request(request, client_address)
-
-
-def _cut_at_end(request: Any) -> None:
-    import select
-
-    poll = select.poll()
-    poll.register(request.fileno(), select.POLLRDHUP)
-    if poll.poll(1000):
-        request.shutdown(socket.SHUT_RDWR)
 
 
 class LeavesThreads(ThreadingMixIn):

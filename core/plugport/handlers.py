@@ -36,6 +36,8 @@ class BaseRequestHandler:
                        the one thread of a loop
     ``needs_descriptor``  it gives the descriptor of its connection away, to a program, say: it can't
                        live where there is TLS above that
+    ``alpn_protocols`` the protocols that it speaks, by their names in ALPN (RFC 7301), the best first;
+                       () if it does not say
 
     A class method ``as_protocol(context)``, if there is one, makes a protocol that does the same work:
     where requests live in a loop it takes the place of the greenlet. (plugport.bridges)
@@ -46,6 +48,7 @@ class BaseRequestHandler:
     thread_safe: ClassVar[bool] = False
     needs_thread: ClassVar[bool] = False
     needs_descriptor: ClassVar[bool] = False
+    alpn_protocols: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, request: Any, client_address: Any, server: Any) -> None:
         self.request = request

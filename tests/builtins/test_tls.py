@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import os
 import resource
@@ -24,6 +25,7 @@ from certificates import authority
 from patience import PATIENCE, wait_until
 
 from plugport import BaseRequestHandler
+from plugport.errors import OptionError
 from plugport.testing.serving import serve
 
 STRATEGIES = ("sync", "threading", "thread-pool", "forking", "select", "asyncio")
@@ -389,6 +391,35 @@ def test_what_a_handler_sees(handler: Any, strategy: str, start: Callable[..., A
     with contextlib.suppress(ssl.SSLError, ConnectionError), connect(served) as client:
         assert client.recv(100) == b"", "a client without a certificate is answered"
     assert outcomes(served, 2) == ["completed", "aborted"]
+
+
+class Speaks(TellsOfTLS):
+    alpn_protocols = ("echo/2", "echo/1")
+
+
+@pytest.mark.parametrize(
+    ("option", "offered", "agreed"),
+    [
+        ("", ["other", "echo/1", "echo/2"], "echo/2"),
+        ("", ["other"], None),
+        ("", [], None),
+        ("echo/1", ["echo/2", "echo/1"], "echo/1"),
+    ],
+)
+def test_what_a_handler_speaks_is_agreed_on(
+    option: str, offered: list[str], agreed: str | None, start: Callable[..., Any]
+) -> None:
+    served = start(functools.partial(Speaks), "threading", alpn=option)
+    context = authority().client()
+    context.set_alpn_protocols(offered)
+    with connect(served, context=context) as client:
+        assert client.selected_alpn_protocol() == agreed
+
+
+def test_what_a_handler_does_not_speak_is_refused(start: Callable[..., Any], no_leaks: None) -> None:
+    expected = "alpn: the handler does not speak h2; name echo/2 or echo/1, or nothing"
+    with pytest.raises(OptionError, match=f"^{expected}$"):
+        start(Speaks, "threading", alpn="echo/1,h2")
 
 
 def test_a_plain_connection_has_nothing_of_tls() -> None:

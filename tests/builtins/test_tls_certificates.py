@@ -116,6 +116,7 @@ FAULTS = {
         "ciphers: OpenSSL knows none by 'NONSENSE'; see openssl ciphers -v"
     ),
     f"certfile=good.pem alpn={'x' * 256}": "alpn: a name has 1 to 255 ASCII characters, not ",
+    "certfile=good.pem alpn=,": "alpn: a name is missing in ','; write one, or more with commas between",
     "certfile=good.pem client_ca=nowhere.pem": (
         "client_ca: can't read nowhere.pem: No such file or directory"
     ),

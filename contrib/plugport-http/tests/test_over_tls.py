@@ -1,44 +1,66 @@
-"""Applications over TLS: the scheme that they are told, by curl and over a WebSocket."""
+"""Applications over TLS: what they are told of it, by curl and over a WebSocket."""
 
 from __future__ import annotations
 
+import datetime
 import json
 import ssl
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from hypothesis import given, strategies
+from plugport.errors import OptionError
 from served import APPLICATIONS, curl
 from websockets.sync.client import connect
+
+from plugport_http.secured import tls_environ, tls_extension
 
 WSGI = f"{APPLICATIONS / 'wsgi_cases.py'}:app"
 ASGI = f"{APPLICATIONS / 'asgi_cases.py'}:app"
 
 
+COMBINATIONS = [
+    ("wsgi", "sync"),
+    ("wsgi", "threading"),
+    ("wsgi", "thread-pool"),
+    ("wsgi", "forking"),
+    ("wsgi", "select"),
+    ("wsgi", "asyncio"),
+    ("asgi", "asyncio"),
+    ("asgi", "sync"),
+]
+#: An RDN that has everything which RFC 4514 escapes.
+NAME = x509.Name(
+    [
+        x509.NameAttribute(NameOID.COUNTRY_NAME, "XY"),
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, ' Lock, Stock + "Barrel" <1> '),
+        x509.NameAttribute(NameOID.COMMON_NAME, "#alice;\\"),
+    ]
+)
+
+
 @pytest.fixture
-def certificates(tmp_path: Path) -> tuple[str, str]:
+def issuer() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def certificates(issuer: trustme.CA, tmp_path: Path) -> tuple[str, str]:
     """The files of an authority's certificate, and of the server's with its key."""
     authority, server = tmp_path / "authority.pem", tmp_path / "server.pem"
-    issuer = trustme.CA()
     issuer.cert_pem.write_to_path(authority)
     issuer.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(server)
     return str(authority), str(server)
 
 
-@pytest.mark.parametrize(
-    ("handler", "strategy"),
-    [
-        ("wsgi", "sync"),
-        ("wsgi", "threading"),
-        ("wsgi", "thread-pool"),
-        ("wsgi", "forking"),
-        ("wsgi", "select"),
-        ("wsgi", "asyncio"),
-        ("asgi", "asyncio"),
-        ("asgi", "sync"),
-    ],
-)
+@pytest.mark.parametrize(("handler", "strategy"), COMBINATIONS)
 def test_applications_are_served_over_tls(
     plugport_serve: Any, certificates: tuple[str, str], handler: str, strategy: str, tmp_path: Path
 ) -> None:
@@ -65,3 +87,129 @@ def test_a_websocket_over_tls(plugport_serve: Any, certificates: tuple[str, str]
     with connect(f"wss://127.0.0.1:{served.address[1]}/chat", ssl=context, proxy=None) as client:
         client.send("x" * 200_000)
         assert client.recv(10) == "x" * 200_000
+
+
+# What TLS tells --------------------------------------------------------------------------------------
+
+
+def client_certificate(name: x509.Name) -> tuple[x509.Certificate, bytes]:
+    """Return a certificate that *name* has signed for itself, and its key with it, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 0xA1B2C3)
+    builder = builder.not_valid_before(now - datetime.timedelta(hours=1))
+    builder = builder.not_valid_after(now + datetime.timedelta(hours=1))
+    certificate = builder.sign(key, hashes.SHA256())
+    encoded = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return certificate, certificate.public_bytes(serialization.Encoding.PEM) + encoded
+
+
+def of_tls(environ: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in environ.items() if key.startswith("SSL_") or key == "HTTPS"}
+
+
+@pytest.mark.parametrize(("handler", "strategy"), COMBINATIONS)
+def test_an_application_is_told_of_tls(
+    plugport_serve: Any, certificates: tuple[str, str], handler: str, strategy: str, tmp_path: Path
+) -> None:
+    authority, server = certificates
+    alice, pem = client_certificate(NAME)
+    (tmp_path / "alice.pem").write_bytes(pem)
+    served = plugport_serve(
+        handler,
+        "tls",
+        strategy,
+        app=WSGI if handler == "wsgi" else ASGI,
+        certfile=server,
+        client_ca=str(tmp_path / "alice.pem"),
+        client_certificates="optional",
+    )
+    url = f"https://127.0.0.1:{served.address[1]}"
+    path = "/describe" if handler == "wsgi" else "/extensions"
+    options = ("--cacert", authority, "--tls-max", "1.2", "--ciphers", "ECDHE-ECDSA-AES128-GCM-SHA256")
+    with_alice = ("--cert", str(tmp_path / "alice.pem"))
+    forged = ("-H", "HTTPS: off", "-H", "SSL-CLIENT-S-DN: CN=mallory", "-H", "SSL_CLIENT_VERIFY: SUCCESS")
+    nobody = json.loads(curl(*options, *forged, f"{url}{path}"))
+    told = json.loads(curl(*options, *with_alice, f"{url}{path}"))
+    newer = json.loads(curl("--cacert", authority, "--tlsv1.3", *with_alice, f"{url}{path}"))
+    certificate = alice.public_bytes(serialization.Encoding.PEM).decode()
+    subject = alice.subject.rfc4514_string()
+    assert subject == r"""CN=\#alice\;\\,O=\ Lock\, Stock \+ \"Barrel\" \<1\>\ ,C=XY"""
+    if handler == "wsgi":
+        connection = {
+            "HTTPS": "on",
+            "SSL_PROTOCOL": "TLSv1.2",
+            "SSL_CIPHER": "ECDHE-ECDSA-AES128-GCM-SHA256",
+        }
+        assert of_tls(nobody) == {**connection, "SSL_CLIENT_VERIFY": "NONE"}
+        assert of_tls(told) == {
+            **connection,
+            "SSL_CLIENT_VERIFY": "SUCCESS",
+            "SSL_CLIENT_CERT": certificate,
+            "SSL_CLIENT_S_DN": subject,
+            "SSL_CLIENT_I_DN": subject,
+            "SSL_CLIENT_M_SERIAL": "A1B2C3",
+        }
+        assert (newer["SSL_PROTOCOL"], newer["SSL_CLIENT_S_DN"]) == ("TLSv1.3", subject)
+    else:
+        connection = {
+            "server_cert": None,
+            "client_cert_error": None,
+            "tls_version": 0x0303,
+            "cipher_suite": 0xC02B,  # TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256 (RFC 5289, 3.2)
+        }
+        none = {"client_cert_chain": [], "client_cert_name": None}
+        some = {"client_cert_chain": [certificate], "client_cert_name": subject}
+        assert nobody == {"tls": {**connection, **none}}
+        assert told == {"tls": {**connection, **some}}
+        assert newer["tls"]["tls_version"] == 0x0304
+        assert newer["tls"]["cipher_suite"] in (0x1301, 0x1302, 0x1303)  # RFC 8446, B.4
+        assert newer["tls"]["client_cert_name"] == subject
+
+
+def test_a_plain_connection_is_told_of_no_tls(plugport_serve: Any) -> None:
+    served = plugport_serve("wsgi", "tcp", "threading", app=WSGI)
+    assert of_tls(json.loads(curl(f"http://127.0.0.1:{served.address[1]}/describe"))) == {}
+    served = plugport_serve("asgi", "tcp", "asyncio", app=ASGI)
+    assert json.loads(curl(f"http://127.0.0.1:{served.address[1]}/extensions")) == {}
+
+
+@given(strategies.lists(strategies.text(min_size=1, max_size=8), min_size=1, max_size=3))
+def test_any_name_is_written_as_rfc_4514_has_it(values: list[str]) -> None:
+    """As the package cryptography has it, which knows the names of attributes by their numbers."""
+    kinds = [("commonName", NameOID.COMMON_NAME), ("localityName", NameOID.LOCALITY_NAME)]
+    parts = [(*kinds[place % 2], value) for place, value in enumerate(values)]
+    tls = SimpleNamespace(
+        version=lambda: "TLSv1.3",
+        cipher=lambda: ("TLS_AES_128_GCM_SHA256", "TLSv1.3", 128),
+        context=ssl.create_default_context(),
+        getpeercert=lambda binary_form=False: (
+            b"" if binary_form else {"subject": name, "issuer": name, "serialNumber": "01"}
+        ),
+    )
+    name = tuple(((long, value),) for long, _, value in parts)
+    expected = x509.Name([x509.NameAttribute(oid, value, _validate=False) for _, oid, value in parts])
+    assert tls_extension(tls)["client_cert_name"] == expected.rfc4514_string()
+    assert tls_environ(tls)["SSL_CLIENT_S_DN"] == expected.rfc4514_string()
+
+
+@pytest.mark.parametrize(("handler", "strategy"), [("wsgi", "threading"), ("asgi", "asyncio")])
+def test_http_is_agreed_on_and_nothing_else(
+    plugport_serve: Any, certificates: tuple[str, str], handler: str, strategy: str
+) -> None:
+    authority, server = certificates
+    app = WSGI if handler == "wsgi" else ASGI
+    served = plugport_serve(handler, "tls", strategy, app=app, certfile=server)
+    told = curl(
+        "--http2",
+        "-w",
+        " %{http_version}",
+        "--cacert",
+        authority,
+        f"https://127.0.0.1:{served.address[1]}/hello",
+    )
+    assert told == "Hello, world! 1.1"
+    with pytest.raises(OptionError, match=r"alpn: the handler does not speak h2"):
+        plugport_serve(handler, "tls", strategy, app=app, certfile=server, alpn="h2,http/1.1")

@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from plugport import Help
 from plugport.errors import OptionError
 from plugport.preludes import Prelude
+from plugport.styles import unwrapped
+from plugport.wording import one_of
 from plugport_builtins.servers.certificates import Certificate, Settings, bare_context
 from plugport_builtins.servers.hello import client_hello
 from plugport_builtins.servers.names import CertificateNames
@@ -44,7 +46,10 @@ class TLSServer(TCPServer):
     ciphers: Annotated[
         str | None, Help("cipher suites of TLS 1.2, as OpenSSL names them (null: its choice)")
     ] = None
-    alpn: Annotated[str, Help("protocols to choose from by ALPN, the best first, with commas between")] = ""
+    alpn: Annotated[
+        str,
+        Help("protocols to choose from by ALPN, the best first: h2,http/1.1 (empty: what the handler says)"),
+    ] = ""
     client_ca: Annotated[
         str | None, Help("certificates, in PEM, of who may sign those of clients (mutual TLS)")
     ] = None
@@ -70,7 +75,7 @@ class TLSServer(TCPServer):
         bind_and_activate: bool = True,
     ) -> None:
         """Read the certificates; then see TCPServer. Raises OptionError."""
-        self._identity = _Identity(type(self))
+        self._identity = _Identity(type(self), getattr(unwrapped(RequestHandlerClass), "alpn_protocols", ()))
         super().__init__(server_address, RequestHandlerClass, bind_and_activate)
 
     def tls_context(self) -> ssl.SSLContext:
@@ -91,10 +96,13 @@ class TLSServer(TCPServer):
 
 
 class _Identity:
-    """Who the server is: its certificate, and those for other names."""
+    """Who the server is: its certificate, and those for other names.
 
-    def __init__(self, options: type[TLSServer]) -> None:
-        settings = _settings(options)
+    *spoken*: the handler's ``alpn_protocols``; () if it does not say, or there is none yet.
+    """
+
+    def __init__(self, options: type[TLSServer], spoken: Sequence[str] = ()) -> None:
+        settings = _settings(options, spoken)
         if options.certfile is None and options.sni_directory is None:
             raise OptionError(
                 "tls: no certificate; name one with -o certfile=FILE, or several with -o sni_directory=PATH"
@@ -143,7 +151,7 @@ class _Identity:
         return None
 
 
-def _settings(options: type[TLSServer]) -> Settings:
+def _settings(options: type[TLSServer], spoken: Sequence[str]) -> Settings:
     """Return what the contexts have in common. Raises OptionError for what does not go together."""
     if options.password is not None and options.password_file is not None:
         raise OptionError("password: it is given twice, by password and by password_file")
@@ -157,7 +165,18 @@ def _settings(options: type[TLSServer]) -> Settings:
         options.password_file,
         options.minimum_version,
         options.ciphers,
-        tuple(name.strip() for name in options.alpn.split(",") if name.strip()),
+        _protocols(options.alpn, spoken),
         options.client_ca,
         wanted,
     )
+
+
+def _protocols(alpn: str, spoken: Sequence[str]) -> tuple[str, ...]:
+    """Return the protocols to choose from. Raises OptionError for one that is not among those *spoken*."""
+    names = tuple(name.strip() for name in alpn.split(",")) if alpn else ()
+    for name in names:
+        if not name:
+            raise OptionError(f"alpn: a name is missing in {alpn!r}; write one, or more with commas between")
+        if spoken and name not in spoken:
+            raise OptionError(f"alpn: the handler does not speak {name}; name {one_of(spoken)}, or nothing")
+    return names or tuple(spoken)

@@ -95,6 +95,10 @@ async def describe(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, content)
 
 
+async def extensions(scope: Any, receive: Any, send: Any) -> None:
+    await answer(send, json.dumps(scope["extensions"]).encode())
+
+
 async def echo(scope: Any, receive: Any, send: Any) -> None:
     """Send back the body as it comes."""
     await send({"type": "http.response.start", "status": 200, "headers": TEXT})

@@ -98,8 +98,8 @@ class ASGIProtocol(HTTPProtocol):
         self._loop = asyncio.get_running_loop()
         self._scope = connection_scope(
             transport.get_extra_info("socket"),
+            transport.get_extra_info("ssl_object"),
             self._request_context.client_address,
-            bool(getattr(self.server, "secure", False)),
             self.root_path,
         )
         super().connection_made(transport)

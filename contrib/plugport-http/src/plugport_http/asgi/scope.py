@@ -7,14 +7,18 @@ from typing import Any
 from urllib.parse import unquote
 
 from plugport_http.engine import Request
+from plugport_http.secured import tls_extension
 
 __all__ = ["connection_scope", "http_scope", "websocket_scope"]
 
 _ASGI = {"version": "3.0", "spec_version": "2.5"}
 
 
-def connection_scope(sock: Any, client_address: Any, secure: bool, root_path: str) -> dict[str, Any]:
-    """Return what all requests of a connection have in common; *sock* may be asyncio's stand-in for one."""
+def connection_scope(sock: Any, tls: Any, client_address: Any, root_path: str) -> dict[str, Any]:
+    """Return what all requests of a connection have in common; *sock* may be asyncio's stand-in for one.
+
+    *tls*: where there is TLS, who tells of it, as plugport_http.secured has it; else None.
+    """
     server: tuple[str, int | None] | None = None
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         name, port = sock.getsockname()[:2]
@@ -27,11 +31,11 @@ def connection_scope(sock: Any, client_address: Any, secure: bool, root_path: st
     return {
         "type": "http",
         "asgi": _ASGI,
-        "scheme": "https" if secure else "http",
+        "scheme": "http" if tls is None else "https",
         "root_path": root_path,
         "client": client,
         "server": server,
-        "extensions": {},
+        "extensions": {} if tls is None else {"tls": tls_extension(tls)},
     }
 
 
@@ -69,5 +73,5 @@ def websocket_scope(base: dict[str, Any], request: Request, state: dict[str, Any
     scope["scheme"] = "wss" if base["scheme"] == "https" else "ws"
     offered = request.fields.get(b"sec-websocket-protocol", b"").decode("latin-1")
     scope["subprotocols"] = [name for part in offered.split(",") if (name := part.strip())]
-    scope["extensions"] = {"websocket.http.response": {}}
+    scope["extensions"] = {**base["extensions"], "websocket.http.response": {}}
     return scope

@@ -31,13 +31,13 @@ class Answering(WSGISettings):
     _refusal: HTTPError | None = None
 
     def _prepare(
-        self, http: ServerConnection, link: Any, server: Any, sock: Any, client_address: Any
+        self, http: ServerConnection, link: Any, server: Any, sock: Any, tls: Any, client_address: Any
     ) -> None:
-        """Make what stays the same for all requests of the connection."""
+        """Make what stays the same for all requests of the connection; *tls* is None where there is none."""
         assert self.application is not None
         self._http = http
         self._link = link
-        self._environs = Environs(server, sock, client_address, self.script_name)
+        self._environs = Environs(server, sock, tls, client_address, self.script_name)
         self._exchange = Exchange(self.application, http, link)
 
     def _next_piece(self, number: int) -> bytes:

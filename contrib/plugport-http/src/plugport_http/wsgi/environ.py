@@ -9,6 +9,7 @@ from urllib.parse import unquote_to_bytes
 from plugport.combination import traits_of
 
 from plugport_http.engine import Request
+from plugport_http.secured import tls_environ
 from plugport_http.wsgi.body import NO_BODY, ErrorLog
 from plugport_http.wsgi.response import FileWrapper
 
@@ -26,22 +27,22 @@ _strategies: dict[type, dict[str, Any]] = {}
 class Environs:
     """Makes the environ of each request of a connection; what is the same for several it makes once.
 
-    *connection*: its socket. ``errors``: the requests' wsgi.errors.
+    *connection*: its socket; *tls*: where there is TLS, who tells of it, as plugport_http.secured has it.
+    ``errors``: the requests' wsgi.errors.
     """
 
     __slots__ = ("_base", "_fields", "_header", "_script_name", "errors", "last", "last_environ")
 
-    def __init__(self, server: Any, connection: Any, client_address: Any, script_name: str) -> None:
+    def __init__(self, server: Any, connection: Any, tls: Any, client_address: Any, script_name: str) -> None:
         server_class = type(server)
         strategy = _strategies.get(server_class)
         if strategy is None:
             strategy = _strategies[server_class] = _strategy_environ(server_class)
-        secure = bool(getattr(server, "secure", False))
         self.errors = ErrorLog()
         self._script_name = script_name
         self._base = {
             **strategy,
-            **_connection_environ(connection, client_address, secure),
+            **_connection_environ(connection, tls, client_address),
             "SCRIPT_NAME": script_name,
             "wsgi.input": NO_BODY,
             "wsgi.errors": self.errors,
@@ -77,15 +78,17 @@ def _strategy_environ(server_class: type) -> dict[str, Any]:
     }
 
 
-def _connection_environ(connection: Any, client_address: Any, secure: bool) -> dict[str, Any]:
-    """Return what a connection has: the addresses of both ends, and the scheme."""
+def _connection_environ(connection: Any, tls: Any, client_address: Any) -> dict[str, Any]:
+    """Return what a connection has: the addresses of both ends, the scheme, and what TLS tells."""
     environ = {
-        "wsgi.url_scheme": "https" if secure else "http",
+        "wsgi.url_scheme": "http" if tls is None else "https",
         # A unix socket has neither; both must be there. (PEP 3333, environ Variables)
         "SERVER_NAME": "localhost",
-        "SERVER_PORT": "443" if secure else "80",
+        "SERVER_PORT": "80" if tls is None else "443",
         "REMOTE_ADDR": "",
     }
+    if tls is not None:
+        environ |= {"HTTPS": "on", **tls_environ(tls)}
     if connection.family in (socket.AF_INET, socket.AF_INET6):
         name, port = connection.getsockname()[:2]
         environ.update(SERVER_NAME=_plain(name), SERVER_PORT=str(port))

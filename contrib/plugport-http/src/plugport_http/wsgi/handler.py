@@ -49,7 +49,8 @@ class WSGIHandler(Answering, BaseRequestHandler):
         self._keep_alive_timeout = self.keep_alive_timeout
         http, link = self.make_connection(), make_link(self.request, self.send_timeout, server.idle_timeout)
         http.client = self.client_address
-        self._prepare(http, link, server, self.request, self.client_address)
+        tls = self.request if hasattr(self.request, "getpeercert") else None
+        self._prepare(http, link, server, self.request, tls, self.client_address)
         self._idle = self._drains = False
         server.drain_calls.add(self._drain)
         if server.is_draining():  # after that: it is told, or sees it

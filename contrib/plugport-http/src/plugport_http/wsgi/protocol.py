@@ -50,8 +50,8 @@ class WSGIProtocol(Answering, HTTPProtocol):
         # One for the connection, as a thread of its own would have.
         self._run = contextvars.copy_context().run
         self._pieces = []
-        sock = transport.get_extra_info("socket")
-        self._prepare(self.http, self, context.server, sock, context.client_address)
+        sock, tls = transport.get_extra_info("socket"), transport.get_extra_info("ssl_object")
+        self._prepare(self.http, self, context.server, sock, tls, context.client_address)
         super().connection_made(transport)
 
     def request_received(self, request: Request) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plugport.component import Kind
 
-__all__ = ["ELSEWHERE", "OPTIONS_ELSEWHERE"]
+__all__ = ["APPLICATIONS", "ELSEWHERE", "OPTIONS_ELSEWHERE", "SPOKEN_ON"]
 
 #: The components of the folder contrib, without the example's. Nothing is found or loaded by it.
 ELSEWHERE: dict[tuple[Kind, str], str] = {
@@ -18,4 +18,11 @@ ELSEWHERE: dict[tuple[Kind, str], str] = {
 OPTIONS_ELSEWHERE: dict[str, str] = {
     "access": "plugport-access",
     "prometheus": "plugport-prometheus",
+}
+#: Schemes of protocols that handlers speak, and the server that they speak it on.
+SPOKEN_ON: dict[str, str] = {"http": "tcp", "https": "tls", "ws": "tcp", "wss": "tls"}
+#: The handlers of applications, by the parameters that those take. (PEP 3333; ASGI 3, Applications)
+APPLICATIONS: dict[tuple[str, ...], str] = {
+    ("environ", "start_response"): "wsgi",
+    ("scope", "receive", "send"): "asgi",
 }

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from plugport.component import KINDS, Kind
 from plugport.distributions import canonical_name, satisfies
-from plugport.elsewhere import ELSEWHERE
+from plugport.elsewhere import ELSEWHERE, SPOKEN_ON
 from plugport.errors import (
     AmbiguousNameError,
     PluginError,
@@ -200,6 +200,8 @@ class Registry:
             message += f"; there is a {one_of(map(_what, others))} of that name"
         elif text.endswith(".py"):
             message += f"; of a file name the attribute too, {text}:NAME"
+        elif kind == "server" and text in SPOKEN_ON:
+            message += f"; it is handlers that speak {text}, on {SPOKEN_ON[text]}://"
         message += "".join(self._offer(each, text) for each in (KINDS if kind is None else (kind,)))
         message += f" ({listing_of(kind)})"
         absent = [record for record in self.plugins.records if record.status != "active"]

@@ -15,6 +15,7 @@ import inspect
 import sys
 from typing import Any, Literal
 
+from plugport.elsewhere import APPLICATIONS
 from plugport.errors import TargetError
 from plugport.handlers import Transport
 
@@ -49,19 +50,28 @@ def style_of(handler: Any) -> Style:
         if _is_subclass(inner, "asyncio.protocols", "BaseProtocol"):
             return "protocol"
         if hasattr(inner, "serve_forever") or not _takes(handler, 3):
-            raise TargetError(
-                f"{inner!r} is no handler: it is not called with (request, client_address, server)"
-            )
+            raise _refusal(inner, "it is not called with (request, client_address, server)")
         return "blocking"
     if inspect.iscoroutinefunction(inner):
         if not _takes(handler, 2):
-            raise TargetError(f"{inner!r} is no handler: a coroutine function takes (reader, writer)")
+            raise _refusal(inner, "a coroutine function takes (reader, writer)")
         return "async"
     if inspect.isroutine(inner):
         if not _takes(handler, 1):
-            raise TargetError(f"{inner!r} is no handler: a function takes one message and returns the reply")
+            raise _refusal(inner, "a function takes one message and returns the reply")
         return "message"
-    raise TargetError(f"{inner!r} is no handler: neither a class nor a function")
+    raise _refusal(inner, "neither a class nor a function")
+
+
+def _refusal(target: Any, reason: str) -> TargetError:
+    """Return the error for what is no handler; who gives an application is told which handler takes it."""
+    try:
+        handler = APPLICATIONS.get(tuple(inspect.signature(target).parameters))
+    except Exception:  # it may be anything, and raise what it likes when it is looked at
+        handler = None
+    if handler is not None:
+        reason += f"; an application is served by the handler {handler}, with -o app=MODULE:NAME"
+    return TargetError(f"{target!r} is no handler: {reason}")
 
 
 def evident_style_of(handler: Any) -> Style:

@@ -138,6 +138,11 @@ def test_import_strings_and_files(
         ("server", "tpc", "no server named 'tpc'; did you mean 'tcp'? (plugport list servers)"),
         ("concurrency", "zzz", "no concurrency strategy named 'zzz' (plugport list concurrency)"),
         ("server", "echo", "no server named 'echo'; there is a handler of that name (plugport list servers)"),
+        (
+            "server",
+            "https",
+            "no server named 'https'; it is handlers that speak https, on tls:// (plugport list servers)",
+        ),
         ("handler", "plugport:ehco", "no handler named 'plugport:ehco'; did you mean 'plugport:echo'"),
         ("handler", "plugport:ehco", "as an import string: module 'plugport' has no attribute 'ehco'"),
         ("handler", "up.py", "up.py:NAME"),
@@ -192,6 +197,41 @@ def test_a_target_must_be_of_its_kind(site: SitePackages, kind: Kind, target: st
     site.write("upper_mod.py", UPPER + "number = 3\n")
     with pytest.raises(TargetError, match=message):
         load().get(kind, target)
+
+
+APPLICATIONS = """
+class Application:
+    def __call__(self, environ, start_response): pass
+
+class PerRequest:
+    def __init__(self, environ, start_response): pass
+
+class Unbound:
+    @property
+    def __signature__(self): raise RuntimeError("outside of a request")
+
+def function(environ, start_response): pass
+async def coroutine(scope, receive, send): pass
+instance, proxy = Application(), Unbound()
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "handler"),
+    [
+        ("instance", "wsgi"),
+        ("PerRequest", "wsgi"),
+        ("function", "wsgi"),
+        ("coroutine", "asgi"),
+        ("proxy", ""),
+    ],
+)
+def test_who_gives_an_application_is_told_what_serves_it(site: SitePackages, name: str, handler: str) -> None:
+    site.write("an_application.py", APPLICATIONS)
+    with pytest.raises(TargetError, match=r"is no handler") as caught:
+        load().get("handler", f"an_application:{name}")
+    hint = f"; an application is served by the handler {handler}, with -o app=MODULE:NAME"
+    assert (hint in str(caught.value)) is bool(handler)
 
 
 def test_find_all_finds_every_kind_and_the_shadowed(site: SitePackages) -> None:

@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -82,6 +83,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n"
         "-----BEGIN PRIVATE KEY-----\nbm9uc2Vuc2U=\n-----END PRIVATE KEY-----\n"
     )
+    for name in ("good.pem", "cert.pem", "key.pem"):
+        text = (folder / name).read_text()
+        (folder / f"cut-{name}").write_text(text[: len(text) - 100])
+    weak = ["openssl", "req", "-x509", "-newkey", "rsa:512", "-nodes", "-subj", "/CN=localhost"]
+    weak += ["-keyout", "weakkey.pem", "-out", "weak.pem"]
+    subprocess.run(weak, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
     (folder / "empty").mkdir()
     return folder
 
@@ -91,7 +98,15 @@ FAULTS = {
     "certfile=nowhere.pem": "certfile: can't read nowhere.pem: No such file or directory",
     "certfile=empty": "certfile: can't read empty: Is a directory",
     "certfile=noise.pem": "certfile: noise.pem has no certificate in it, in PEM",
-    "certfile=broken.pem": "certfile: broken.pem and its key in broken.pem can't be read as PEM: ",
+    "certfile=broken.pem": "certfile: what is in broken.pem is damaged, or not whole",
+    "certfile=cut-good.pem": "certfile: what is in cut-good.pem is damaged, or not whole",
+    "certfile=cut-cert.pem keyfile=key.pem": (
+        "certfile: the certificates in cut-cert.pem are damaged, or not whole"
+    ),
+    "certfile=cert.pem keyfile=cut-key.pem": "keyfile: the key in cut-key.pem is damaged, or not whole",
+    "certfile=weak.pem keyfile=weakkey.pem": (
+        "certfile: OpenSSL does not take weak.pem and its key in weakkey.pem: ee key too small"
+    ),
     "certfile=cert.pem": "certfile: cert.pem has no private key in it, in PEM",
     "certfile=cert.pem keyfile=nowhere.pem": "keyfile: can't read nowhere.pem: No such file or directory",
     "certfile=cert.pem keyfile=cert.pem": "keyfile: cert.pem has no private key in it, in PEM",

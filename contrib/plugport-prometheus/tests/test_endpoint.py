@@ -330,6 +330,11 @@ def test_a_wrong_option_is_one_line_and_exit_2(option: str, message: str) -> Non
     assert re.fullmatch(rf"plugport: .*{re.escape(message.format(taken=where))}.*\n", result.stderr)
 
 
+def test_what_is_wrong_is_so_without_an_endpoint(plugport_serve: Any) -> None:
+    with pytest.raises(OptionError, match=r"prometheus.path: 'metrics' is no path"):
+        plugport_serve("echo", plugins=["prometheus"], **{"prometheus.path": "metrics"})
+
+
 @pytest.mark.parametrize(
     "listen", ["9100", "http://[::1]:0", "::1:9100", "a:http", "a:65536", "a:9/b", "a b:9"]
 )

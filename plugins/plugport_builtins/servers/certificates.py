@@ -158,4 +158,15 @@ class Certificate:
         encrypted = b"ENCRYPTED" in _read("keyfile", key, b"")
         if encrypted and (self._settings.password is not None or self._settings.password_file is not None):
             return f"password: it is not that of the key in {key}, or the key is damaged"
-        return f"certfile: {certfile} and its key in {key} can't be read as PEM: {error}"
+        if not isinstance(error, ssl.SSLError):
+            return f"certfile: {certfile} and its key in {key} can't be used: {error}"
+        if error.library == "SSL" and error.reason:
+            reason = error.reason.lower().replace("_", " ")
+            return f"certfile: OpenSSL does not take {certfile} and its key in {key}: {reason}"
+        if keyfile is None:
+            return f"certfile: what is in {certfile} is damaged, or not whole"
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=certfile)
+        except (ssl.SSLError, OSError):
+            return f"certfile: the certificates in {certfile} are damaged, or not whole"
+        return f"keyfile: the key in {keyfile} is damaged, or not whole"

@@ -55,7 +55,7 @@ class HTTPSettings:
             raise OptionError(
                 f"parser: {cls.parser} can't be imported ({error}); install it, or take parser=h11"
             ) from error
-        if not (cls.server_header.isascii() and (cls.server_header.isprintable() or not cls.server_header)):
+        if not (cls.server_header.isascii() and cls.server_header.isprintable()):
             raise OptionError(f"server_header: {cls.server_header!r} can't stand in a header; use ASCII")
         if cls.max_line_size > cls.max_head_size:
             raise OptionError(

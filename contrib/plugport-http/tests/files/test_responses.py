@@ -346,6 +346,8 @@ def test_the_listing_shows_what_is_allowed(site: Any, root: Path) -> None:
         ({"root": "a\0b"}, "null"),
         ({"index": "a/b"}, "not the name of a file"),
         ({"cache_control": "a\nb"}, "can't stand in a header"),
+        ({"charset": "utf 8"}, "'utf 8' is no name of an encoding; write one as utf-8"),
+        ({"charset": "utf-8; a=b"}, "is no name of an encoding"),
         ({"server_header": "a\nb"}, "can't stand in a header"),
         ({"max_line_size": 100, "max_head_size": 50}, "more than max_head_size"),
     ],

@@ -52,19 +52,19 @@ class Prometheus:
 
     @classmethod
     def check_options(cls) -> None:
-        """See that there can be an endpoint. Raises OptionError."""
-        if cls.listen is None:
-            return
-        try:
-            _address(cls.listen)
-        except AddressError as error:
-            raise OptionError(f"prometheus.listen: {error}") from error
+        """See that there can be an endpoint. Raises OptionError, for what is wrong without one, too."""
         if not cls.path.startswith("/") or set(cls.path) & set("?# "):
             raise OptionError(f"prometheus.path: {cls.path!r} is no path; write one as /metrics")
         if not cls.buckets or any(each <= 0 or math.isnan(each) for each in cls.buckets):
             raise OptionError("prometheus.buckets: they must be one or more numbers above 0")
         if sorted(set(cls.buckets)) != list(cls.buckets):
             raise OptionError("prometheus.buckets: each must be greater than the one before")
+        if cls.listen is None:
+            return
+        try:
+            _address(cls.listen)
+        except AddressError as error:
+            raise OptionError(f"prometheus.listen: {error}") from error
         folder = shared_folder()
         if folder is not None and not (os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)):
             raise OptionError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from typing import Annotated, ClassVar
 
@@ -19,6 +20,8 @@ from plugport_http.protocol import HTTPProtocol
 __all__ = ["HTTPFiles"]
 
 _ALLOW = (b"allow", b"GET, HEAD, OPTIONS")
+#: The name of an encoding, or none. (RFC 2978, 2.3)
+_CHARSET = re.compile(r"[-!#$%&'+^_`{}~A-Za-z0-9]*")
 _OPTIONS = ResponseHead(200, [_ALLOW, (b"content-length", b"0")])
 
 
@@ -65,9 +68,10 @@ class HTTPFiles(HTTPProtocol):
             raise OptionError(f"root: {cls.root} can't be read; change its permissions or the user")
         if "/" in cls.index or cls.index in (".", ".."):
             raise OptionError(f"index: {cls.index!r} is not the name of a file")
-        for name, value in (("cache_control", cls.cache_control), ("charset", cls.charset)):
-            if value and not (value.isascii() and value.isprintable()):
-                raise OptionError(f"{name}: {value!r} can't stand in a header; use ASCII")
+        if not (cls.cache_control.isascii() and cls.cache_control.isprintable()):
+            raise OptionError(f"cache_control: {cls.cache_control!r} can't stand in a header; use ASCII")
+        if not _CHARSET.fullmatch(cls.charset):
+            raise OptionError(f"charset: {cls.charset!r} is no name of an encoding; write one as utf-8")
         cls._cache = FileCache(cls.cache_size)
         cls._site = Site(
             root=os.fsencode(root),

@@ -10,9 +10,22 @@ from typing import Any
 
 __all__ = ["PATIENCE", "settled", "wait_until", "within"]
 
-#: Seconds that anything may take on a slow machine; the variable PLUGPORT_TEST_PATIENCE sets it.
-PATIENCE = float(os.environ.get("PLUGPORT_TEST_PATIENCE", "10"))
 _POLL = 0.002
+
+
+def _patience() -> float:
+    text = os.environ.get("PLUGPORT_TEST_PATIENCE", "10")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < float("inf"):
+        raise ValueError(f"PLUGPORT_TEST_PATIENCE: {text!r} is no number of seconds above 0")
+    return seconds
+
+
+#: Seconds that anything may take on a slow machine; the variable PLUGPORT_TEST_PATIENCE sets it.
+PATIENCE = _patience()
 
 
 def wait_until(condition: Callable[[], Any], timeout: float, what: str) -> Any:

@@ -118,8 +118,8 @@ class LifeCases(StyledConformance):
             [context] = trial.contexts("request_finished")
             assert 0.09 < (context.duration or 0) < self.patience / 2
             if not self.is_serial:
-                with self.client(trial) as client:
-                    assert client.ask(b"hello") == b"hello"
+                # On a slow machine the next may be cut, too.
+                self.wait_until(lambda: _is_answered(self.client(trial)), "a request that is in time")
 
     def test_idle_timeout(self, style: str) -> None:
         """A connection on which nothing comes or goes for ``idle_timeout`` is cut; a busy one is not."""
@@ -250,6 +250,12 @@ def _ask_until_cut(client: Client, timeout: float) -> bool:
                 return False
             time.sleep(0.005)
     return True
+
+
+def _is_answered(client: Client) -> bool:
+    with client, contextlib.suppress(ConnectionError):
+        return client.ask(b"hello") == b"hello"
+    return False
 
 
 @contextlib.contextmanager

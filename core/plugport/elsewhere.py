@@ -21,8 +21,9 @@ OPTIONS_ELSEWHERE: dict[str, str] = {
 }
 #: Schemes of protocols that handlers speak, and the server that they speak it on.
 SPOKEN_ON: dict[str, str] = {"http": "tcp", "https": "tls", "ws": "tcp", "wss": "tls"}
-#: The handlers of applications, by the parameters that those take. (PEP 3333; ASGI 3, Applications)
-APPLICATIONS: dict[tuple[str, ...], str] = {
+#: The handlers of applications, by the last parameters that those take. (PEP 3333; ASGI 3, Applications)
+APPLICATIONS: dict[tuple[str, str], str] = {
     ("environ", "start_response"): "wsgi",
-    ("scope", "receive", "send"): "asgi",
+    ("env", "start_response"): "wsgi",
+    ("receive", "send"): "asgi",
 }

@@ -36,7 +36,7 @@ class BaseRequestHandler:
                        the one thread of a loop
     ``needs_descriptor``  it gives the descriptor of its connection away, to a program, say: it can't
                        live where there is TLS above that
-    ``alpn_protocols`` the protocols that it speaks, by their names in ALPN (RFC 7301), the best first;
+    ``alpn_protocols``  the protocols that it speaks, by their names in ALPN (RFC 7301), the best first;
                        () if it does not say
 
     A class method ``as_protocol(context)``, if there is one, makes a protocol that does the same work:

@@ -200,8 +200,8 @@ class Registry:
             message += f"; there is a {one_of(map(_what, others))} of that name"
         elif text.endswith(".py"):
             message += f"; of a file name the attribute too, {text}:NAME"
-        elif kind == "server" and text in SPOKEN_ON:
-            message += f"; it is handlers that speak {text}, on {SPOKEN_ON[text]}://"
+        elif kind == "server" and text.lower() in SPOKEN_ON:
+            message += f"; it is handlers that speak {text}, on {SPOKEN_ON[text.lower()]}://"
         message += "".join(self._offer(each, text) for each in (KINDS if kind is None else (kind,)))
         message += f" ({listing_of(kind)})"
         absent = [record for record in self.plugins.records if record.status != "active"]

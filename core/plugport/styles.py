@@ -49,7 +49,7 @@ def style_of(handler: Any) -> Style:
             return "async"  # a protocol by its base, but its readers wait on an event loop
         if _is_subclass(inner, "asyncio.protocols", "BaseProtocol"):
             return "protocol"
-        if hasattr(inner, "serve_forever") or not _takes(handler, 3):
+        if hasattr(inner, "serve_forever") or not _takes(handler, 3) or _application_handler(inner):
             raise _refusal(inner, "it is not called with (request, client_address, server)")
         return "blocking"
     if inspect.iscoroutinefunction(inner):
@@ -65,13 +65,19 @@ def style_of(handler: Any) -> Style:
 
 def _refusal(target: Any, reason: str) -> TargetError:
     """Return the error for what is no handler; who gives an application is told which handler takes it."""
-    try:
-        handler = APPLICATIONS.get(tuple(inspect.signature(target).parameters))
-    except Exception:  # it may be anything, and raise what it likes when it is looked at
-        handler = None
+    handler = _application_handler(target)
     if handler is not None:
         reason += f"; an application is served by the handler {handler}, with -o app=MODULE:NAME"
     return TargetError(f"{target!r} is no handler: {reason}")
+
+
+def _application_handler(target: Any) -> str | None:
+    """Return the name of the handler that *target* is an application for; None if it looks like none."""
+    try:
+        first, second = tuple(inspect.signature(target).parameters)[-2:]
+    except Exception:  # it may be anything, and raise what it likes when it is looked at
+        return None
+    return APPLICATIONS.get((first, second))
 
 
 def evident_style_of(handler: Any) -> Style:

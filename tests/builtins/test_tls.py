@@ -25,7 +25,7 @@ from certificates import authority
 from patience import PATIENCE, wait_until
 
 from plugport import BaseRequestHandler
-from plugport.errors import OptionError
+from plugport.errors import OptionError, TargetError
 from plugport.testing.serving import serve
 
 STRATEGIES = ("sync", "threading", "thread-pool", "forking", "select", "asyncio")
@@ -420,6 +420,15 @@ def test_what_a_handler_does_not_speak_is_refused(start: Callable[..., Any], no_
     expected = "alpn: the handler does not speak h2; name echo/2 or echo/1, or nothing"
     with pytest.raises(OptionError, match=f"^{expected}$"):
         start(Speaks, "threading", alpn="echo/1,h2")
+
+
+@pytest.mark.parametrize("names", ["echo/1", {"echo/1"}, 7, (b"echo/1",), ("",), ("x" * 256,), ("\u0141",)])
+def test_what_a_handler_says_must_be_names(names: Any, start: Callable[..., Any], no_leaks: None) -> None:
+    handler = type("Careless", (TellsOfTLS,), {"alpn_protocols": names})
+    with pytest.raises(
+        TargetError, match=r"Careless.*: its alpn_protocols must be a tuple of names, .*, not "
+    ):
+        start(handler, "threading")
 
 
 def test_a_plain_connection_has_nothing_of_tls() -> None:

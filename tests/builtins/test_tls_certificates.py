@@ -76,6 +76,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority().write_root(folder / "root.pem")
     authority().write_pair(folder / "cert.pem", folder / "key.pem")
     authority().write_pair(folder / "other.pem", folder / "otherkey.pem")
+    rsa = [
+        "openssl",
+        "genpkey",
+        "-algorithm",
+        "rsa",
+        "-pkeyopt",
+        "rsa_keygen_bits:2048",
+        "-out",
+        "rsakey.pem",
+    ]
+    subprocess.run(rsa, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
     authority().write_pair(folder / "secret.pem", folder / "secretkey.pem", password="open sesame")
     (folder / "password").write_text("open sesame\n")
     (folder / "noise.pem").write_text("noise")
@@ -112,6 +123,9 @@ FAULTS = {
     "certfile=cert.pem keyfile=cert.pem": "keyfile: cert.pem has no private key in it, in PEM",
     "certfile=cert.pem keyfile=otherkey.pem": (
         "keyfile: the key in otherkey.pem is not that of the certificate in cert.pem"
+    ),
+    "certfile=cert.pem keyfile=rsakey.pem": (
+        "keyfile: the key in rsakey.pem is not that of the certificate in cert.pem"
     ),
     "keyfile=key.pem sni_directory=empty": "keyfile: there is no certfile that it is the key of",
     "certfile=secret.pem keyfile=secretkey.pem": (

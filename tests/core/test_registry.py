@@ -206,11 +206,14 @@ class Application:
 class PerRequest:
     def __init__(self, environ, start_response): pass
 
+class Endpoint:
+    def __init__(self, scope, receive, send): pass
+
 class Unbound:
     @property
     def __signature__(self): raise RuntimeError("outside of a request")
 
-def function(environ, start_response): pass
+def function(env, start_response): pass
 async def coroutine(scope, receive, send): pass
 instance, proxy = Application(), Unbound()
 """
@@ -223,6 +226,7 @@ instance, proxy = Application(), Unbound()
         ("PerRequest", "wsgi"),
         ("function", "wsgi"),
         ("coroutine", "asgi"),
+        ("Endpoint", "asgi"),
         ("proxy", ""),
     ],
 )
@@ -231,7 +235,7 @@ def test_who_gives_an_application_is_told_what_serves_it(site: SitePackages, nam
     with pytest.raises(TargetError, match=r"is no handler") as caught:
         load().get("handler", f"an_application:{name}")
     hint = f"; an application is served by the handler {handler}, with -o app=MODULE:NAME"
-    assert (hint in str(caught.value)) is bool(handler)
+    assert str(caught.value).endswith(hint if handler else "is no handler: neither a class nor a function")
 
 
 def test_find_all_finds_every_kind_and_the_shadowed(site: SitePackages) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
+import socketserver
 import ssl
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ import trustme
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 from hypothesis import given, settings, strategies
 from plugport.errors import OptionError
@@ -137,6 +140,8 @@ def test_an_application_is_told_of_tls(
     certificate = alice.public_bytes(serialization.Encoding.PEM).decode()
     subject = alice.subject.rfc4514_string()
     assert subject == r"""CN=\#alice\;\\,O=\ Lock\, Stock \+ \"Barrel\" \<1\>\ ,C=XY"""
+    twice = curl(*options, "-w", ",", f"{url}{path}", f"{url}{path}")
+    assert twice == f"{json.dumps(nobody)}," * 2 or handler == "wsgi"
     if handler == "wsgi":
         connection = {
             "HTTPS": "on",
@@ -169,6 +174,31 @@ def test_an_application_is_told_of_tls(
         assert newer["tls"]["client_cert_name"] == subject
 
 
+class ShakesHandsLater(socketserver.TCPServer):
+    """Of the standard library's, with TLS of its own: the handshake comes when a handler reads."""
+
+    allow_reuse_address = True
+    context: ssl.SSLContext
+
+    def get_request(self) -> Any:
+        connection, address = super().get_request()
+        wrapped = self.context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+        return wrapped, address
+
+
+@pytest.mark.parametrize("strategy", ["threading", "asyncio"])
+def test_tls_that_is_none_of_ours_is_not_looked_at(
+    plugport_serve: Any, issuer: trustme.CA, certificates: tuple[str, str], strategy: str
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert("127.0.0.1").configure_cert(context)
+    server = type("Server", (ShakesHandsLater,), {"context": context})
+    served = plugport_serve("wsgi", "tcp", strategy, server=server, app=WSGI)
+    url = f"https://127.0.0.1:{served.address[1]}/describe"
+    told = json.loads(curl("--cacert", certificates[0], url))
+    assert (told["wsgi.url_scheme"], of_tls(told)) == ("http", {})
+
+
 def test_a_plain_connection_is_told_of_no_tls(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", "tcp", "threading", app=WSGI)
     assert of_tls(json.loads(curl(f"http://127.0.0.1:{served.address[1]}/describe"))) == {}
@@ -176,24 +206,102 @@ def test_a_plain_connection_is_told_of_no_tls(plugport_serve: Any) -> None:
     assert json.loads(curl(f"http://127.0.0.1:{served.address[1]}/extensions")) == {}
 
 
+def after_a_handshake(issuer: trustme.CA, folder: Path, name: x509.Name) -> ssl.SSLObject:
+    """Return the server's side of a connection whose client has shown a certificate of *name*."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer.issue_cert("localhost").configure_cert(server)
+    _, pem = client_certificate(name)
+    (folder / "client.pem").write_bytes(pem)
+    server.verify_mode = ssl.CERT_REQUIRED
+    server.load_verify_locations(cafile=folder / "client.pem")
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    issuer.configure_trust(client)
+    client.load_cert_chain(folder / "client.pem")
+    there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
+    sides = client.wrap_bio(back, there, server_hostname="localhost"), server.wrap_bio(there, back, True)
+    for side in sides * 2:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return sides[1]
+
+
+@pytest.mark.parametrize(
+    ("parts", "written"),
+    [
+        ([[("COMMON_NAME", "alice"), ("USER_ID", "7")], [("LOCALITY_NAME", "X")]], "L=X,UID=7+CN=alice"),
+        ([[("COMMON_NAME", "a\nb\x7f\t")]], r"CN=a\0Ab\7F\09"),
+        ([[("COMMON_NAME", "\u0141ukasz")]], "CN=\u0141ukasz"),
+        ([[("SURNAME", "Ng"), ("STREET_ADDRESS", "1 Way")]], "STREET=1 Way+surname=Ng"),
+        ([[("X500_UNIQUE_IDENTIFIER", b"\0abc")]], "x500UniqueIdentifier=#030400616263"),
+        ([[("1.2.3.4.5", "hi")]], "1.2.3.4.5=#0C026869"),
+        ([[("1.2.3.4.5", "x" * 300)]], "1.2.3.4.5=#0C82012C" + "78" * 300),
+    ],
+)
+def test_an_odd_name(issuer: trustme.CA, parts: Any, written: str, tmp_path: Path) -> None:
+    attributes = [[attribute(*each) for each in part] for part in parts]
+    name = x509.Name([x509.RelativeDistinguishedName(part) for part in attributes])
+    tls = after_a_handshake(issuer, tmp_path, name)
+    assert in_any_order(tls_extension(tls)["client_cert_name"]) == in_any_order(written)
+    environ = tls_environ(tls)
+    for key in ("SSL_CLIENT_S_DN", "SSL_CLIENT_I_DN"):
+        assert in_any_order(environ[key].encode("latin-1").decode()) == in_any_order(written)
+
+
+def attribute(kind: str, value: Any) -> x509.NameAttribute[Any]:
+    oid = getattr(NameOID, kind) if kind[0].isalpha() else x509.ObjectIdentifier(kind)
+    if isinstance(value, bytes):
+        return x509.NameAttribute(oid, value, _ASN1Type.BitString)
+    return x509.NameAttribute(oid, value)
+
+
+def in_any_order(name: str) -> list[list[str]]:
+    """DER sorts what is in one part by itself."""
+    return [sorted(part.split("+")) for part in name.split(",")]
+
+
+def test_a_certificate_that_can_not_be_read_is_shown_yet(issuer: trustme.CA, tmp_path: Path) -> None:
+    real = after_a_handshake(issuer, tmp_path, NAME)
+    der = real.getpeercert(True)
+
+    def getpeercert(binary_form: bool = False) -> Any:
+        if not binary_form:
+            raise ssl.SSLError("unknown error")  # what it says of a name that is a SEQUENCE
+        return der
+
+    tls = SimpleNamespace(
+        version=real.version, cipher=real.cipher, context=real.context, getpeercert=getpeercert
+    )
+    pem = ssl.DER_cert_to_PEM_cert(der or b"")
+    told = tls_extension(tls)
+    assert (told["client_cert_chain"], told["client_cert_name"]) == ((pem,), None)
+    environ = tls_environ(tls)
+    assert (environ["SSL_CLIENT_VERIFY"], environ["SSL_CLIENT_CERT"]) == ("SUCCESS", pem)
+    assert "SSL_CLIENT_S_DN" not in environ
+
+
+def texts() -> Any:
+    """Of characters that RFC 4514 leaves as they are or has escaped."""
+    return strategies.text(strategies.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=8)
+
+
 @settings(deadline=None)
-@given(strategies.lists(strategies.text(min_size=1, max_size=8), min_size=1, max_size=3))
+@given(strategies.lists(texts(), min_size=1, max_size=3))
 def test_any_name_is_written_as_rfc_4514_has_it(values: list[str]) -> None:
     """As the package cryptography has it, which knows the names of attributes by their numbers."""
     kinds = [("commonName", NameOID.COMMON_NAME), ("localityName", NameOID.LOCALITY_NAME)]
     parts = [(*kinds[place % 2], value) for place, value in enumerate(values)]
+    name = tuple(((long, value),) for long, _, value in parts)
     tls = SimpleNamespace(
         version=lambda: "TLSv1.3",
         cipher=lambda: ("TLS_AES_128_GCM_SHA256", "TLSv1.3", 128),
         context=ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER),
         getpeercert=lambda binary_form=False: (
-            b"" if binary_form else {"subject": name, "issuer": name, "serialNumber": "01"}
+            b"certificate" if binary_form else {"subject": name, "issuer": name, "serialNumber": "01"}
         ),
     )
-    name = tuple(((long, value),) for long, _, value in parts)
     expected = x509.Name([x509.NameAttribute(oid, value, _validate=False) for _, oid, value in parts])
     assert tls_extension(tls)["client_cert_name"] == expected.rfc4514_string()
-    assert tls_environ(tls)["SSL_CLIENT_S_DN"] == expected.rfc4514_string()
+    assert tls_environ(tls)["SSL_CLIENT_S_DN"] == expected.rfc4514_string().encode().decode("latin-1")
 
 
 @pytest.mark.parametrize(("handler", "strategy"), [("wsgi", "threading"), ("asgi", "asyncio")])

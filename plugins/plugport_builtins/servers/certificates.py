@@ -21,6 +21,9 @@ Signature = tuple[tuple[int, int, int] | None, ...]
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
+#: OpenSSL's words for a key that is another's: of the same type, of another type.
+_MISMATCHES = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -153,7 +156,7 @@ class Certificate:
     def _fault(self, error: Exception) -> str:
         certfile, keyfile = self.files
         key = keyfile or certfile
-        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+        if getattr(error, "reason", None) in _MISMATCHES:
             return f"keyfile: the key in {key} is not that of the certificate in {certfile}"
         encrypted = b"ENCRYPTED" in _read("keyfile", key, b"")
         if encrypted and (self._settings.password is not None or self._settings.password_file is not None):

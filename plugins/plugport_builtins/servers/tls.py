@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from plugport import Help
-from plugport.errors import OptionError
+from plugport.errors import OptionError, TargetError
 from plugport.preludes import Prelude
 from plugport.styles import unwrapped
 from plugport.wording import one_of
@@ -74,8 +74,8 @@ class TLSServer(TCPServer):
         RequestHandlerClass: Callable[[Any, Any, Any], Any],
         bind_and_activate: bool = True,
     ) -> None:
-        """Read the certificates; then see TCPServer. Raises OptionError."""
-        self._identity = _Identity(type(self), getattr(unwrapped(RequestHandlerClass), "alpn_protocols", ()))
+        """Read the certificates; then see TCPServer. Raises OptionError, TargetError."""
+        self._identity = _Identity(type(self), _spoken(RequestHandlerClass))
         super().__init__(server_address, RequestHandlerClass, bind_and_activate)
 
     def tls_context(self) -> ssl.SSLContext:
@@ -169,6 +169,20 @@ def _settings(options: type[TLSServer], spoken: Sequence[str]) -> Settings:
         options.client_ca,
         wanted,
     )
+
+
+def _spoken(handler: Any) -> Sequence[str]:
+    """Return the handler's ``alpn_protocols``. Raises TargetError if they are no names."""
+    inner = unwrapped(handler)
+    names: Any = getattr(inner, "alpn_protocols", None) or ()
+    if not isinstance(names, (tuple, list)) or not all(
+        isinstance(name, str) and name.isascii() and 0 < len(name) < 256 for name in names
+    ):
+        raise TargetError(
+            f"{inner!r}: its alpn_protocols must be a tuple of names, of 1 to 255 ASCII characters each, "
+            f"not {names!r}"
+        )
+    return names
 
 
 def _protocols(alpn: str, spoken: Sequence[str]) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ class HTTPSettings:
         bool, Help("log each request: client, request line, status, bytes of the body, seconds")
     ] = False
 
-    #: What is agreed on over TLS, and nothing else. (IANA, TLS ALPN Protocol IDs)
+    #: What can be agreed on over TLS. (IANA, TLS ALPN Protocol IDs)
     alpn_protocols: ClassVar[tuple[str, ...]] = ("http/1.1", "http/1.0")
 
     _limits: ClassVar[Limits]

@@ -97,6 +97,7 @@ async def describe(scope: Any, receive: Any, send: Any) -> None:
 
 async def extensions(scope: Any, receive: Any, send: Any) -> None:
     await answer(send, json.dumps(scope["extensions"]).encode())
+    scope["extensions"].setdefault("tls", {})["client_cert_name"] = "of another request"
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:

@@ -62,6 +62,8 @@ def http_scope(base: dict[str, Any], request: Request, state: dict[str, Any]) ->
     scope["query_string"] = request.query
     scope["headers"] = request.headers.copy()  # it is the application's from now on
     scope["state"] = state.copy()
+    extensions = base["extensions"]
+    scope["extensions"] = {"tls": extensions["tls"].copy()} if extensions else {}
     return scope
 
 
@@ -73,5 +75,5 @@ def websocket_scope(base: dict[str, Any], request: Request, state: dict[str, Any
     scope["scheme"] = "wss" if base["scheme"] == "https" else "ws"
     offered = request.fields.get(b"sec-websocket-protocol", b"").decode("latin-1")
     scope["subprotocols"] = [name for part in offered.split(",") if (name := part.strip())]
-    scope["extensions"] = {**base["extensions"], "websocket.http.response": {}}
+    scope["extensions"]["websocket.http.response"] = {}
     return scope

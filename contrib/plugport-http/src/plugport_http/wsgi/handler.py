@@ -49,7 +49,8 @@ class WSGIHandler(Answering, BaseRequestHandler):
         self._keep_alive_timeout = self.keep_alive_timeout
         http, link = self.make_connection(), make_link(self.request, self.send_timeout, server.idle_timeout)
         http.client = self.client_address
-        tls = self.request if hasattr(self.request, "getpeercert") else None
+        # Of others' connections over TLS it is not known here whether their handshake is over.
+        tls = self.request if server.secure else None
         self._prepare(http, link, server, self.request, tls, self.client_address)
         self._idle = self._drains = False
         server.drain_calls.add(self._drain)

@@ -7,26 +7,49 @@ holds what authors of components and plugins need; docs/ has the tutorial.
 
 from __future__ import annotations
 
-# Not typing's: to import that takes longer than all that the command line does before it can be interrupted.
+# Not typing's: to import that takes longer than all that the command line does before an interrupt is caught.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from plugport.combination import compose
-    from plugport.component import Component
-    from plugport.context import RequestContext
-    from plugport.doctor.findings import Finding
+    from plugport.combination.verdicts import compose
+    from plugport.contracts.component import Component
+    from plugport.contracts.findings import Finding
+    from plugport.contracts.members import Help
+    from plugport.contracts.requests import RequestContext
     from plugport.errors import PlugportError
-    from plugport.handlers import (
+    from plugport.handlers.base import (
         AsyncRequestHandler,
         BaseRequestHandler,
         DatagramRequestHandler,
         StreamRequestHandler,
     )
-    from plugport.hookspecs import hookimpl
-    from plugport.members import Help
-    from plugport.messages import MessageHandler
-    from plugport.server import BaseServer
+    from plugport.handlers.messages import MessageHandler
+    from plugport.plugin.specs import hookimpl
+    from plugport.plugin.targets import resolve_target
+    from plugport.serving.server import BaseServer
+else:
+    from plugport._lazy import lazy
+
+    __getattr__ = lazy(
+        __name__,
+        {
+            "plugport.combination.verdicts": ("compose",),
+            "plugport.contracts.component": ("Component",),
+            "plugport.contracts.findings": ("Finding",),
+            "plugport.contracts.members": ("Help",),
+            "plugport.contracts.requests": ("RequestContext",),
+            "plugport.errors": ("PlugportError",),
+            "plugport.handlers.base": (
+                "AsyncRequestHandler",
+                "BaseRequestHandler",
+                "DatagramRequestHandler",
+                "StreamRequestHandler",
+            ),
+            "plugport.handlers.messages": ("MessageHandler",),
+            "plugport.plugin.specs": ("hookimpl",),
+            "plugport.plugin.targets": ("resolve_target",),
+            "plugport.serving.server": ("BaseServer",),
+        },
+    )
 
 __all__ = [
     "AsyncRequestHandler",
@@ -42,33 +65,5 @@ __all__ = [
     "StreamRequestHandler",
     "compose",
     "hookimpl",
+    "resolve_target",
 ]
-
-
-# Imported when they are asked for: a plugin that only registers does without most, and a plugin of
-# pytest's, which is loaded wherever plugport is installed, without all of them.
-_LATE = {
-    "AsyncRequestHandler": "plugport.handlers",
-    "BaseRequestHandler": "plugport.handlers",
-    "BaseServer": "plugport.server",
-    "Component": "plugport.component",
-    "DatagramRequestHandler": "plugport.handlers",
-    "Finding": "plugport.doctor.findings",
-    "Help": "plugport.members",
-    "MessageHandler": "plugport.messages",
-    "PlugportError": "plugport.errors",
-    "RequestContext": "plugport.context",
-    "StreamRequestHandler": "plugport.handlers",
-    "compose": "plugport.combination",
-    "hookimpl": "plugport.hookspecs",
-}
-
-
-def __getattr__(name: str) -> Any:
-    module = _LATE.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = globals()[name] = getattr(import_module(module), name)
-    return value

@@ -102,7 +102,7 @@ class PreludeError(PlugportError):
 
 
 class StartupError(PlugportError):
-    """A handler could not begin what it needs in order to serve; see plugport.bridges.coroutine.attended."""
+    """A handler could not start what it needs before it can serve."""
 
 
 class ScaffoldError(PlugportError):

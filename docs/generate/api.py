@@ -10,9 +10,9 @@ from components import options_table
 from prose import first_paragraph, markdown, page, signature
 
 import plugport
-from plugport.handlers import AsyncRequestHandler
-from plugport.messages import MessageHandler
-from plugport.options import collect
+from plugport.combination.options import collect
+from plugport.handlers.base import AsyncRequestHandler
+from plugport.handlers.messages import MessageHandler
 
 __all__ = ["api"]
 

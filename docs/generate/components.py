@@ -9,11 +9,11 @@ from typing import Any
 from installed import registry
 from prose import first_paragraph, markdown, page, table
 
-from plugport.combination import traits_of
-from plugport.conversion import type_name
-from plugport.options import Option, collect
-from plugport.registry import Entry
-from plugport.styles import style_of, transports_of
+from plugport.combination.conversion import type_name
+from plugport.combination.options import Option, collect
+from plugport.combination.verdicts import traits_of
+from plugport.handlers.styles import style_of, transports_of
+from plugport.plugin.registry import Entry
 
 __all__ = ["components", "options_table"]
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from prose import markdown, page, signature
 
-from plugport import hookspecs
+from plugport.plugin import specs as hookspecs
 
 __all__ = ["hooks"]
 

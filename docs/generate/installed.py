@@ -9,9 +9,9 @@ from types import ModuleType
 
 import plugport
 import plugport_builtins
-from plugport.distributions import entry_points
-from plugport.plugins import PluginRecord, load_plugins
-from plugport.registry import Registry
+from plugport.plugin.distributions import entry_points
+from plugport.plugin.manager import PluginRecord, load_plugins
+from plugport.plugin.registry import Registry
 
 __all__ = ["modules", "others", "registry"]
 
@@ -35,6 +35,6 @@ def modules() -> list[ModuleType]:
         importlib.import_module(each.name)
         for package in (plugport, plugport_builtins)
         for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-        if not each.name.startswith("plugport.testing") and not each.name.endswith("__main__")
+        if not each.name.startswith("plugport_testing") and not each.name.endswith("__main__")
     ]
     return [plugport, plugport_builtins, *found]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from installed import registry
 from prose import page, table
 
-from plugport.combination import MatrixRow, Verdict
-from plugport.combination import matrix as all_combinations
+from plugport.combination.verdicts import MatrixRow, Verdict
+from plugport.combination.verdicts import matrix as all_combinations
 
 __all__ = ["matrix"]
 

@@ -9,7 +9,7 @@ import os
 import socket
 
 from plugport.handlers import BaseRequestHandler, DatagramRequestHandler, SocketWriter, StreamRequestHandler
-from plugport.server import BaseServer
+from plugport.serving import BaseServer
 from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugport.testing.waiting import PATIENCE, wait_until
+from plugport_testing.waiting import PATIENCE, wait_until
 
 __all__ = ["Holdings", "has_children", "open_files", "socket_files"]
 

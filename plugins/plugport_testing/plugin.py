@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from plugport.testing.holdings import Holdings
-    from plugport.testing.served import ServedService
+    from plugport_testing.holdings import Holdings
+    from plugport_testing.served import ServedService
 
 __all__ = ["Serve", "plugport_leaks", "plugport_serve", "pytest_itemcollected"]
 
@@ -34,13 +34,13 @@ class Serve(Protocol):
         plugins: Iterable[object] = (),
         **options: Any,
     ) -> ServedService:
-        """Serve *handler* until the test has ended; see plugport.testing.serving.serve()."""
+        """Serve *handler* until the test has ended; see plugport_testing.serving.serve()."""
 
 
 @pytest.fixture
 def plugport_leaks(tmp_path: Path) -> Iterator[Holdings]:
     """Fails a test that leaves a thread, descriptor or child behind, or a socket file in tmp_path."""
-    from plugport.testing.holdings import Holdings
+    from plugport_testing.holdings import Holdings
 
     before = Holdings(tmp_path)
     yield before
@@ -54,7 +54,7 @@ def plugport_serve(plugport_leaks: Holdings) -> Iterator[Serve]:
     At the end of the test it is drained and stopped. The test fails if that fails, if the service
     has failed, or if anything is left behind.
     """
-    from plugport.testing.serving import resolve, serve
+    from plugport_testing.serving import resolve, serve
 
     with ExitStack() as services:
 
@@ -78,7 +78,7 @@ def plugport_serve(plugport_leaks: Holdings) -> Iterator[Serve]:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Let what a test serves fork: Python 3.12 and later warn of it, as a thread of this process serves."""
-    conformance = sys.modules.get("plugport.testing.conformance.base")
+    conformance = sys.modules.get("plugport_testing.conformance.base")
     suite = getattr(item, "cls", None)
     if "plugport_serve" in getattr(item, "fixturenames", ()) or (
         conformance is not None and suite is not None and issubclass(suite, conformance.Conformance)

@@ -11,17 +11,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plugport.distributions import entry_points
+from plugport.combination import assign_plugin_options
+from plugport.contracts import SERVER_HOOKS, ServerHooks, nearest
 from plugport.errors import UnknownNameError
-from plugport.hooks import SERVER_HOOKS, ServerHooks
-from plugport.pluginoptions import assign_plugin_options
-from plugport.plugins import PluginRecord, Plugins
-from plugport.service import Service, build_server
-from plugport.testing.clients import ClientSocket, converse, dial
-from plugport.testing.holdings import socket_files
-from plugport.testing.waiting import PATIENCE, wait_until, within
-from plugport.url import parse_url
-from plugport.wording import nearest
+from plugport.plugin import PluginRecord, Plugins, entry_points
+from plugport.serving import Service, build_server, parse_url
+from plugport_testing.clients import ClientSocket, converse, dial
+from plugport_testing.holdings import socket_files
+from plugport_testing.waiting import PATIENCE, wait_until, within
 
 __all__ = ["Event", "ServedService", "free_url"]
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from plugport.adopt import adopt, is_foreign_server
-from plugport.combination import check, compose
-from plugport.component import Kind
+from plugport.combination import assign_options, check, compose, is_plugin_key
+from plugport.contracts import Kind, configure
 from plugport.errors import IncompatibleError
-from plugport.options import assign_options, configure
-from plugport.pluginoptions import is_plugin_key
-from plugport.registry import default_registry
-from plugport.testing.served import ServedService
-from plugport.testing.waiting import PATIENCE
+from plugport.plugin import default_registry
+from plugport.serving import adopt, is_foreign_server
+from plugport_testing.served import ServedService
+from plugport_testing.waiting import PATIENCE
 
 __all__ = ["Combination", "combine", "resolve", "serve"]
 

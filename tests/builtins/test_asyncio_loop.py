@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 
-from plugport.poller import READ, WRITE
+from plugport.contracts.loops import READ, WRITE
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
 
 

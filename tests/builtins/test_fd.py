@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from plugport.errors import AddressError, ListenError
-from plugport.handlers import BaseRequestHandler
-from plugport.url import parse_url
+from plugport.handlers.base import BaseRequestHandler
+from plugport.serving.url import parse_url
 from plugport_builtins.servers import descriptors
 from plugport_builtins.servers.fd import FdgramServer, FdServer
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plugport import BaseServer
-from plugport.registry import default_registry
+from plugport.plugin.registry import default_registry
 
 SERVERS = ("tcp", "tls", "udp", "unix", "unixgram", "fd", "fdgram")
 STRATEGIES = ("sync", "threading", "thread-pool", "forking", "select", "asyncio")

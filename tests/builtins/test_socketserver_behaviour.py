@@ -21,7 +21,7 @@ import pytest
 from clients import Client, ask, connect, datagram_client, is_closed, read_all, vanish
 from patience import Call, wait_until, within
 
-from plugport.hooks import NO_HOOKS
+from plugport.contracts.hooks import NO_HOOKS
 from plugport_builtins import socketserver
 
 LOCALHOST = ("127.0.0.1", 0)
@@ -100,7 +100,8 @@ class Line(socketserver.StreamRequestHandler):
 with socketserver.TCPServer(("127.0.0.1", 0), Line) as server:
     assert server.hooks is NO_HOOKS
 
-heavy = {"plugport.plugins", "plugport.registry", "click", "rich", "msgspec", "importlib_metadata"}
+heavy = {"plugport.plugin.manager", "plugport.plugin.registry"}
+heavy |= {"click", "rich", "msgspec", "importlib_metadata"}
 print(sorted(heavy & sys.modules.keys()))
 """
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30)

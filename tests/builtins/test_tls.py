@@ -26,7 +26,7 @@ from patience import PATIENCE, wait_until
 
 from plugport import BaseRequestHandler
 from plugport.errors import OptionError, TargetError
-from plugport.testing.serving import serve
+from plugport_testing.serving import serve
 
 STRATEGIES = ("sync", "threading", "thread-pool", "forking", "select", "asyncio")
 

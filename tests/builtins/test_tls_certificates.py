@@ -23,10 +23,10 @@ from patience import PATIENCE, wait_until
 
 from plugport import BaseRequestHandler
 from plugport.errors import OptionError
-from plugport.testing.serving import serve
 from plugport_builtins.servers import tls
 from plugport_builtins.servers.certificates import Settings
 from plugport_builtins.servers.tls import TLSServer
+from plugport_testing.serving import serve
 
 URL = "tls://127.0.0.1:0"
 

@@ -15,7 +15,7 @@ import pytest
 from clients import ask, connect, datagram_client
 from patience import Call, within
 
-from plugport.handlers import DatagramRequestHandler, StreamRequestHandler
+from plugport.handlers.base import DatagramRequestHandler, StreamRequestHandler
 from plugport_builtins.servers.unix import UnixDatagramServer, UnixStreamServer
 
 pytestmark = pytest.mark.usefixtures("no_leaks")

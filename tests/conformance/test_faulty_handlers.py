@@ -12,7 +12,7 @@ from faults import LOST, Fault, cases_of, found, releasing, verdict
 from patience import PATIENCE
 
 from plugport import BaseRequestHandler, DatagramRequestHandler
-from plugport.testing.conformance import HandlerConformance
+from plugport_testing.conformance import HandlerConformance
 
 #: What the sound handlers answer to it is this: all that is sent, in capitals.
 QUESTION = b"first line\nsecond line\n"

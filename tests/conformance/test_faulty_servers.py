@@ -12,11 +12,11 @@ import pytest
 from faults import LOST, Fault, cases_of, found, releasing, verdict
 from patience import PATIENCE
 
-from plugport.testing.conformance import ServerConformance
-from plugport.url import Url
+from plugport.serving.url import Url
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
 from plugport_builtins.servers.unix import UnixDatagramServer, UnixStreamServer
+from plugport_testing.conformance import ServerConformance
 
 
 @pytest.fixture(autouse=True)

@@ -17,12 +17,12 @@ import pytest
 from faults import LOST, Fault, cases_of, found, releasing, verdict
 from patience import PATIENCE
 
-from plugport.testing.conformance import Conformance, DatagramConformance, StreamConformance
 from plugport_builtins.concurrency.sync import SyncMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
 from plugport_builtins.servers.unix import UnixDatagramServer
+from plugport_testing.conformance import Conformance, DatagramConformance, StreamConformance
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 
@@ -69,7 +69,7 @@ class Silent(ThreadingMixIn):
 
 
 class HushesErrors(ThreadingMixIn):
-    def take_error(self, request: Any, client_address: Any, error: Exception) -> None:
+    def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
         pass
 
 
@@ -304,7 +304,7 @@ class KeepsTheFailed(ThreadingMixIn):
         try:
             self.finish_request(request, client_address)
         except Exception as error:
-            self.take_error(request, client_address, error)
+            self.handle_failure(request, client_address, error)
             self.end_request(request)
             LOST.append(request.close)
         else:
@@ -314,16 +314,16 @@ class KeepsTheFailed(ThreadingMixIn):
 class HushesTheEnd(HushesErrors):
     """Says nothing of what fails while the handler clears up."""
 
-    def take_error(self, request: Any, client_address: Any, error: Exception) -> None:
+    def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
         if "at the end" not in str(error):
-            ThreadingMixIn.take_error(self, request, client_address, error)
+            ThreadingMixIn.handle_failure(self, request, client_address, error)
 
 
 class Panics(ThreadingMixIn):
     """Cuts all when one fails."""
 
-    def take_error(self, request: Any, client_address: Any, error: Exception) -> None:
-        super().take_error(request, client_address, error)
+    def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
+        super().handle_failure(request, client_address, error)
         self.abort_requests()
 
 
@@ -390,10 +390,10 @@ class MixesUp(ThreadingMixIn):
 class GivesUp(ThreadingMixIn):
     """Ends when an answer can't be delivered."""
 
-    def take_error(self, request: Any, client_address: Any, error: Exception) -> None:
+    def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
         self._BaseServer__shutdown_request = True
         self.wake()
-        super().take_error(request, client_address, error)
+        super().handle_failure(request, client_address, error)
 
 
 class DropsTheBacklog(ThreadingMixIn):

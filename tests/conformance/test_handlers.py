@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 
-from plugport.testing.conformance import HandlerConformance
+from plugport_testing.conformance import HandlerConformance
 
 
 class TestEcho(HandlerConformance):

@@ -18,7 +18,6 @@ from faults import LOST, Fault, releasing, verdict
 from patience import PATIENCE
 
 from plugport import RequestContext
-from plugport.testing.conformance import ServerConformance, StreamConformance
 from plugport.transports import StreamTransport
 from plugport_builtins.concurrency.asyncio import AsyncioMixIn
 from plugport_builtins.concurrency.forking import ForkingMixIn
@@ -29,6 +28,7 @@ from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
 from plugport_builtins.servers.unix import UnixDatagramServer, UnixStreamServer
+from plugport_testing.conformance import ServerConformance, StreamConformance
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnhandledThreadExceptionWarning",

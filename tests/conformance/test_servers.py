@@ -10,10 +10,10 @@ from typing import Any
 
 from certificates import authority
 
-from plugport.testing.conformance import ServerConformance
-from plugport.testing.conformance.clients import Client
-from plugport.testing.conformance.trial import Trial
 from plugport_builtins.servers.tls import TLSServer
+from plugport_testing.conformance import ServerConformance
+from plugport_testing.conformance.clients import Client
+from plugport_testing.conformance.trial import Trial
 
 _FOLDER = tempfile.TemporaryDirectory()
 

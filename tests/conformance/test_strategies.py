@@ -8,7 +8,6 @@ from typing import Any
 
 from patience import PATIENCE
 
-from plugport.testing.conformance import Conformance, DatagramConformance, StreamConformance
 from plugport_builtins.concurrency.asyncio import AsyncioMixIn
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.select import SelectMixIn
@@ -18,6 +17,7 @@ from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
 from plugport_builtins.servers.unix import UnixDatagramServer, UnixStreamServer
+from plugport_testing.conformance import Conformance, DatagramConformance, StreamConformance
 
 STRATEGIES: dict[str, dict[str, Any]] = {
     "Sync": {"strategy": SyncMixIn},

@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 
 from plugport.errors import UnknownNameError
-from plugport.testing.conformance import (
+from plugport_builtins.concurrency.sync import SyncMixIn
+from plugport_builtins.concurrency.threading import ThreadingMixIn
+from plugport_builtins.servers.tcp import TCPServer
+from plugport_testing.conformance import (
     DatagramConformance,
     HandlerConformance,
     ServerConformance,
     StrategyConformance,
     StreamConformance,
 )
-from plugport_builtins.concurrency.sync import SyncMixIn
-from plugport_builtins.concurrency.threading import ThreadingMixIn
-from plugport_builtins.servers.tcp import TCPServer
 
 
 def test_cases_of_a_serial_strategy() -> None:
@@ -51,14 +51,14 @@ def run_python(code: str) -> str:
 
 
 def test_it_needs_no_pytest_and_nothing_needs_it() -> None:
-    code = "import plugport, plugport.cli, plugport.service, sys; print('plugport.testing' in sys.modules)"
+    code = "import plugport.cli, plugport.serving.service, sys; print('plugport_testing' in sys.modules)"
     assert run_python(code) == "False"
-    code = "import plugport.testing.conformance, sys; print('pytest' in sys.modules)"
+    code = "import plugport_testing.conformance, sys; print('pytest' in sys.modules)"
     assert run_python(code) == "False"
 
 
 def test_components_are_found_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    from plugport.testing import serving
+    from plugport_testing import serving
 
     components: dict[tuple[str, str], Callable[..., Any]] = {
         ("server", "tcp"): TCPServer,

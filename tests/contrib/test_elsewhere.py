@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from plugport.component import Kind
-from plugport.elsewhere import ELSEWHERE, OPTIONS_ELSEWHERE
+from plugport.combination.plugin_options import parse_plugin_options
+from plugport.contracts.component import Kind
+from plugport.contracts.elsewhere import ELSEWHERE, OPTIONS_ELSEWHERE
 from plugport.errors import OptionError, UnknownNameError
-from plugport.pluginoptions import parse_plugin_options
-from plugport.plugins import PluginRecord, Plugins
-from plugport.registry import Registry
+from plugport.plugin.manager import PluginRecord, Plugins
+from plugport.plugin.registry import Registry
 
 CONTRIB = Path(__file__).parents[2] / "contrib"
 #: A hook that registers, and the kind of what it does.

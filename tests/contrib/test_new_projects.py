@@ -13,11 +13,11 @@ from clients import dial
 from environments import Environment
 from once import made_once
 
-from plugport.scaffold.names import Names
-from plugport.scaffold.rendering import render
-from plugport.scaffold.shapes import CONCURRENCY, HOOKS, SERVER, handler_shape
-from plugport.scaffold.writing import write_project
-from plugport.styles import STYLES
+from plugport.handlers.styles import STYLES
+from plugport_tools.new.names import Names
+from plugport_tools.new.rendering import render
+from plugport_tools.new.shapes import CONCURRENCY, HOOKS, SERVER, handler_shape
+from plugport_tools.new.writing import write_project
 
 #: The projects by their names: the kind that is made, and its options.
 PROJECTS: dict[str, list[str]] = {

@@ -15,11 +15,11 @@ from clients import read_all
 from patience import wait_until
 from recording import Recorder
 
-from plugport.context import RequestContext, outcome_of, traffic
+from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
+from plugport.contracts.requests import RequestContext, outcome_of, traffic
 from plugport.errors import DatagramTooLongError
-from plugport.framing import FramingError
-from plugport.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
-from plugport.server import BaseServer
+from plugport.handlers.framing import FramingError
+from plugport.serving.server import BaseServer
 
 CLIENT = ("192.0.2.1", 1024)
 

@@ -11,12 +11,12 @@ import pytest
 from fakes import SitePackages
 
 import plugport
-from plugport.combination import Verdict, check, compose, matrix, traits_of
+from plugport.combination.verdicts import Verdict, check, compose, matrix, traits_of
 from plugport.errors import IncompatibleError, UnknownNameError
-from plugport.plugins import load_plugins
-from plugport.registry import Registry
-from plugport.serving import Serving
-from plugport.styles import style_of, transports_of
+from plugport.handlers.styles import style_of, transports_of
+from plugport.plugin.manager import load_plugins
+from plugport.plugin.registry import Registry
+from plugport.serving.running import Serving
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn

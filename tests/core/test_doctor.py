@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 from fakes import Run, SitePackages
 
-from plugport.doctor.deployment import Deployment
-from plugport.doctor.diagnosis import CHECKS, diagnose
-from plugport.doctor.findings import Finding
-from plugport.doctor.installed import plugins
-from plugport.plugins import Plugins, load_plugins
-from plugport.registry import Registry
+from plugport.contracts.findings import Finding
+from plugport.plugin.manager import Plugins, load_plugins
+from plugport.plugin.registry import Registry
+from plugport_tools.doctor.deployment import Deployment
+from plugport_tools.doctor.diagnosis import CHECKS, diagnose
+from plugport_tools.doctor.installed import plugins
 
 HANDLER = "@plugport.hookimpl\ndef plugport_register_handlers():\n    yield plugport.Component({})\n"
 UPPER = "import plugport\nclass Upper(plugport.BaseRequestHandler): pass\n"

@@ -1,4 +1,4 @@
-"""drain_calls: handlers that wait for what need not come end their wait when the server drains."""
+"""drain_callbacks: handlers that wait for what need not come end their wait when the server drains."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from plugport.handlers import BaseRequestHandler
-from plugport.testing.serving import serve
+from plugport.handlers.base import BaseRequestHandler
+from plugport_testing.serving import serve
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -19,13 +19,13 @@ class Waiting(BaseRequestHandler):
     transports = frozenset({"stream"})
 
     def handle(self) -> None:
-        self.server.drain_calls.add(self.end_wait)
+        self.server.drain_callbacks.add(self.end_wait)
         try:
             while data := self.request.recv(100):
                 self.request.sendall(data)
             self.request.sendall(b"bye")
         finally:
-            self.server.drain_calls.discard(self.end_wait)
+            self.server.drain_callbacks.discard(self.end_wait)
 
     def end_wait(self) -> None:
         self.request.shutdown(socket.SHUT_RD)
@@ -44,12 +44,12 @@ def test_a_drain_ends_the_wait_of_a_handler(strategy: str, handler: Any, caplog:
     client = served.connect()
     client.sendall(b"hello")
     assert client.recv(100) == b"hello"
-    assert len(served.server.drain_calls) == 1
+    assert len(served.server.drain_callbacks) == 1
     served.service.stop()
     assert client.recv(100) == b"bye"
     assert client.recv(100) == b""
     served.join()
     assert served.wait_for_event("request_finished")["context"].outcome == "completed"
-    assert not served.server.drain_calls
+    assert not served.server.drain_callbacks
     assert ("told that the server drains" in caplog.text) is (handler is Failing)
     served.stop()

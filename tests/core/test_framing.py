@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugport.framing import (
+from plugport.handlers.framing import (
     FRAMINGS,
     DelimiterFraming,
     FixedFraming,
@@ -19,7 +19,7 @@ from plugport.framing import (
     LinesFraming,
     NetstringFraming,
 )
-from plugport.messages import MessageHandler
+from plugport.handlers.messages import MessageHandler
 
 MAX = 20
 

@@ -7,10 +7,10 @@ import sys
 import pytest
 from fakes import Run, SitePackages
 
-from plugport import hookspecs
-from plugport.hookrecords import HookRecord, hook_records
-from plugport.hooks import SERVER_HOOKS
-from plugport.plugins import load_plugins
+from plugport.contracts.hooks import SERVER_HOOKS
+from plugport.plugin import specs as hookspecs
+from plugport.plugin.manager import load_plugins
+from plugport.plugin.records import HookRecord, hook_records
 
 LISTENER = """
 @plugport.hookimpl{options}

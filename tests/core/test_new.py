@@ -15,11 +15,11 @@ from command import error_of, plugport
 from fakes import Run, SitePackages
 
 from plugport.errors import ScaffoldError
-from plugport.scaffold.names import Names
-from plugport.scaffold.rendering import render
-from plugport.scaffold.shapes import CONCURRENCY, HOOKS, SERVER, Shape, handler_shape
-from plugport.scaffold.writing import write_project
-from plugport.styles import STYLES
+from plugport.handlers.styles import STYLES
+from plugport_tools.new.names import Names
+from plugport_tools.new.rendering import render
+from plugport_tools.new.shapes import CONCURRENCY, HOOKS, SERVER, Shape, handler_shape
+from plugport_tools.new.writing import write_project
 
 SHAPES = [*(handler_shape(style, datagrams) for style in STYLES for datagrams in (False, True))]
 SHAPES += [SERVER, CONCURRENCY, HOOKS]
@@ -258,5 +258,5 @@ def test_help_and_other_commands_do_without_the_scaffold() -> None:
     for arguments in (["--help"], ["list"], ["new", "handler", "--help"]):
         code = script.format(arguments)
         result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ)
-        assert "plugport.scaffold" not in result.stderr.split()
-        assert "plugport.plugins" in result.stderr.split()
+        assert "plugport_tools.new" not in result.stderr.split()
+        assert "plugport.plugin.manager" in result.stderr.split()

@@ -9,8 +9,9 @@ import pytest
 
 import plugport
 from plugport import Help
+from plugport.combination.options import UnknownOptionError, assign_options, collect, parse_options
+from plugport.contracts.members import configure
 from plugport.errors import OptionError
-from plugport.options import UnknownOptionError, assign_options, collect, configure, parse_options
 
 if TYPE_CHECKING:
     from nowhere import Unresolvable

@@ -7,7 +7,7 @@ import pytest
 from fakes import SitePackages
 
 from plugport.errors import PluginError, UnknownNameError
-from plugport.plugins import PluginRecord, Plugins, load_plugins
+from plugport.plugin.manager import PluginRecord, Plugins, load_plugins
 
 HANDLER = """
 @plugport.hookimpl

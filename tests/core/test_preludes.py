@@ -21,8 +21,8 @@ from patience import Call, wait_until, within
 from recording import Recorder
 
 from plugport.errors import PreludeError
-from plugport.handlers import StreamRequestHandler
-from plugport.preludes import Steps, peek, receiver_of
+from plugport.handlers.base import StreamRequestHandler
+from plugport.serving.preludes import Steps, peek, receiver_of
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.select import SelectMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn

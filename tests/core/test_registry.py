@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fakes import SitePackages
 
-from plugport.component import Kind
+from plugport.contracts.component import Kind
 from plugport.errors import (
     AmbiguousNameError,
     PluginError,
@@ -15,8 +15,8 @@ from plugport.errors import (
     UnavailableError,
     UnknownNameError,
 )
-from plugport.plugins import load_plugins
-from plugport.registry import Entry, Registry
+from plugport.plugin.manager import load_plugins
+from plugport.plugin.registry import Entry, Registry
 
 UPPER = """
 import plugport

@@ -15,9 +15,9 @@ import pytest
 from patience import PATIENCE, Call
 
 from plugport.bridges.pump import Pump
-from plugport.context import RequestContext
-from plugport.testing.memory import MemoryConnection
+from plugport.contracts.requests import RequestContext
 from plugport.transports import regions
+from plugport_testing.memory import MemoryConnection
 
 CONTENT = bytes(range(256)) * 4096
 

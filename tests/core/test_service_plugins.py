@@ -12,10 +12,10 @@ from fakes import Run, SitePackages
 
 import plugport
 from plugport import Help
+from plugport.combination.plugin_options import assign_plugin_options, parse_plugin_options
 from plugport.errors import ListenError, OptionError, PluginError
-from plugport.pluginoptions import assign_plugin_options, parse_plugin_options
-from plugport.plugins import load_plugins
-from plugport.testing.plugin import Serve
+from plugport.plugin.manager import load_plugins
+from plugport_testing.plugin import Serve
 
 #: The plugin of a door that lets in whom it knows; its class is in a module of its own.
 PLUGIN = """
@@ -245,8 +245,8 @@ def test_listing_imports_none_of_it() -> None:
 
 @pytest.mark.usefixtures("door")
 def test_bench_hands_its_options_on() -> None:
-    from plugport.bench.plan import make_plan
-    from plugport.registry import Registry
+    from plugport.plugin.registry import Registry
+    from plugport_tools.bench.plan import make_plan
 
     texts = ["door.limit=4", "max_workers=2"]
     plan = make_plan(Registry(load_plugins()), "echo", "tcp://127.0.0.1:0", ["asyncio", "sync"], texts)

@@ -28,11 +28,11 @@ from leaks import open_files
 from patience import Call, wait_until, within
 from recording import Recorder
 
-from plugport import listener
-from plugport.adopt import adopt, is_foreign_server
-from plugport.handlers import BaseRequestHandler, StreamRequestHandler
-from plugport.hooks import NO_HOOKS, ServerHooks
-from plugport.poller import SelectorPoller
+from plugport.contracts.hooks import NO_HOOKS, ServerHooks
+from plugport.handlers.base import BaseRequestHandler, StreamRequestHandler
+from plugport.loop.poller import SelectorPoller
+from plugport.serving import listener
+from plugport.serving.adopt import adopt, is_foreign_server
 from plugport_builtins.concurrency import children
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.select import SelectMixIn

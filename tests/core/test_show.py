@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from fakes import Run, SitePackages
 
-from plugport import hookspecs
+from plugport.plugin import specs as hookspecs
 
 PLUGIN = """
 @plugport.hookimpl

@@ -8,7 +8,7 @@ import pytest
 from fakes import SitePackages
 
 from plugport.errors import TargetError
-from plugport.targets import resolve_target
+from plugport.plugin.targets import resolve_target
 
 
 @pytest.fixture(autouse=True)

@@ -11,10 +11,10 @@ import pytest
 from patience import PATIENCE, wait_until
 
 from plugport.bridges.pump import Pump
-from plugport.context import RequestContext
-from plugport.testing.plugin import Serve
-from plugport.timers import Timers
+from plugport.contracts.requests import RequestContext
+from plugport.loop.timers import Timers
 from plugport.transports import call_later
+from plugport_testing.plugin import Serve
 
 
 class Ticks(asyncio.Protocol):

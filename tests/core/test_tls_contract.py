@@ -13,8 +13,8 @@ from certificates import authority
 
 from plugport import BaseRequestHandler
 from plugport.bridges import adapt
-from plugport.testing.serving import serve
 from plugport_builtins.servers.tcp import TCPServer
+from plugport_testing.serving import serve
 
 STRATEGIES = ("sync", "threading", "forking", "thread-pool", "select", "asyncio")
 

@@ -11,7 +11,7 @@ from certificates import authority
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plugport.tls.layer import TLSTransport
+from plugport.bridges.tls.layer import TLSTransport
 
 
 class Below:
@@ -158,7 +158,7 @@ class Pair:
         if data:
             self.layer.data_received(data)
 
-    def shake_hands(self, sizes: list[int] | None = None) -> None:
+    def do_handshake(self, sizes: list[int] | None = None) -> None:
         for _ in range(10):
             try:
                 self.client.do_handshake()
@@ -207,7 +207,7 @@ def test_the_protocol_begins_after_the_handshake(version: ssl.TLSVersion) -> Non
     pair = Pair(version=version)
     assert pair.below.timers[0].seconds == 7.0
     assert (pair.made, pair.protocol.events) == (0, [])
-    pair.shake_hands()
+    pair.do_handshake()
     assert (pair.made, pair.protocol.events) == (1, ["made"])
     assert pair.below.timers[0].cancelled
     pair.send(b"hello")
@@ -229,7 +229,7 @@ def test_any_split_of_the_bytes_gives_the_same(
     handshake: list[int], messages: list[bytes], sizes: list[int], version: ssl.TLSVersion, buffered: bool
 ) -> None:
     pair = Pair(Buffered() if buffered else Protocol(), version=version)
-    pair.shake_hands(handshake)
+    pair.do_handshake(handshake)
     for message in messages:
         if message:
             pair.client.write(message)
@@ -243,7 +243,7 @@ def test_any_split_of_the_bytes_gives_the_same(
 
 def test_a_large_write_is_encrypted_in_parts() -> None:
     pair = Pair()
-    pair.shake_hands()
+    pair.do_handshake()
     del pair.below.sizes[:]
     data = bytes(range(256)) * 8192
     pair.protocol.transport.write(memoryview(data))
@@ -253,7 +253,7 @@ def test_a_large_write_is_encrypted_in_parts() -> None:
 
 def test_writelines_and_what_is_no_bytes() -> None:
     pair = Pair()
-    pair.shake_hands()
+    pair.do_handshake()
     pair.protocol.transport.writelines([b"a", bytearray(b"b"), memoryview(b"c")])
     pair.protocol.transport.write(b"")
     assert pair.read() == b"abc"
@@ -266,7 +266,7 @@ def test_writelines_and_what_is_no_bytes() -> None:
 
 def test_pause_reading_pauses_below_and_nothing_is_lost() -> None:
     pair = Pair(Buffered(100))
-    pair.shake_hands()
+    pair.do_handshake()
     transport = pair.protocol.transport
     pair.protocol.when_received = transport.pause_reading
     pair.send(bytes(range(250)))
@@ -283,7 +283,7 @@ def test_pause_reading_pauses_below_and_nothing_is_lost() -> None:
 
 def test_what_comes_while_it_pauses_waits() -> None:
     pair = Pair()
-    pair.shake_hands()
+    pair.do_handshake()
     pair.protocol.transport.pause_reading()
     pair.send(b"late")
     assert pair.protocol.received == b""
@@ -294,7 +294,7 @@ def test_what_comes_while_it_pauses_waits() -> None:
 
 def test_set_protocol_in_the_middle_of_a_record() -> None:
     pair = Pair(Buffered(4))
-    pair.shake_hands()
+    pair.do_handshake()
     second = Protocol()
     pair.protocol.when_received = lambda: pair.layer.set_protocol(second)
     pair.send(b"headbody")
@@ -306,7 +306,7 @@ def test_pause_writing_comes_from_below() -> None:
     pair = Pair()
     pair.layer.pause_writing()  # in the handshake, nobody is there to hear
     pair.layer.resume_writing()
-    pair.shake_hands()
+    pair.do_handshake()
     pair.layer.pause_writing()
     pair.layer.resume_writing()
     assert pair.protocol.events == ["made", "pause", "resume"]
@@ -326,7 +326,7 @@ def client_ends(pair: Pair) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_close_sends_close_notify(version: ssl.TLSVersion) -> None:
     pair = Pair(version=version)
-    pair.shake_hands()
+    pair.do_handshake()
     pair.protocol.transport.write(b"goodbye")
     pair.protocol.transport.close()
     assert pair.protocol.transport.is_closing()
@@ -340,7 +340,7 @@ def test_close_sends_close_notify(version: ssl.TLSVersion) -> None:
 
 def test_the_clients_close_notify_is_the_end() -> None:
     pair = Pair()
-    pair.shake_hands()
+    pair.do_handshake()
     pair.client.write(b"last words")
     client_ends(pair)
     assert pair.protocol.received == b"last words"
@@ -350,7 +350,7 @@ def test_the_clients_close_notify_is_the_end() -> None:
 
 def test_a_protocol_may_answer_after_the_clients_end() -> None:
     pair = Pair(Protocol(keep_open=True))
-    pair.shake_hands()
+    pair.do_handshake()
     client_ends(pair)
     assert pair.protocol.events == ["made", "eof"]
     assert not pair.below.closed
@@ -366,7 +366,7 @@ def test_a_protocol_may_answer_after_the_clients_end() -> None:
 @pytest.mark.parametrize("keep_open", [True, False])
 def test_the_connections_end_is_one_too(keep_open: bool) -> None:
     pair = Pair(Protocol(keep_open=keep_open))
-    pair.shake_hands()
+    pair.do_handshake()
     assert pair.layer.eof_received() is keep_open
     assert pair.protocol.events == ["made", "eof"]
     assert pair.below.closed == ("" if keep_open else "closed")
@@ -374,7 +374,7 @@ def test_the_connections_end_is_one_too(keep_open: bool) -> None:
 
 def test_write_eof_ends_what_is_sent_and_no_more() -> None:
     pair = Pair()
-    pair.shake_hands()
+    pair.do_handshake()
     transport = pair.protocol.transport
     assert not transport.can_write_eof()
     pair.client.write(b"unread")
@@ -402,7 +402,7 @@ class EndsAtOnce(Buffered):
 
 def test_write_eof_amid_what_is_decrypted() -> None:
     pair = Pair(EndsAtOnce(10))
-    pair.shake_hands()
+    pair.do_handshake()
     pair.send(b"x" * 95)
     pair.send(b"more")
     assert pair.protocol.received == b"x" * 95 + b"more"
@@ -411,7 +411,7 @@ def test_write_eof_amid_what_is_decrypted() -> None:
 
 def test_abort_says_nothing() -> None:
     pair = Pair()
-    pair.shake_hands()
+    pair.do_handshake()
     del pair.below.written[:]
     pair.protocol.transport.abort()
     assert (pair.below.closed, pair.below.written) == ("aborted", b"")
@@ -456,14 +456,14 @@ def test_a_client_that_does_not_trust_the_certificate() -> None:
     context = ssl.create_default_context()
     pair.client = context.wrap_bio(pair.incoming, pair.outgoing, server_hostname="localhost")
     with pytest.raises(ssl.SSLCertVerificationError):
-        pair.shake_hands()
+        pair.do_handshake()
     pair.give()
     assert "unknown ca" in str(pair.failures[0])
 
 
 def test_garbage_after_the_handshake_aborts_the_connection() -> None:
     pair = Pair()
-    pair.shake_hands()
+    pair.do_handshake()
     pair.client.write(b"before")
     good = pair.outgoing.read()
     pair.layer.data_received(good + b"\x17\x03\x03\x00\x20" + bytes(32))
@@ -485,7 +485,7 @@ def test_what_the_protocol_raises_ends_the_connection(method: str) -> None:
         raise error
 
     setattr(pair.protocol, method, fail)
-    pair.shake_hands()
+    pair.do_handshake()
     if not pair.failures:
         pair.send(b"hello")
         pair.layer.pause_writing()
@@ -499,7 +499,7 @@ def test_what_the_protocol_raises_ends_the_connection(method: str) -> None:
 
 def test_a_buffer_without_room() -> None:
     pair = Pair(Buffered(0))
-    pair.shake_hands()
+    pair.do_handshake()
     pair.send(b"hello")
     assert "empty buffer" in str(pair.failures[0])
 
@@ -509,7 +509,7 @@ def test_a_buffer_without_room() -> None:
 
 def test_extra_info() -> None:
     pair = Pair()
-    pair.shake_hands()
+    pair.do_handshake()
     transport = pair.protocol.transport
     ssl_object = transport.get_extra_info("ssl_object")
     assert ssl_object.version() == "TLSv1.3"

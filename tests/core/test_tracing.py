@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from fakes import Run, SitePackages
 
+from plugport.contracts.hooks import SERVER_HOOKS
 from plugport.errors import UnknownNameError
-from plugport.hooks import SERVER_HOOKS
-from plugport.hookspecs import HOOKS
-from plugport.plugins import load_plugins
-from plugport.tracing import hooks_to_trace
+from plugport.plugin.manager import load_plugins
+from plugport.plugin.specs import HOOKS
+from plugport.plugin.tracing import hooks_to_trace
 
 LINE = re.compile(r"plugport: trace: (?P<pid>\d+) (?P<thread>[^:]+): (?P<text>.*)\n")
 TOOK = re.compile(r" in \d+\.\d{3} ms$")
@@ -248,7 +248,9 @@ def test_without_it_nothing_is_told_or_called(
 
 
 def test_without_it_its_code_is_not_imported(site: SitePackages) -> None:
-    code = "import sys, plugport.cli as c; c.main(['list']); sys.exit('plugport.tracing' in sys.modules)"
+    code = (
+        "import sys, plugport.cli as c; c.main(['list']); sys.exit('plugport.plugin.tracing' in sys.modules)"
+    )
     env = {name: value for name, value in os.environ.items() if name != "PLUGPORT_TRACE"}
     assert subprocess.run([sys.executable, "-c", code], env=env, stdout=subprocess.DEVNULL).returncode == 0
 

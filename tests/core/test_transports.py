@@ -17,9 +17,9 @@ from leaks import Holdings
 from patience import PATIENCE, Call, wait_until
 
 from plugport.bridges.pump import Pump
-from plugport.context import RequestContext
-from plugport.loop import ServerLoop
-from plugport.poller import SelectorPoller, make_poller
+from plugport.contracts.requests import RequestContext
+from plugport.loop.loop import ServerLoop
+from plugport.loop.poller import SelectorPoller, make_poller
 from plugport.transports import DatagramTransport, StreamTransport
 
 LARGE = bytes(range(256)) * 16384

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plugport.url import format_client
+from plugport.serving.url import format_client
 
 
 @pytest.mark.parametrize(

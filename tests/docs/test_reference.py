@@ -11,7 +11,7 @@ import pytest
 from pages import ROOT, blocks_of
 
 import plugport
-from plugport import hookspecs
+from plugport.plugin import specs as hookspecs
 
 REFERENCE = ROOT / "docs" / "reference"
 EXAMPLES = [block.text for block in blocks_of(REFERENCE / "hooks.md")]

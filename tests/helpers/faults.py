@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from plugport.errors import PlugportError
-from plugport.testing.conformance import Conformance
+from plugport_testing.conformance import Conformance
 
 #: Closes what faulty components have lost, once the test is over.
 LOST: list[Callable[[], object]] = []
@@ -33,7 +33,7 @@ class Fault(NamedTuple):
 @contextmanager
 def releasing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Release what was lost in the end; what is cut at a deadline has little time to end meanwhile."""
-    monkeypatch.setattr("plugport.listener.ABORT_GRACE", 0.05)
+    monkeypatch.setattr("plugport.serving.listener.ABORT_GRACE", 0.05)
     yield
     while LOST:
         LOST.pop()()

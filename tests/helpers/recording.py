@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugport.hooks import SERVER_HOOKS, ServerHooks
+from plugport.contracts.hooks import SERVER_HOOKS, ServerHooks
 
 
 class Recorder:

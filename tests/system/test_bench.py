@@ -23,7 +23,7 @@ from leaks import socket_files
 from patience import PATIENCE, wait_until
 from procfs import marked
 
-from plugport.cli.bench import bench as command
+from plugport_tools.bench.command import bench as command
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bench.md"
 SHORT = ("--seconds", "0.2", "--rounds", "2")
@@ -425,8 +425,8 @@ from plugport.cli import main
 try:
     main(["--help"])
 finally:
-    loaded = {name for name in sys.modules if name.startswith("plugport.bench.")}
-    sys.exit(str(loaded) if loaded - {"plugport.bench.settings"} else 0)
+    loaded = {name for name in sys.modules if name.startswith("plugport_tools.bench.")}
+    sys.exit(str(loaded) if loaded - {"plugport_tools.bench.settings"} else 0)
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "\n  bench " in result.stdout

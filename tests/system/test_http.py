@@ -14,11 +14,11 @@ from clients import read_all
 from command import Service, plugport, serving
 from patience import PATIENCE, Call
 
-from plugport.combination import compose
+from plugport.combination.verdicts import compose
+from plugport.contracts.hooks import NO_HOOKS
 from plugport.errors import IncompatibleError
-from plugport.hooks import NO_HOOKS
-from plugport.service import build_server
-from plugport.url import Url
+from plugport.serving.service import build_server
+from plugport.serving.url import Url
 
 HANDLER = "http.server:SimpleHTTPRequestHandler"
 URL = "tcp://127.0.0.1:0"

@@ -6,7 +6,7 @@ import asyncio
 from socketserver import StreamRequestHandler
 from typing import Any
 
-from plugport.messages import MessageHandler
+from plugport.handlers.messages import MessageHandler
 
 
 def answer(address: Any, line: bytes) -> bytes:

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from plugport import BaseRequestHandler, StreamRequestHandler
 from plugport.errors import IncompatibleError, OptionError, TargetError
-from plugport.framing import FramingError
-from plugport.messages import MessageHandler
-from plugport.testing.memory import MemoryConnection, MemoryEndpoint, MemoryServer, MemoryTransport, connect
-from plugport.testing.served import ServedService
-from plugport.testing.serving import serve
+from plugport.handlers.framing import FramingError
+from plugport.handlers.messages import MessageHandler
+from plugport_testing.memory import MemoryConnection, MemoryEndpoint, MemoryServer, MemoryTransport, connect
+from plugport_testing.served import ServedService
+from plugport_testing.serving import serve
 
 
 class Script(asyncio.Protocol):

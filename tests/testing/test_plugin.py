@@ -25,7 +25,7 @@ SOUND = """
 import pytest
 from helper import QUESTION
 from package.handlers import upper
-from plugport.testing.conformance import HandlerConformance, ServerConformance
+from plugport_testing.conformance import HandlerConformance, ServerConformance
 
 @pytest.mark.parametrize("concurrency", ["sync", "threading", "thread-pool", "forking", "select", "asyncio"])
 @pytest.mark.parametrize("scheme", ["tcp", "unixgram"])
@@ -171,7 +171,7 @@ def test_it_is_found_by_its_entry_point() -> None:
         print(*[one.value for one in entry_points(group="pytest11", name="plugport")])
         """
     )
-    assert found == "plugport.testing.plugin"
+    assert found == "plugport_testing.plugin"
 
 
 def test_loading_it_imports_pytest_and_nothing_else_that_is_not_the_standard_library() -> None:
@@ -179,15 +179,15 @@ def test_loading_it_imports_pytest_and_nothing_else_that_is_not_the_standard_lib
         """
         import sys, pytest
         before = set(sys.modules)
-        import plugport.testing.plugin
+        import plugport_testing.plugin
         new = set(sys.modules) - before
         print(*sorted(new))
         """
     ).split()
     assert [name for name in new if name.partition(".")[0] == "plugport"] == [
         "plugport",
-        "plugport.testing",
-        "plugport.testing.plugin",
+        "plugport_testing",
+        "plugport_testing.plugin",
     ]
     others = {name.partition(".")[0] for name in new} - {"plugport"}
     assert others <= sys.stdlib_module_names
@@ -200,7 +200,7 @@ import sys
 
 def test_nothing():
     ours = sorted(name for name in sys.modules if name.partition(".")[0].startswith("plugport"))
-    assert ours == ["plugport", "plugport.testing", "plugport.testing.plugin"]
+    assert ours == ["plugport", "plugport_testing", "plugport_testing.plugin"]
 """
     assert run_pytest(project, source) == {"test_nothing": ""}
 
@@ -208,7 +208,7 @@ def test_nothing():
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf", ""])
 def test_a_patience_that_is_none(value: str) -> None:
     result = subprocess.run(
-        [sys.executable, "-c", "import plugport.testing.waiting"],
+        [sys.executable, "-c", "import plugport_testing.waiting"],
         env={**os.environ, "PLUGPORT_TEST_PATIENCE": value},
         capture_output=True,
         text=True,

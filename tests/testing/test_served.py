@@ -21,12 +21,12 @@ from plugport.errors import (
     PluginError,
     UnknownNameError,
 )
-from plugport.testing.plugin import Serve
-from plugport.testing.served import ServedService
 from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.handlers.echo import EchoHandler
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.unix import UnixStreamServer
+from plugport_testing.plugin import Serve
+from plugport_testing.served import ServedService
 
 STRATEGIES = ("sync", "threading", "thread-pool", "forking", "select", "asyncio")
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugport.plugins import PluginRecord, Plugins
-from plugport.testing.clients import ClientSocket
-from plugport.testing.plugin import Serve
-from plugport.testing.waiting import wait_until
+from plugport.plugin.manager import PluginRecord, Plugins
+from plugport_testing.clients import ClientSocket
+from plugport_testing.plugin import Serve
+from plugport_testing.waiting import wait_until
 
 from plugport_access import plugin
 from plugport_access.access import DENIED, NOT_ALLOWED, TOO_MANY, TOO_OFTEN

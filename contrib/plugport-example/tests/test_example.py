@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from plugport import compose
-from plugport.plugins import load_plugins
+from plugport.plugin.manager import load_plugins
 
 from plugport_example.outcomes import outcomes
 from plugport_example.upper import UpperHandler

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from plugport.testing.waiting import PATIENCE, wait_until
+from plugport_testing.waiting import PATIENCE, wait_until
 
 __all__ = ["HANDLERS", "Process", "refusal_of"]
 

@@ -1,6 +1,6 @@
 """The strategy holds what every strategy must hold."""
 
-from plugport.testing.conformance import StrategyConformance
+from plugport_testing.conformance import StrategyConformance
 
 
 class TestGevent(StrategyConformance):

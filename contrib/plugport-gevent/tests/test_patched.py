@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from handlers import PAUSE
-from plugport.testing.waiting import PATIENCE, wait_until
+from plugport_testing.waiting import PATIENCE, wait_until
 from processes import HANDLERS, Process, refusal_of
 
 Service = Callable[..., Process]

@@ -1,4 +1,4 @@
-"""HubPoller keeps the contract of plugport.poller.Poller, and lets other greenlets run."""
+"""HubPoller keeps the contract of plugport.loop.poller.Poller, and lets other greenlets run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import gevent
 import pytest
-from plugport.poller import READ, WRITE
-from plugport.testing.waiting import PATIENCE
+from plugport.contracts.loops import READ, WRITE
+from plugport_testing.waiting import PATIENCE
 
 from plugport_gevent.poller import HubPoller
 

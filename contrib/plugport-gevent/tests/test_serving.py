@@ -13,8 +13,8 @@ from typing import Any
 import gevent
 import pytest
 from plugport import BaseRequestHandler, StreamRequestHandler, compose
-from plugport.testing.plugin import Serve
-from plugport.testing.waiting import PATIENCE, wait_until, within
+from plugport_testing.plugin import Serve
+from plugport_testing.waiting import PATIENCE, wait_until, within
 
 from plugport_gevent.sockets import cooperative
 

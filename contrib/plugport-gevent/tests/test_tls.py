@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import pytest
 import trustme
 from handlers import PAUSE
-from plugport.testing.clients import converse
-from plugport.testing.conformance import StreamConformance
-from plugport.testing.plugin import Serve
-from plugport.testing.waiting import PATIENCE
 from plugport_builtins.servers.tls import TLSServer
+from plugport_testing.clients import converse
+from plugport_testing.conformance import StreamConformance
+from plugport_testing.plugin import Serve
+from plugport_testing.waiting import PATIENCE
 from processes import Process
 
 _FOLDER = tempfile.TemporaryDirectory()

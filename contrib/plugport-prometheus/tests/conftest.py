@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugport.testing.plugin import Serve
+from plugport_testing.plugin import Serve
 
 sys.path.insert(0, str(Path(__file__).parent))
 

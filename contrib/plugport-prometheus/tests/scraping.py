@@ -8,8 +8,8 @@ import subprocess
 from typing import Any
 
 from plugport import StreamRequestHandler
-from plugport.testing.clients import ClientSocket
-from plugport.testing.waiting import wait_until
+from plugport_testing.clients import ClientSocket
+from plugport_testing.waiting import wait_until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 

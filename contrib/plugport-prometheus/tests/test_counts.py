@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from plugport import BaseRequestHandler, hookimpl
-from plugport.plugins import PluginRecord, Plugins
-from plugport.testing.waiting import wait_until
+from plugport.plugin.manager import PluginRecord, Plugins
+from plugport_testing.waiting import wait_until
 from scraping import Obedient, scrape, talk, wait_for_figure
 
 from plugport_prometheus import plugin

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 from plugport import compose
+from plugport.contracts.members import configure
 from plugport.errors import ListenError, OptionError
-from plugport.options import configure
-from plugport.testing.plugin import Serve
-from plugport.testing.waiting import wait_until
+from plugport_testing.plugin import Serve
+from plugport_testing.waiting import wait_until
 from prometheus_client import REGISTRY, Counter, Gauge
 from scraping import curl, figures, in_openmetrics, scrape, wait_for_figure
 
@@ -262,9 +262,9 @@ def test_the_last_server_that_polls_has_the_endpoint(measure: Any) -> None:
     # As plugport serve with two URLs does; the fixture serves one.
     first = served.server
     hooks = first.hooks
-    from plugport.service import Service, build_server
-    from plugport.styles import style_of
-    from plugport.url import parse_url
+    from plugport.handlers.styles import style_of
+    from plugport.serving.service import Service, build_server
+    from plugport.serving.url import parse_url
 
     handler = first.RequestHandlerClass
     assert style_of(handler) == "blocking"

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
-from plugport.testing.waiting import wait_until
+from plugport_testing.waiting import wait_until
 from scraping import curl, scrape, wait_for_figure
 
 LABELS = {"echo", "threading"}

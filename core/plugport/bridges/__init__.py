@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from plugport.errors import IncompatibleError
-from plugport.styles import Style
+from plugport.handlers.styles import Style
 
 __all__ = ["BRIDGES", "adapt", "bridge_between"]
 
@@ -60,8 +60,8 @@ _PUMP = "plugport.bridges.pump:StreamPump"
 #: What secures the connections of protocols, and of handlers that are blocking by themselves. An async
 #: handler's event loop does it.
 _SECURED: dict[Style, str] = {
-    "protocol": "plugport.tls.protocols:secured_protocols",
-    "blocking": "plugport.tls.sockets:secured_handler",
+    "protocol": "plugport.bridges.tls.protocols:secured_protocols",
+    "blocking": "plugport.bridges.tls.sockets:secured_handler",
 }
 
 
@@ -92,7 +92,7 @@ def adapt(
     """Return *handler* in the form of a style that is driven, and that style.
 
     *secured*: the styles, of those that are driven, whose connections are to go through TLS; see
-    plugport.tls. Raises IncompatibleError if no bridge leads there; see bridge_between().
+    plugport.bridges.tls. Raises IncompatibleError if no bridge leads there; see bridge_between().
     """
     bridge = bridge_between(style, driven, shares_thread=shares_thread)
     if bridge is None and style not in driven:

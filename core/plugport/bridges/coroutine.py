@@ -1,6 +1,6 @@
 """async -> blocking: an event loop for each request, in the thread that has it.
 
-serve_stream(), serve_datagram() and attended() are also what a strategy with an event loop calls for itself.
+A strategy with an event loop of its own calls serve_stream(), serve_datagram() and handler_lifespan().
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
-from plugport.context import RequestContext
-from plugport.styles import unwrapped
-from plugport.tls.eventloop import connect, note_traffic
-from plugport.tls.failures import broken
-from plugport.transports import named, override, send_datagram
+from plugport.bridges.tls.eventloop import connect, record_traffic
+from plugport.bridges.tls.failures import as_connection_error
+from plugport.contracts.requests import RequestContext
+from plugport.handlers.styles import unwrapped
+from plugport.transports import override_methods, send_datagram, with_peername
 
 __all__ = [
-    "attended",
+    "handler_lifespan",
     "looped_datagrams",
     "looped_stream",
     "serve_datagram",
@@ -29,7 +29,7 @@ _LOOKS = 4
 
 
 @asynccontextmanager
-async def attended(servers: Sequence[Any], handler: Any = None) -> AsyncIterator[None]:
+async def handler_lifespan(servers: Sequence[Any], handler: Any = None) -> AsyncIterator[None]:
     """Be with *servers* as their async handlers want it: what these must start first, and end last.
 
     A handler class may have a class method ``serving(servers)`` that returns an async context
@@ -108,7 +108,7 @@ async def _serve_streams(
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
     transport = await connect(lambda: protocol, request, context)
-    writer = _Writer(named(transport, context), protocol, reader, asyncio.get_running_loop())
+    writer = _Writer(with_peername(transport, context), protocol, reader, asyncio.get_running_loop())
     writer._context = context
     try:
         await handle(reader, writer)
@@ -167,8 +167,8 @@ class _StreamsProtocol(asyncio.StreamReaderProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Note the traffic, and that it is over."""
-        note_traffic(self._context, self._request)
-        super().connection_lost(exc if exc is None else broken(exc))
+        record_traffic(self._context, self._request)
+        super().connection_lost(exc if exc is None else as_connection_error(exc))
         if not self.lost.done():
             self.lost.set_result(None)
 
@@ -182,21 +182,21 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
     def note_making(transport: Any) -> None:
         context.server.transport_made(transport, context)
         try:
-            made(named(transport, context))
+            made(with_peername(transport, context))
         except Exception as error:
-            context.server.take_error(request, context.client_address, error)
+            context.server.handle_failure(request, context.client_address, error)
             transport.abort()
 
     def note_loss(error: Exception | None) -> None:
-        note_traffic(context, request)
+        record_traffic(context, request)
         try:
             connection_lost(error)
         except Exception as failure:
             error = failure
         if not lost.done():
-            lost.set_exception(broken(error)) if error is not None else lost.set_result(None)
+            lost.set_exception(as_connection_error(error)) if error is not None else lost.set_result(None)
 
-    override(protocol, connection_made=note_making, connection_lost=note_loss)
+    override_methods(protocol, connection_made=note_making, connection_lost=note_loss)
     if context.server.idle_timeout is not None:
         receive = protocol.data_received
 
@@ -204,7 +204,7 @@ async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -
             context.active = True
             receive(data)
 
-        override(protocol, data_received=note_data)
+        override_methods(protocol, data_received=note_data)
     await connect(lambda: protocol, request, context)
     try:
         await lost
@@ -230,7 +230,7 @@ def looped_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
 
 def _looped(serve: Callable[..., Any], handler: Any) -> Callable[[Any, Any, Any], None]:
     async def attend(handler: Any, request: Any, context: RequestContext) -> None:
-        async with attended([context.server], handler):
+        async with handler_lifespan([context.server], handler):
             await serve(handler, request, context)
 
     # What the handler begins on a loop is no use on another: each has its own.

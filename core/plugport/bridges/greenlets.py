@@ -13,7 +13,7 @@ from typing import Any
 import greenlet
 
 from plugport.bridges.switched_socket import SwitchedSocket
-from plugport.context import RequestContext
+from plugport.contracts.requests import RequestContext
 from plugport.transports import clock_of
 
 __all__ = ["SwitchedProtocol", "SwitchedSocket", "switched_protocol"]
@@ -129,7 +129,7 @@ class SwitchedProtocol:
             self._handler(SwitchedSocket(self), context.client_address, server)
         except Exception as error:
             # What it has written before is still sent, as it would be by a blocking server.
-            server.take_error(context.request, context.client_address, error)
+            server.handle_failure(context.request, context.client_address, error)
         except (SystemExit, greenlet.GreenletExit) as error:
             server.fail_request(context.request, error)  # ends this request, as it would end a thread
         finally:

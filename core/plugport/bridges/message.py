@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from plugport.context import RequestContext
-from plugport.framing import Framing
-from plugport.messages import Respond, responder
+from plugport.contracts.requests import RequestContext
+from plugport.handlers.framing import Framing
+from plugport.handlers.messages import Respond, responder
 from plugport.transports import send_datagram
 
 __all__ = ["answered_datagrams", "framed_protocol", "message_datagram_protocol"]

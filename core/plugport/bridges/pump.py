@@ -9,9 +9,10 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from plugport.bridges.inline import made_protocol
-from plugport.context import RequestContext
-from plugport.poller import Poller, blocking_poller
-from plugport.timers import Timers
+from plugport.contracts.loops import Poller
+from plugport.contracts.requests import RequestContext
+from plugport.loop.poller import blocking_poller
+from plugport.loop.timers import Timers
 from plugport.transports import DatagramTransport, StreamTransport
 
 __all__ = ["StreamPump", "pumped_datagrams"]

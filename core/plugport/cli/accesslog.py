@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from plugport.context import RequestContext
-from plugport.hookspecs import hookimpl
-from plugport.plugins import PluginRecord, Plugins
-from plugport.url import format_client
+from plugport.contracts.requests import RequestContext
+from plugport.plugin.manager import PluginRecord, Plugins
+from plugport.plugin.specs import hookimpl
+from plugport.serving.url import format_client
 
 __all__ = ["add_access_log"]
 

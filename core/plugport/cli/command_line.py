@@ -10,8 +10,8 @@ import click
 
 from plugport.cli.group import PlugportGroup
 from plugport.cli.session import Session
+from plugport.contracts.wording import describe_error
 from plugport.errors import PlugportError
-from plugport.wording import describe_error
 
 __all__ = ["cli", "run"]
 
@@ -104,7 +104,7 @@ def _complete_plugin(
 
 def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value:
-        from plugport.distributions import installed_version
+        from plugport.plugin.distributions import installed_version
 
         click.echo(f"plugport {installed_version('plugport') or '(not installed)'}")
         context.exit()

@@ -8,9 +8,9 @@ import click
 from click.shell_completion import CompletionItem, get_completion_class
 
 from plugport.cli.session import Session
-from plugport.component import Kind
+from plugport.contracts.component import Kind
 from plugport.errors import PlugportError
-from plugport.hookspecs import HOOKS
+from plugport.plugin.specs import HOOKS
 
 __all__ = ["complete_component", "complete_shown", "completion", "plugins_like"]
 

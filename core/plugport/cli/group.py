@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from plugport.cli.session import Session
-from plugport.wording import nearest
+from plugport.contracts.wording import nearest
 
 __all__ = ["PlugportGroup"]
 
@@ -17,10 +17,10 @@ _COMMANDS = {
     "show": "plugport.cli.show:show",
     "check": "plugport.cli.verdicts:check_command",
     "matrix": "plugport.cli.verdicts:matrix_command",
-    "doctor": "plugport.cli.doctor:doctor",
+    "doctor": "plugport_tools.doctor.command:doctor",
     "serve": "plugport.cli.serve:serve",
-    "new": "plugport.cli.new:new",
-    "bench": "plugport.cli.bench:bench",
+    "new": "plugport_tools.new.command:new",
+    "bench": "plugport_tools.bench.command:bench",
     "completion": "plugport.cli.completion:completion",
 }
 

@@ -8,12 +8,12 @@ import click
 
 from plugport.cli.output import print_json, print_table
 from plugport.cli.session import Session, warn
-from plugport.component import Kind
-from plugport.plugins import PluginRecord
-from plugport.registry import Entry
+from plugport.contracts.component import Kind
+from plugport.plugin.manager import PluginRecord
+from plugport.plugin.registry import Entry
 
 if TYPE_CHECKING:
-    from plugport.hookrecords import HookRecord
+    from plugport.plugin.records import HookRecord
 
 __all__ = ["entry_fields", "hook_fields", "list_command", "plugin_fields", "status_text"]
 
@@ -73,7 +73,7 @@ def _list_plugins(records: list[PluginRecord], as_json: bool) -> None:
 
 
 def _list_hooks(session: Session, as_json: bool) -> None:
-    from plugport.hookrecords import hook_records  # late: a listing of components needs no hooks
+    from plugport.plugin.records import hook_records  # late: a listing of components needs no hooks
 
     records = hook_records(session.plugins)
     if as_json:

@@ -14,15 +14,16 @@ import click
 
 from plugport.cli.completion import complete_component
 from plugport.cli.session import Session, warn
-from plugport.combination import check, compose
-from plugport.component import KINDS, Kind
+from plugport.combination.options import Part, UnknownOptionError, parse_options, parse_own
+from plugport.combination.plugin_options import parse_plugin_options
+from plugport.combination.verdicts import check, compose
+from plugport.contracts.component import KINDS, Kind
+from plugport.contracts.hooks import ServerHooks
+from plugport.contracts.members import configure
 from plugport.errors import IncompatibleError
-from plugport.hooks import ServerHooks
-from plugport.options import Part, UnknownOptionError, configure, parse_options, parse_own
-from plugport.pluginoptions import parse_plugin_options
-from plugport.registry import Entry, Registry
-from plugport.service import Service, build_server
-from plugport.url import Url, parse_url
+from plugport.plugin.registry import Entry, Registry
+from plugport.serving.service import Service, build_server
+from plugport.serving.url import Url, parse_url
 
 __all__ = ["serve"]
 

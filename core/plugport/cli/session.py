@@ -6,8 +6,8 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from plugport.plugins import Plugins, load_plugins
-from plugport.registry import Registry
+from plugport.plugin.manager import Plugins, load_plugins
+from plugport.plugin.registry import Registry
 
 if TYPE_CHECKING:
     import click

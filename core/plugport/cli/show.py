@@ -11,11 +11,11 @@ from plugport.cli.completion import complete_shown
 from plugport.cli.output import print_json, print_table
 from plugport.cli.session import Session
 from plugport.cli.shown import Shown, show_component, show_hook, show_plugin
-from plugport.component import KINDS, Kind
+from plugport.contracts.component import KINDS, Kind
+from plugport.contracts.wording import nearest
 from plugport.errors import PlugportError, UnknownNameError
-from plugport.hookrecords import hook_records
-from plugport.hookspecs import HOOKS
-from plugport.wording import nearest
+from plugport.plugin.records import hook_records
+from plugport.plugin.specs import HOOKS
 
 __all__ = ["show"]
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plugport.cli.listing import entry_fields, hook_fields, plugin_fields, status_text
-from plugport.combination import traits_of
-from plugport.conversion import type_name
+from plugport.combination.conversion import type_name
+from plugport.combination.options import Option, collect
+from plugport.combination.verdicts import traits_of
 from plugport.errors import PlugportError
-from plugport.hookrecords import HookRecord
-from plugport.options import Option, collect
-from plugport.plugins import PluginRecord
-from plugport.registry import Entry, Registry
-from plugport.styles import style_of, transports_of
+from plugport.handlers.styles import style_of, transports_of
+from plugport.plugin.manager import PluginRecord
+from plugport.plugin.records import HookRecord
+from plugport.plugin.registry import Entry, Registry
 
 __all__ = ["Shown", "Table", "show_component", "show_hook", "show_plugin"]
 

@@ -7,7 +7,7 @@ import click
 from plugport.cli.completion import complete_component
 from plugport.cli.output import print_json, print_table
 from plugport.cli.session import Session
-from plugport.combination import MatrixRow, Verdict, check, matrix
+from plugport.combination.verdicts import MatrixRow, Verdict, check, matrix
 
 __all__ = ["check_command", "matrix_command"]
 

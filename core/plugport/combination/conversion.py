@@ -10,8 +10,8 @@ import types
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+from plugport.contracts.members import Help
 from plugport.errors import OptionError
-from plugport.members import Help
 
 __all__ = ["convert", "is_convertible", "type_name", "validate"]
 

@@ -1,6 +1,6 @@
 """Options: the annotated member variables of a class, and setting them from ``KEY=VALUE`` texts.
 
-How a text becomes a value is in :mod:`plugport.conversion`.
+How a text becomes a value is in :mod:`plugport.combination.conversion`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_origin
 
-from plugport import handlers
-from plugport.adopt import adopt, is_foreign_server
-from plugport.component import KINDS
-from plugport.conversion import convert, is_convertible, validate
+from plugport.combination.conversion import convert, is_convertible, validate
+from plugport.contracts.component import KINDS
+from plugport.contracts.members import Help
+from plugport.contracts.wording import nearest, one_of
 from plugport.errors import OptionError
-from plugport.members import Help
-from plugport.wording import nearest, one_of
+from plugport.handlers import base as handlers
+from plugport.serving.adopt import adopt, is_foreign_server
 
 __all__ = [
     "Option",
@@ -27,7 +27,6 @@ __all__ = [
     "UnknownOptionError",
     "assign_options",
     "collect",
-    "configure",
     "parse_options",
     "parse_own",
 ]
@@ -116,23 +115,6 @@ def _annotations(owner: type) -> Iterable[tuple[str, Any]]:
 
 def _hides(annotation: Any) -> bool:
     return annotation in (ClassVar, Final) or get_origin(annotation) in (ClassVar, Final)
-
-
-def configure(target: Any, members: Mapping[str, Any]) -> Any:
-    """Return *target* with *members* as its class attributes: a subclass of the same name.
-
-    Without members it is *target* itself. A component that must look at its options together has
-    a class method ``check_options()``, which is called then, and raises OptionError.
-    """
-    if isinstance(target, functools.partial):
-        return functools.partial(configure(target.func, members), *target.args, **target.keywords)
-    if members:
-        extra = {"__module__": target.__module__, "__doc__": target.__doc__}
-        target = type(target.__name__, (target,), {**extra, **members})
-    check_options = getattr(target, "check_options", None)
-    if check_options is not None:
-        check_options()
-    return target
 
 
 def parse_options(

@@ -1,7 +1,7 @@
 """Options of service plugins: ``NAME.KEY`` with a plugin's name before it, read and checked.
 
 A plugin puts a class into services by the hook service_plugin; its options are the annotated member
-variables of that class, as everywhere (:mod:`plugport.options`). Without its plugin's name before
+variables of that class, as everywhere (:mod:`plugport.combination.options`). Without its plugin's name before
 it a key is never a plugin's, so that no plugin makes another's option ambiguous.
 """
 
@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from plugport.component import KINDS
-from plugport.conversion import convert, validate
-from plugport.elsewhere import OPTIONS_ELSEWHERE
+from plugport.combination.conversion import convert, validate
+from plugport.combination.options import Option, UnknownOptionError, collect
+from plugport.contracts.component import KINDS
+from plugport.contracts.elsewhere import OPTIONS_ELSEWHERE
+from plugport.contracts.wording import nearest, one_of
 from plugport.errors import OptionError, PluginError
-from plugport.options import Option, UnknownOptionError, collect
-from plugport.plugins import PluginRecord, Plugins
-from plugport.wording import nearest, one_of
+from plugport.plugin.manager import PluginRecord, Plugins
 
 __all__ = ["assign_plugin_options", "is_plugin_key", "parse_plugin_options"]
 
@@ -87,7 +87,7 @@ def _find(plugins: Plugins, key: str, prefix: str) -> PluginRecord:
         return found[0]
     for record in named:
         if record.status != "active":
-            raise PluginError(f"option {key!r}: {record.obituary}")
+            raise PluginError(f"option {key!r}: {record.inactive_reason}")
     if not named and prefix in OPTIONS_ELSEWHERE:
         distribution = OPTIONS_ELSEWHERE[prefix]
         raise OptionError(

@@ -7,14 +7,14 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from plugport.adopt import adopt, is_foreign_server, is_server
 from plugport.bridges import bridge_between
-from plugport.component import Kind
+from plugport.contracts.component import Kind
+from plugport.contracts.wording import one_of
 from plugport.errors import IncompatibleError, PlugportError, UnavailableError
-from plugport.registry import Entry, Registry, default_registry
-from plugport.serving import Serving
-from plugport.styles import Style, style_of, transports_of, unwrapped
-from plugport.wording import one_of
+from plugport.handlers.styles import Style, style_of, transports_of, unwrapped
+from plugport.plugin.registry import Entry, Registry, default_registry
+from plugport.serving.adopt import adopt, is_foreign_server, is_server
+from plugport.serving.running import Serving
 
 __all__ = ["MatrixRow", "Verdict", "check", "compose", "matrix", "traits_of"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from plugport.component import Kind
+from plugport.contracts.component import Kind
 
 __all__ = ["APPLICATIONS", "ELSEWHERE", "OPTIONS_ELSEWHERE", "SPOKEN_ON"]
 

@@ -1,6 +1,6 @@
 """What a server calls at run time: one slot for each hook, None where nobody implements it.
 
-The specifications are in :mod:`plugport.hookspecs`; :mod:`plugport.plugins` fills the slots.
+The specifications are in :mod:`plugport.plugin.specs`; :mod:`plugport.plugin.manager` fills the slots.
 """
 
 from __future__ import annotations

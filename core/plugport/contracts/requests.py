@@ -9,11 +9,19 @@ import sys
 from time import monotonic, time
 from typing import Any, Literal
 
-__all__ = ["Outcome", "RequestContext", "outcome_of", "traffic"]
+__all__ = ["Outcome", "RequestContext", "RequestHandedOver", "outcome_of", "traffic"]
 
 Outcome = Literal["completed", "failed", "timed-out", "aborted"]
 
 _next_id = itertools.count(1).__next__
+
+
+class RequestHandedOver(BaseException):
+    """Unwinds the parent's side of a handler whose request goes on in a forked child.
+
+    Neither ends nor closes the request: the child does. Not an Exception, so that a handler's
+    own ``except Exception`` lets it pass.
+    """
 
 
 class RequestContext:
@@ -34,12 +42,12 @@ class RequestContext:
     """
 
     __slots__ = (
+        "aborted_at",
         "active",
         "bytes_received",
         "bytes_sent",
         "client_address",
         "copy",
-        "cut_at",
         "duration",
         "error",
         "held",
@@ -69,7 +77,7 @@ class RequestContext:
         #: Whether bytes came or went since an idle timeout was last looked after.
         self.active = True
         #: When the request was cut, for a timeout or because its server stops, by the monotonic clock.
-        self.cut_at: float | None = None
+        self.aborted_at: float | None = None
         #: The connection on another descriptor, where an event loop closes it before it can be asked.
         self.copy: Any = None
         #: The account is not closed with the connection: a forked child has the request.

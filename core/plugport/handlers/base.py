@@ -6,8 +6,8 @@ import socket
 from io import BufferedIOBase, BytesIO
 from typing import Annotated, Any, ClassVar
 
-from plugport.accounting import RequestHandedOver
-from plugport.members import Help
+from plugport.contracts.members import Help
+from plugport.contracts.requests import RequestHandedOver
 
 __all__ = [
     "BaseRequestHandler",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
-from plugport.framing import FRAMINGS, Framing
-from plugport.handlers import Transport
-from plugport.members import Help
-from plugport.styles import Style, unwrapped
+from plugport.contracts.members import Help
+from plugport.handlers.base import Transport
+from plugport.handlers.framing import FRAMINGS, Framing
+from plugport.handlers.styles import Style, unwrapped
 
 __all__ = ["MessageHandler", "Respond", "responder"]
 

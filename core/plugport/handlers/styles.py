@@ -15,9 +15,9 @@ import inspect
 import sys
 from typing import Any, Literal
 
-from plugport.elsewhere import APPLICATIONS
+from plugport.contracts.elsewhere import APPLICATIONS
 from plugport.errors import TargetError
-from plugport.handlers import Transport
+from plugport.handlers.base import Transport
 
 __all__ = ["STYLES", "Style", "evident_style_of", "style_of", "transports_of", "unwrapped"]
 
@@ -43,7 +43,7 @@ def style_of(handler: Any) -> Style:
         declared = getattr(inner, "style", None)
         if declared in STYLES:
             return declared  # type: ignore[no-any-return]
-        if _is_subclass(inner, "plugport.messages", "MessageHandler"):
+        if _is_subclass(inner, "plugport.handlers.messages", "MessageHandler"):
             return "message"
         if _is_subclass(inner, "asyncio.streams", "StreamReaderProtocol"):
             return "async"  # a protocol by its base, but its readers wait on an event loop

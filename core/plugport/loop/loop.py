@@ -1,7 +1,7 @@
 """ServerLoop: one poll over the listening sockets of one or more servers, and what these watch besides.
 
 The strategies that keep BaseServer.serve_forever() run in it. What happens to each server there
-is the business of its :mod:`plugport.listener`.
+is the business of its :mod:`plugport.serving.listener`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,11 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from time import monotonic
-from typing import Any
 
-from plugport.listener import Listener
-from plugport.poller import READ, Poller, blocking_poller, make_poller
-from plugport.timers import Timers
+from plugport.contracts.loops import READ, LoopMember, Poller
+from plugport.loop.poller import blocking_poller, make_poller
+from plugport.loop.timers import Timers
 
 __all__ = ["ServerLoop"]
 
@@ -30,7 +28,7 @@ class ServerLoop(Timers):
     def __init__(self, *, waker: bool = True, poller_class: type[Poller] | None = None) -> None:
         super().__init__()
         self.can_wake = waker
-        self._listeners: list[Listener] = []
+        self._members: list[LoopMember] = []
         self._soon: deque[Callable[[], object]] = deque()
         self.call_soon = self._soon.append
         self._sockets: tuple[socket.socket, ...] = ()
@@ -60,18 +58,13 @@ class ServerLoop(Timers):
             pass
         self._reconsider = True
 
-    def add(self, server: Any, session: AbstractContextManager[None] | None = None) -> Listener:
-        """Poll for *server* from now on; *session* is entered now and left when the server leaves.
+    def add(self, member: LoopMember) -> None:
+        """Poll for *member* from now on."""
+        self._members.append(member)
 
-        Without a session the server is not serving, only looked at once: shutdown() is for others.
-        """
-        listener = Listener(self, server, session)
-        self._listeners.append(listener)
-        return listener
-
-    def discard(self, listener: Listener) -> None:
-        """Stop polling for a server."""
-        self._listeners.remove(listener)
+    def discard(self, member: LoopMember) -> None:
+        """Stop polling for *member*."""
+        self._members.remove(member)
 
     def end_session(self, end: Callable[[], object]) -> None:
         """Call *end* after connection_lost() of the connections that were cut, which comes soon."""
@@ -79,21 +72,21 @@ class ServerLoop(Timers):
 
     def run(self, poll_interval: float) -> None:
         """Turn until no server is left."""
-        listeners = self._listeners
-        while listeners:
+        members = self._members
+        while members:
             self._reconsider = False
-            timeout: float = poll_interval
-            for listener in listeners:
-                timeout = listener.prepare(timeout)
-                self._reconsider |= not listener.steady
-            deadline = monotonic() + timeout
+            timeout: float | None = poll_interval
+            for member in members:
+                timeout = member.prepare(timeout)
+                self._reconsider |= not member.steady
+            deadline = monotonic() + (timeout or 0.0)
             # As long as nothing touches what the listeners decided, they need not decide again.
             while self._turn(timeout) and not self._reconsider:
                 timeout = deadline - monotonic()
                 if timeout <= 0.0:
                     break
-            for listener in tuple(listeners):
-                listener.settle()
+            for member in tuple(members):
+                member.settle()
 
     def reconsider(self) -> None:
         """Have the listeners look again at what to poll for before the next wait."""
@@ -101,8 +94,8 @@ class ServerLoop(Timers):
 
     def poll(self, timeout: float | None) -> None:
         """Wait for at most *timeout* seconds (None: for ever) and do what is ready to be done."""
-        for listener in self._listeners:
-            timeout = listener.prepare(timeout)
+        for member in self._members:
+            timeout = member.prepare(timeout)
         self._turn(timeout)
 
     def _turn(self, timeout: float | None) -> int:
@@ -119,17 +112,16 @@ class ServerLoop(Timers):
 
     def close(self) -> None:
         """Take all servers out, and release the descriptors."""
-        for listener in tuple(self._listeners):
-            listener.leave()
+        for member in tuple(self._members):
+            member.leave()
         while self._soon:  # what their leaving has brought about
             self._soon.popleft()()
         self._release()
 
     def abandon(self) -> None:
         """Release, in a forked child, the descriptors, and what all servers listen on and have not begun."""
-        for listener in self._listeners:
-            listener.server.stop_listening()
-            listener.server.abandon_accepted()
+        for member in self._members:
+            member.abandon()
         self._release()
 
     def _release(self) -> None:

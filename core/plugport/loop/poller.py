@@ -4,39 +4,10 @@ from __future__ import annotations
 
 import select
 import selectors
-from collections.abc import Callable
-from typing import Protocol
 
-__all__ = ["READ", "WRITE", "Callback", "Poller", "SelectorPoller", "blocking_poller", "make_poller"]
+from plugport.contracts.loops import READ, WRITE, Callback, Poller
 
-#: Events, as given to register() and to callbacks. A broken connection is readable and writable.
-#: A callback may come although its descriptor is not ready: what it calls must not block.
-READ, WRITE = 1, 2
-
-Callback = Callable[[int], None]
-
-
-class Poller(Protocol):
-    """What both do."""
-
-    def register(self, fd: int, events: int, callback: Callback) -> None:
-        """Watch *fd* for *events*. Raises KeyError if it is watched already."""
-
-    def modify(self, fd: int, events: int, callback: Callback) -> None:
-        """Watch *fd* for other *events*; 0 keeps its place and reports only that it broke, or nothing."""
-
-    def unregister(self, fd: int) -> None:
-        """Watch *fd* no longer. To be called before it is closed; unknown ones are let pass."""
-
-    def dispatch(self, timeout: float | None) -> int:
-        """Wait for at most *timeout* seconds (None: for ever), and call who is due.
-
-        Who was unregistered by one that was called before is not called. Returns how many descriptors
-        were ready.
-        """
-
-    def close(self) -> None:
-        """Release the poller's own descriptors, and nothing else: a forked child may do it."""
+__all__ = ["EpollPoller", "SelectorPoller", "blocking_poller", "make_poller"]
 
 
 class EpollPoller:

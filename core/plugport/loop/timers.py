@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable
 from time import monotonic
 
-__all__ = ["Timer", "Timers", "sooner"]
+__all__ = ["Timer", "Timers", "shorter_wait"]
 
 
 class Timer:
@@ -52,10 +52,10 @@ class Timers:
             callback = heapq.heappop(timers).callback
             if callback is not None:
                 callback()
-        return sooner(timeout, timers[0].when - now) if timers else timeout
+        return shorter_wait(timeout, timers[0].when - now) if timers else timeout
 
 
-def sooner(timeout: float | None, other: float) -> float:
+def shorter_wait(timeout: float | None, other: float) -> float:
     """Return the shorter of two waits in seconds, of which the first may be for ever."""
     other = max(other, 0.0)
     return other if timeout is None or other < timeout else timeout

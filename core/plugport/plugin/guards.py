@@ -14,8 +14,8 @@ from typing import Any
 
 import pluggy
 
+from plugport.contracts.hooks import SERVER_HOOKS, ServerHooks
 from plugport.errors import PlugportError
-from plugport.hooks import SERVER_HOOKS, ServerHooks
 
 __all__ = ["server_hooks"]
 

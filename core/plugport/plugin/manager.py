@@ -1,7 +1,7 @@
 """The plugins: found through entry points, imported, validated, and asked what they register.
 
-A thin façade over pluggy. How names are looked up is in :mod:`plugport.registry`; the guards that
-keep a hookimpl from harming a request are in :mod:`plugport.guards`.
+A thin façade over pluggy. How names are looked up is in :mod:`plugport.plugin.registry`; the guards that
+keep a hookimpl from harming a request are in :mod:`plugport.plugin.guards`.
 """
 
 import inspect
@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
-from plugport import hookspecs
-from plugport.component import KINDS, Component, Kind
-from plugport.distributions import EntryPoint, canonical_name, entry_points
+from plugport.contracts.component import KINDS, Component, Kind
+from plugport.contracts.wording import describe_error, nearest
 from plugport.errors import PluginError, PlugportError, UnknownNameError
-from plugport.wording import describe_error, nearest
+from plugport.plugin import specs as hookspecs
+from plugport.plugin.distributions import EntryPoint, canonical_name, entry_points
 
 if TYPE_CHECKING:
     import click
 
-    from plugport.hooks import ServerHooks
-    from plugport.tracing import HookTrace
-    from plugport.url import Url
+    from plugport.contracts.hooks import ServerHooks
+    from plugport.plugin.tracing import HookTrace
+    from plugport.serving.url import Url
 
 __all__ = ["PER_PLUGIN_HOOKS", "PluginRecord", "Plugins", "Registration", "load_plugins"]
 
@@ -70,7 +70,7 @@ class PluginRecord:
         return canonical_name(self.distribution) == "plugport"
 
     @property
-    def obituary(self) -> str:
+    def inactive_reason(self) -> str:
         """What has become of a plugin that is not active, in words."""
         what = f"plugin {self.name!r} of {self.distribution}"
         return f"{what} failed: {self.error}" if self.status == "failed" else f"{what} is disabled"
@@ -157,13 +157,13 @@ class Plugins:
         """The run-time hooks of the active plugins, for the servers of one service to call.
 
         The plugins' own for that service are made now; *members* are the member variables of
-        these, by the qualified names of their plugins: see :mod:`plugport.pluginoptions`. Hooks
+        these, by the qualified names of their plugins: see :mod:`plugport.combination.plugin_options`. Hooks
         that are traced are called although nobody implements them: they tell of the service's life.
 
         Raises OptionError, whatever of plugport's errors such a plugin refuses to be made with, and
         PluginError if it fails: a service is not to run without what was to watch over it.
         """
-        from plugport.guards import server_hooks  # late: a listing fires no hooks
+        from plugport.plugin.guards import server_hooks  # late: a listing fires no hooks
 
         traced = frozenset() if self.trace is None else self.trace.hooks
         made = {
@@ -188,7 +188,7 @@ class Plugins:
         return server_hooks(manager, traced)
 
     def _make_service_plugin(self, record: PluginRecord, members: Mapping[str, Mapping[str, Any]]) -> object:
-        from plugport.options import configure
+        from plugport.contracts.members import configure
 
         target = configure(self.service_plugin(record), members.get(record.qualified_name, {}))
         try:
@@ -290,7 +290,7 @@ def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugin
     The built-ins come first, then by normalised distribution name and entry point name.
     *disable*, and the comma separated PLUGPORT_DISABLE of the environment, name plugins that are
     not imported: by entry point, by distribution, or ``distribution:name``.
-    Hooks are traced if PLUGPORT_TRACE says so: see plugport.tracing.
+    Hooks are traced if PLUGPORT_TRACE says so: see plugport.plugin.tracing.
     Raises UnknownNameError if such a name is nobody's; with *strict* PluginError if a plugin fails.
     """
     plugins = Plugins(strict=strict, trace=_trace())
@@ -319,7 +319,7 @@ def _trace() -> "HookTrace | None":
     text = os.environ.get("PLUGPORT_TRACE")
     if not text:
         return None
-    from plugport.tracing import HookTrace, hooks_to_trace  # late: needed when something is wrong
+    from plugport.plugin.tracing import HookTrace, hooks_to_trace  # late: needed when something is wrong
 
     hooks = hooks_to_trace(text)
     return HookTrace(hooks) if hooks else None

@@ -3,8 +3,8 @@
 import inspect
 from typing import NamedTuple
 
-from plugport.hookspecs import HOOKS
-from plugport.plugins import PER_PLUGIN_HOOKS, Plugins
+from plugport.plugin.manager import PER_PLUGIN_HOOKS, Plugins
+from plugport.plugin.specs import HOOKS
 
 __all__ = ["HookRecord", "hook_records"]
 
@@ -13,7 +13,7 @@ class HookRecord(NamedTuple):
     """One hook.
 
     ``name`` is without its prefix, ``signature`` what an implementation has that takes all
-    arguments; ``documentation`` is that of :mod:`plugport.hookspecs`. ``firstresult`` says
+    arguments; ``documentation`` is that of :mod:`plugport.plugin.specs`. ``firstresult`` says
     whether the first answer that is not None ends the call. ``implementers`` are the qualified
     names of plugins, in the order in which they are called.
     """

@@ -7,9 +7,9 @@ import functools
 from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
-from plugport.component import KINDS, Kind
-from plugport.distributions import canonical_name, satisfies
-from plugport.elsewhere import ELSEWHERE, SPOKEN_ON
+from plugport.contracts.component import KINDS, Kind
+from plugport.contracts.elsewhere import ELSEWHERE, SPOKEN_ON
+from plugport.contracts.wording import nearest, one_of
 from plugport.errors import (
     AmbiguousNameError,
     PluginError,
@@ -18,9 +18,9 @@ from plugport.errors import (
     UnavailableError,
     UnknownNameError,
 )
-from plugport.hookspecs import HOOKS
-from plugport.plugins import Plugins, Registration, load_plugins
-from plugport.wording import nearest, one_of
+from plugport.plugin.distributions import canonical_name, satisfies
+from plugport.plugin.manager import Plugins, Registration, load_plugins
+from plugport.plugin.specs import HOOKS
 
 __all__ = ["Entry", "Registry", "Status", "default_registry", "listing_of"]
 
@@ -188,7 +188,7 @@ class Registry:
                 and lost.component.name == name
                 and (not distribution or canonical_name(distribution) == canonical_name(record.distribution))
             ):
-                return PluginError(f"no {what} {text!r}: {record.obituary}")
+                return PluginError(f"no {what} {text!r}: {record.inactive_reason}")
         known = {entry.qualified_name if distribution else entry.selector for entry in self.entries(kind)}
         if kind is None:
             for record in self.plugins.records:
@@ -208,7 +208,7 @@ class Registry:
         if distribution:
             wanted = canonical_name(distribution)
             absent = [record for record in absent if canonical_name(record.distribution) == wanted]
-        message += "".join(f"; {record.obituary}" for record in absent)
+        message += "".join(f"; {record.inactive_reason}" for record in absent)
         if distribution and any(record.status == "failed" for record in absent):
             return PluginError(message)
         return UnknownNameError(message)
@@ -281,14 +281,14 @@ def _ad_hoc(kind: Kind, text: str, target: Any) -> Entry:
 
 
 def _resolve(text: str) -> Any:
-    from plugport.targets import resolve_target  # late: a listing resolves nothing
+    from plugport.plugin.targets import resolve_target  # late: a listing resolves nothing
 
     return resolve_target(text)
 
 
 def _check_kind(kind: Kind, target: Any) -> None:
-    from plugport.adopt import is_server  # late: a listing needs no servers
-    from plugport.styles import style_of
+    from plugport.handlers.styles import style_of
+    from plugport.serving.adopt import is_server  # late: a listing needs no servers
 
     if kind == "handler":
         style_of(target)

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from plugport.component import Component
+from plugport.contracts.component import Component
 
 if TYPE_CHECKING:
     import click
 
-    from plugport.context import RequestContext
-    from plugport.doctor.findings import Finding
-    from plugport.server import BaseServer
-    from plugport.url import Url
+    from plugport.contracts.findings import Finding
+    from plugport.contracts.requests import RequestContext
+    from plugport.serving.server import BaseServer
+    from plugport.serving.url import Url
 
 __all__ = ["HOOKS", "hookimpl"]
 

@@ -1,6 +1,6 @@
 """From ``package.module:attribute`` or ``path/to/file.py:attribute`` to the object it names.
 
-What kind of component the object is, is the business of :mod:`plugport.registry`.
+What kind of component the object is, is the business of :mod:`plugport.plugin.registry`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import zlib
 from types import ModuleType
 from typing import Any
 
+from plugport.contracts.wording import describe_error, nearest
 from plugport.errors import TargetError
-from plugport.wording import describe_error, nearest
 
 __all__ = ["is_file_target", "resolve_target"]
 

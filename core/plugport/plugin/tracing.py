@@ -19,10 +19,10 @@ from typing import Any
 
 import pluggy
 
-from plugport.component import Component
+from plugport.contracts.component import Component
+from plugport.contracts.wording import nearest
 from plugport.errors import UnknownNameError
-from plugport.hookspecs import HOOKS
-from plugport.wording import nearest
+from plugport.plugin.specs import HOOKS
 
 __all__ = ["HookTrace", "hooks_to_trace"]
 

@@ -1,6 +1,6 @@
 """The accounting of requests that every strategy shares: begin, fail, end, and the table of active ones.
 
-It knows nothing of loops or sockets' ways; those are in :mod:`plugport.serving` and the servers.
+It knows nothing of loops or sockets' ways; those are in :mod:`plugport.serving.running` and the servers.
 """
 
 from __future__ import annotations
@@ -12,25 +12,17 @@ from time import monotonic
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from plugport.context import RequestContext, outcome_of, traffic
+from plugport.contracts.hooks import NO_HOOKS, ServerHooks
+from plugport.contracts.members import Help
+from plugport.contracts.requests import RequestContext, RequestHandedOver, outcome_of, traffic
 from plugport.errors import PlugportError
-from plugport.hooks import NO_HOOKS, ServerHooks
-from plugport.members import Help
-from plugport.url import format_client
+from plugport.serving.url import format_client
 
-__all__ = ["RequestAccounting", "RequestHandedOver"]
+__all__ = ["RequestAccounting"]
 
 logger = logging.getLogger("plugport.request")
 #: On its own, so that an access log, which tells more of them, can take its place.
 rejections = logging.getLogger("plugport.request.rejected")
-
-
-class RequestHandedOver(BaseException):
-    """Unwinds the parent's side of a handler whose request goes on in a forked child.
-
-    Neither ends nor closes the request: the child does. Not an Exception, so that a handler's
-    own ``except Exception`` lets it pass.
-    """
 
 
 class RequestAccounting:
@@ -107,7 +99,7 @@ class RequestAccounting:
             ) is not True:
                 refusal = answer or "a verify_request hook said no"
         except Exception as error:
-            self.take_error(request, client_address, error)
+            self.handle_failure(request, client_address, error)
             refusal = "the server's verify_request raised"
         if refusal:
             self.reject_request(client_address, refusal)
@@ -144,22 +136,22 @@ class RequestAccounting:
         error = TimeoutError(reason)
         context.outcome = context.outcome or "timed-out"
         self.fail_request(context.request, error)
-        self._tell_cut(context, f"timed out: {reason}")
+        self._log_abort(context, f"timed out: {reason}")
         self.abort_request(context)
 
-    def cut_request(self, context: RequestContext, *, force: bool = False) -> None:
+    def cancel_request(self, context: RequestContext, *, force: bool = False) -> None:
         """Cut a request that a server which stops waits for no longer. Its outcome is "aborted".
 
         *force*: this was tried before.
         """
         context.outcome = context.outcome or "aborted"
-        if context.cut_at is None:
-            self._tell_cut(context, "aborted: the server stops, and waits for it no longer")
+        if context.aborted_at is None:
+            self._log_abort(context, "aborted: the server stops, and waits for it no longer")
         self.abort_request(context, force=force)
 
-    def _tell_cut(self, context: RequestContext, what: str) -> None:
+    def _log_abort(self, context: RequestContext, what: str) -> None:
         """Log that a request is cut, in the one line there is of it: see report_error()."""
-        context.cut_at = context.cut_at or monotonic()
+        context.aborted_at = context.aborted_at or monotonic()
         if self.hooks is not NO_HOOKS:
             logger.info("request %s from %s %s", context.id, format_client(context.client_address), what)
 
@@ -197,14 +189,14 @@ class RequestAccounting:
         except RequestHandedOver:
             return
         except Exception as error:
-            self.take_error(request, client_address, error)
+            self.handle_failure(request, client_address, error)
         except BaseException as error:
             self.fail_request(request, error)
             self.conclude_request(request)
             raise
         self.conclude_request(request)
 
-    def take_error(self, request: Any, client_address: Any, error: Exception) -> None:
+    def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
         """Take what came out of a request's handler: note it, and have handle_error() report it."""
         self.fail_request(request, error)
         try:
@@ -249,7 +241,7 @@ class RequestAccounting:
             trace = None if isinstance(error, PlugportError) else error
             what = f": {error}" if trace is None else ""
             logger.error("request %s from %s failed%s", context.id, client, what, exc_info=trace)
-        elif context.cut_at is None:
+        elif context.aborted_at is None:
             logger.info("request %s from %s %s: %r", context.id, client, context.outcome, error)
 
 

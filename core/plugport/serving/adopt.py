@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Annotated, Any
 
-from plugport.hooks import NO_HOOKS
-from plugport.members import Help
-from plugport.serving import Serving
+from plugport.contracts.hooks import NO_HOOKS
+from plugport.contracts.members import Help
+from plugport.serving.running import Serving
 
 __all__ = ["adopt", "is_foreign_server", "is_server"]
 

@@ -1,7 +1,7 @@
 """How a server takes requests and begins them; what became of get_request().
 
-When it does so is the business of :mod:`plugport.listener`, the account of each request that of
-:mod:`plugport.accounting`.
+When it does so is the business of :mod:`plugport.serving.listener`, the account of each request that of
+:mod:`plugport.serving.accounting`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from plugport.accounting import RequestAccounting, RequestHandedOver
+from plugport.contracts.requests import RequestHandedOver
 from plugport.errors import DatagramTooLongError
-from plugport.preludes import Prelude, WaitingRoom
+from plugport.serving.accounting import RequestAccounting
+from plugport.serving.preludes import PendingConnections, Prelude
 
 __all__ = ["Accepting"]
 
@@ -40,7 +41,7 @@ class Accepting(RequestAccounting):
     #: What has been accepted, and has not begun: before a drain stopped listening, or for want of room.
     accepted: deque[tuple[Any, Any]]
     #: Where connections wait until their preludes are complete; None for a server that has none.
-    waiting: WaitingRoom | None = None
+    waiting: PendingConnections | None = None
     #: How many of those have begun, or were turned away.
     settled: int = 0
     #: Seconds that the preludes of a connection may take, and how many connections may be at them.
@@ -68,7 +69,7 @@ class Accepting(RequestAccounting):
         """Return what must be seen of each connection before its request begins, in this order.
 
         Asked once, when serving begins. A server of connections may override it, and adds to what its
-        base class returns; see :mod:`plugport.preludes`.
+        base class returns; see :mod:`plugport.serving.preludes`.
         """
         return ()
 
@@ -81,11 +82,11 @@ class Accepting(RequestAccounting):
         for taken in range(most):
             if not self._handle_request_noblock():
                 return taken
-            if self._BaseServer__shutdown_request or (most > 1 and self._must_look_up(ends)):
+            if self._BaseServer__shutdown_request or (most > 1 and self._burst_is_over(ends)):
                 return taken + 1
         return most
 
-    def _must_look_up(self, ends: float) -> bool:
+    def _burst_is_over(self, ends: float) -> bool:
         """Whether the loop must look, in the middle of a burst, before one more request is taken."""
         return self._drain_deadline is not None or time.monotonic() >= ends or not self.has_room()
 
@@ -94,7 +95,7 @@ class Accepting(RequestAccounting):
         try:
             request, client_address = self.get_request()
         except OSError as error:
-            self.not_taken(error)
+            self.accept_failed(error)
             return False
         if self._accept_delay:
             self._accept_delay = 0.0
@@ -106,10 +107,10 @@ class Accepting(RequestAccounting):
             self._begin_and_process(request, client_address)
         return True
 
-    def not_taken(self, error: OSError) -> None:
+    def accept_failed(self, error: OSError) -> None:
         """Take note of what get_request() raised."""
         if isinstance(error, DatagramTooLongError):
-            self.take_error(None, error.client_address, error)
+            self.handle_failure(None, error.client_address, error)
             self.reject_request(error.client_address, str(error.strerror))
         elif error.errno in _EXHAUSTED:
             # Stop accepting for a while: there are no descriptors, or there is no memory.
@@ -118,7 +119,7 @@ class Accepting(RequestAccounting):
             self._accept_delay = min(self._accept_delay * 2 or _ACCEPT_DELAY, _ACCEPT_DELAY_MAX)
             self._accept_resumes = time.monotonic() + self._accept_delay
             if self.waiting:
-                self.waiting.thin_out()
+                self.waiting.reject_oldest_half()
         # else: there is none, or the client went away before it was accepted
 
     def accept_for_later(self) -> None:
@@ -134,7 +135,7 @@ class Accepting(RequestAccounting):
         self._begin_and_process(*self.accepted.popleft())
         return True
 
-    def turn_away_accepted(self) -> None:
+    def reject_accepted(self) -> None:
         """Close what was accepted and has not begun."""
         if self.waiting is not None:
             self.waiting.dismiss("the service has ended")
@@ -159,7 +160,7 @@ class Accepting(RequestAccounting):
         except RequestHandedOver:
             return
         except Exception as error:
-            self.take_error(request, client_address, error)
+            self.handle_failure(request, client_address, error)
             self.conclude_request(request)
         except BaseException as error:
             self.fail_request(request, error)

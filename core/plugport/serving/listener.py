@@ -1,7 +1,7 @@
 """Listener: one server's place in a loop, and what it needs of that loop.
 
 It decides when the server may accept, backs off when the process is out of descriptors, keeps the
-request timeout, and takes the server through its drain. The loop itself is in :mod:`plugport.loop`.
+request timeout, and takes the server through its drain. The loop itself is in :mod:`plugport.loop.loop`.
 """
 
 from __future__ import annotations
@@ -11,17 +11,15 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any
 
-from plugport.poller import READ, Callback
-from plugport.timers import sooner
+from plugport.contracts.loops import ABORT_GRACE, READ, Loop
+from plugport.loop.timers import shorter_wait
 
-__all__ = ["ABORT_GRACE", "Listener", "Loop"]
+__all__ = ["Listener"]
 
 logger = logging.getLogger("plugport.service")
 
-#: Seconds that aborted requests have to end, once after they are cut and once after they are forced.
-ABORT_GRACE = 1.0
 #: Seconds between two firings of the service_actions hook.
 SERVICE_HOOK_INTERVAL = 1.0
 #: Seconds between two looks at a limit when nothing can wake the loop.
@@ -31,43 +29,6 @@ _BLIND_WAIT = 0.05
 _FULL_BURSTS = 4
 #: Seconds by which a request timeout may be late, so that not each one costs a look at all.
 _EXPIRY_GRAIN = 0.05
-
-
-class Loop(Protocol):
-    """What a server and its Listener need of the loop that they are in."""
-
-    #: Whether wake() reaches the loop.
-    can_wake: bool
-
-    def wake(self) -> None:
-        """End the current wait. Safe from any thread and from a signal handler."""
-
-    def register(self, fd: int, events: int, callback: Callback) -> None:
-        """Call *callback* with what has happened when *fd* is ready for *events* (READ, WRITE)."""
-
-    def modify(self, fd: int, events: int, callback: Callback) -> None:
-        """Watch *fd* for other *events*."""
-
-    def unregister(self, fd: int) -> None:
-        """No longer watch *fd*; to be called before it is closed."""
-
-    def call_soon(self, callback: Callable[[], object]) -> None:
-        """Call *callback* in this thread, after what is being called now."""
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """Call *callback* in this thread in so many seconds; return a timer with cancel()."""
-
-    def reconsider(self) -> None:
-        """Have the listeners look again at what to poll for before the next wait."""
-
-    def discard(self, listener: Listener) -> None:
-        """Stop polling for a server."""
-
-    def end_session(self, end: Callable[[], object]) -> None:
-        """Call *end* once the requests that a server cut when it left have ended."""
-
-    def abandon(self) -> None:
-        """Release, in a forked child, the loop's descriptors, and what its servers listen on and hold."""
 
 
 class Listener:
@@ -113,7 +74,7 @@ class Listener:
         if self._stopping():
             return 0.0  # settle() lets it go
         server = self.server
-        self.steady = not (server.acts_each_turn or server.is_draining())
+        self.steady = not (server.has_service_actions or server.is_draining())
         timeout = self._prepare(timeout)
         if server.request_timeout is not None:
             timeout = self._expire_requests(timeout, server.request_timeout)
@@ -126,20 +87,22 @@ class Listener:
             # A request that begins from now on has at least the whole limit.
             self._next_expiry = now + limit
             for context in tuple(self.server.active_requests.values()):
-                deadline = context.deadline if context.cut_at is None else context.cut_at + ABORT_GRACE
+                deadline = (
+                    context.deadline if context.aborted_at is None else context.aborted_at + ABORT_GRACE
+                )
                 if deadline > now:
                     self._next_expiry = min(self._next_expiry, deadline)
                     continue
-                if context.cut_at is None:
-                    context.cut_at = now
+                if context.aborted_at is None:
+                    context.aborted_at = now
                     self._next_expiry = min(self._next_expiry, now + ABORT_GRACE)
                     self.server.expire_request(context, f"it took longer than request_timeout = {limit} s")
                 else:
-                    context.cut_at = math.inf
+                    context.aborted_at = math.inf
                     self.server.abort_request(context, force=True)
             # Many that end one after the other are looked at together.
             self._next_expiry = max(self._next_expiry, now + min(limit / 10, _EXPIRY_GRAIN))
-        return sooner(timeout, self._next_expiry - now)
+        return shorter_wait(timeout, self._next_expiry - now)
 
     def ready(self, events: int) -> None:
         """The listening socket is readable."""
@@ -161,7 +124,7 @@ class Listener:
         if taken < self._burst:
             self._burst = max(taken, 1)
             self._full_bursts = 0
-        elif self._burst < server.burst and not server.acts_each_turn:
+        elif self._burst < server.burst and not server.has_service_actions:
             self._full_bursts += 1
             if self._full_bursts > _FULL_BURSTS and self._session is not None:
                 self._burst = min(self._burst * 2, server.burst)
@@ -185,7 +148,7 @@ class Listener:
         """Take the server out of the loop."""
         self._poll(False)
         if self._session is not None:
-            self.server.turn_away_accepted()  # shutdown(), or a handler that was broken off, came first
+            self.server.reject_accepted()  # shutdown(), or a handler that was broken off, came first
         self.loop.discard(self)
         try:
             self.server.leave_loop(self.loop)
@@ -193,6 +156,11 @@ class Listener:
             session = self._session
             if session is not None:
                 self.loop.end_session(lambda: session.__exit__(None, None, None))
+
+    def abandon(self) -> None:
+        """Close, in a forked child, the copies of what the server listens on and has accepted."""
+        self.server.stop_listening()
+        self.server.abandon_accepted()
 
     def _stopping(self) -> bool:
         return self._session is not None and self.server._BaseServer__shutdown_request
@@ -222,7 +190,7 @@ class Listener:
                 )
             if server.hooks.server_draining is not None:
                 server.hooks.server_draining(server=server)
-            server.tell_draining()
+            server.notify_draining()
             return self._prepare(timeout)
         return self._prepare_accepting(timeout)
 
@@ -236,7 +204,7 @@ class Listener:
             server._waiting = True  # whoever ends a request wakes us; look again, one may just have
             wanted = server.has_room()
             if not (wanted or self.loop.can_wake):
-                timeout = sooner(timeout, _BLIND_WAIT)
+                timeout = shorter_wait(timeout, _BLIND_WAIT)
         elif server._waiting:
             server._waiting = False
         if wanted and server.accepted:
@@ -245,7 +213,7 @@ class Listener:
             pause = server._accept_resumes - time.monotonic()
             if pause > 0:
                 wanted = False
-                timeout = sooner(timeout, pause)
+                timeout = shorter_wait(timeout, pause)
         if wanted is not (self._polled_fd is not None):
             self._poll(wanted)
         return timeout
@@ -269,7 +237,7 @@ class Listener:
             return 0.0
         self._poll(False)  # there are no descriptors: those that are taken already may set some free
         self.server._waiting = True
-        return sooner(sooner(timeout, left), 0.0 if self.server.serve_accepted() else pause)
+        return shorter_wait(shorter_wait(timeout, left), 0.0 if self.server.serve_accepted() else pause)
 
     def _prepare_finishing(self, timeout: float | None) -> float | None:
         server = self.server
@@ -280,12 +248,12 @@ class Listener:
             return 0.0
         left = server._drain_deadline - time.monotonic()
         if left > 0:
-            return sooner(timeout, left)
+            return shorter_wait(timeout, left)
         self._aborts += 1
-        server.turn_away_accepted()
+        server.reject_accepted()
         if self._aborts > 2 or not server.active_requests:
             server._BaseServer__shutdown_request = True
             return 0.0
         server.abort_requests(force=self._aborts == 2)
         server._drain_deadline = time.monotonic() + ABORT_GRACE
-        return sooner(timeout, ABORT_GRACE)
+        return shorter_wait(timeout, ABORT_GRACE)

@@ -25,11 +25,10 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+from plugport.contracts.loops import READ, Loop
 from plugport.errors import PlugportError, PreludeError
-from plugport.listener import Loop
-from plugport.poller import READ
 
-__all__ = ["Prelude", "Steps", "WaitingRoom", "peek", "receiver_of"]
+__all__ = ["PendingConnections", "Prelude", "Steps", "peek", "receiver_of"]
 
 #: What a prelude is while it runs: it yields numbers of bytes, and returns the client's address.
 Steps = Generator[int, None, Any]
@@ -79,12 +78,12 @@ def _has_ended(request: Any) -> bool:
     return bool(events & _READ_HANGUP) and not events & select.POLLERR  # one that broke says how itself
 
 
-class _Guest:
+class PendingConnection:
     """A connection that waits."""
 
     __slots__ = ("_room", "client_address", "deadline", "fd", "low_water", "request", "steps", "timeout")
 
-    def __init__(self, room: WaitingRoom, request: Any, client_address: Any, deadline: float) -> None:
+    def __init__(self, room: PendingConnections, request: Any, client_address: Any, deadline: float) -> None:
         self._room = room
         self.request = request
         #: As far as it is known: each prelude may find another.
@@ -105,7 +104,7 @@ class _Guest:
         self._room.advance(self)
 
 
-class WaitingRoom:
+class PendingConnections:
     """The connections of a server whose preludes are not complete.
 
     They are polled in the serving loop, so that a silent client takes neither a thread nor a
@@ -120,9 +119,9 @@ class WaitingRoom:
         self._server = server
         self._loop: Any = None
         #: In the order in which they came, which is that of their deadlines.
-        self._guests: dict[int, _Guest] = {}
+        self._guests: dict[int, PendingConnection] = {}
         #: Those that the poller calls ready although too few bytes have come.
-        self._stalled: dict[int, _Guest] = {}
+        self._stalled: dict[int, PendingConnection] = {}
         self._sweep_timer: Any = None
         self._look_timer: Any = None
 
@@ -150,7 +149,7 @@ class WaitingRoom:
     def admit(self, request: Any, client_address: Any) -> None:
         """Begin with the preludes of a connection; what has come already may be all of them."""
         server = self._server
-        guest = _Guest(self, request, client_address, monotonic() + server.prelude_timeout)
+        guest = PendingConnection(self, request, client_address, monotonic() + server.prelude_timeout)
         request.setblocking(False)
         self._guests[guest.fd] = guest
         self.advance(guest, new=True)
@@ -159,7 +158,7 @@ class WaitingRoom:
                 1, f"of max_preludes = {server.max_preludes} that wait to begin it waited longest"
             )
 
-    def advance(self, guest: _Guest, *, new: bool = False) -> None:
+    def advance(self, guest: PendingConnection, *, new: bool = False) -> None:
         """Go on with a connection's preludes, as far as its bytes go."""
         try:
             wanted = max(next(guest.steps), 1)
@@ -167,16 +166,16 @@ class WaitingRoom:
             self._remove(guest, new)
             self._complete(guest)
         except PlugportError as error:
-            self._turn_away(guest, str(error), new)
+            self._reject(guest, str(error), new)
         except OSError as error:
-            self._turn_away(guest, f"the connection broke before its request began: {error}", new)
+            self._reject(guest, f"the connection broke before its request began: {error}", new)
         except Exception as error:
-            self._server.take_error(guest.request, guest.client_address, error)
-            self._turn_away(guest, "its prelude raised", new)
+            self._server.handle_failure(guest.request, guest.client_address, error)
+            self._reject(guest, "its prelude raised", new)
         else:
             self._wait(guest, wanted, new)
 
-    def _wait(self, guest: _Guest, wanted: int, new: bool) -> None:
+    def _wait(self, guest: PendingConnection, wanted: int, new: bool) -> None:
         """Have the poller wait for *wanted* bytes; where it can't, look now and then."""
         stalled = guest.fd in self._stalled
         if wanted != guest.low_water:
@@ -186,7 +185,7 @@ class WaitingRoom:
             # It was called ready for that many and has fewer: over a unix socket, or at its end.
             patient = wanted == 1 or new
             if not patient and (code := guest.request.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)):
-                self._turn_away(guest, f"the connection broke before its request began: {os.strerror(code)}")
+                self._reject(guest, f"the connection broke before its request began: {os.strerror(code)}")
                 return
         if patient and new:
             self._loop.register(guest.fd, READ, guest.ready)
@@ -196,7 +195,7 @@ class WaitingRoom:
             self._stalled[guest.fd] = guest
         self._set_timers()
 
-    def _complete(self, guest: _Guest) -> None:
+    def _complete(self, guest: PendingConnection) -> None:
         server, request = self._server, guest.request
         if guest.low_water != 1:
             _set_low_water(request, 1)
@@ -213,7 +212,7 @@ class WaitingRoom:
         if not server.has_room() or server._BaseServer__shutdown_request:
             self._loop.reconsider()
 
-    def _turn_away(self, guest: _Guest, reason: str, new: bool = False) -> None:
+    def _reject(self, guest: PendingConnection, reason: str, new: bool = False) -> None:
         self._remove(guest, new)
         guest.steps.close()
         server = self._server
@@ -221,7 +220,7 @@ class WaitingRoom:
         server.reject_request(guest.client_address, reason)
         server.shutdown_request(guest.request)
 
-    def _remove(self, guest: _Guest, new: bool) -> None:
+    def _remove(self, guest: PendingConnection, new: bool) -> None:
         del self._guests[guest.fd]
         if self._stalled.pop(guest.fd, None) is None and not new and self._loop is not None:
             self._loop.unregister(guest.fd)
@@ -230,13 +229,13 @@ class WaitingRoom:
         """Turn away all that wait."""
         self._dismiss_first(len(self._guests), reason)
 
-    def thin_out(self) -> None:
+    def reject_oldest_half(self) -> None:
         """Turn away those that have waited longest, half of all: there are no descriptors left."""
         self._dismiss_first((len(self._guests) + 1) // 2, "there are no descriptors left")
 
     def _dismiss_first(self, count: int, reason: str) -> None:
         for guest in tuple(self._guests.values())[:count]:
-            self._turn_away(guest, reason)
+            self._reject(guest, reason)
 
     def abandon(self) -> None:
         """Close, in a forked child, its copies of the connections: they are the parent's."""
@@ -266,7 +265,7 @@ class WaitingRoom:
             if self._guests.get(guest.fd) is guest:
                 self.advance(guest)  # what was wanted may be there, and the loop have been busy since
             if self._guests.get(guest.fd) is guest:
-                self._turn_away(guest, f"it took longer than prelude_timeout = {limit:g} s to begin")
+                self._reject(guest, f"it took longer than prelude_timeout = {limit:g} s to begin")
         self._end_call()
 
     def _look(self) -> None:

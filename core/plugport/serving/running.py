@@ -1,6 +1,6 @@
 """How a server is run and stopped: serve_forever, handle_request, shutdown, drain.
 
-The loop itself is in :mod:`plugport.loop`, the taking of requests in :mod:`plugport.accepting`.
+The loop itself is in :mod:`plugport.loop.loop`, the taking of requests in :mod:`plugport.serving.intake`.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plugport.accepting import Accepting
 from plugport.bridges import adapt
-from plugport.context import RequestContext
-from plugport.listener import Loop
-from plugport.loop import ServerLoop
-from plugport.poller import READ, Callback, Poller
-from plugport.preludes import WaitingRoom
-from plugport.styles import Style, evident_style_of
-from plugport.url import Url, format_url, resolve_url
+from plugport.contracts.loops import READ, Callback, Loop, Poller
+from plugport.contracts.requests import RequestContext
+from plugport.handlers.styles import Style, evident_style_of
+from plugport.loop.loop import ServerLoop
+from plugport.serving.intake import Accepting
+from plugport.serving.listener import Listener
+from plugport.serving.preludes import PendingConnections
+from plugport.serving.url import Url, format_url, resolve_url
 
-__all__ = ["Serving", "acts"]
+__all__ = ["Serving", "is_overridden"]
 
 logger = logging.getLogger("plugport.server")
 
@@ -55,7 +55,7 @@ class Serving(Accepting):
     handler_style: Style | None = None
     RequestHandlerClass: Any
 
-    #: Whether connections go through TLS: tls_context() has the context then. See plugport.tls.
+    #: Whether connections go through TLS: tls_context() has the context then. See plugport.bridges.tls.
     secure: ClassVar[bool] = False
     #: Seconds that a client has for its handshake.
     handshake_timeout: float = 10.0
@@ -72,7 +72,7 @@ class Serving(Accepting):
     #: Called in the serving thread when the server begins to drain. A handler that waits for what need not
     #: come, another request on a connection say, has here what ends its wait; it looks at is_draining() when
     #: it has put it in, and takes it out itself.
-    drain_calls: set[Callable[[], object]]
+    drain_callbacks: set[Callable[[], object]]
 
     #: The loop that polls for this server, while one does.
     serving_loop: Loop | None = None
@@ -80,7 +80,7 @@ class Serving(Accepting):
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
     #: Whether service_actions() was overridden, so that each turn of the loop counts.
-    acts_each_turn: bool = True
+    has_service_actions: bool = True
 
     if TYPE_CHECKING:  # what this needs of the server class besides
         timeout: float | None
@@ -96,7 +96,7 @@ class Serving(Accepting):
         self._BaseServer__shutdown_request = False
         self._BaseServer__is_shut_down = threading.Event()
         self._watched = {}
-        self.drain_calls = set()
+        self.drain_callbacks = set()
         return self
 
     # Where it listens ---------------------------------------------------------------------------
@@ -140,7 +140,7 @@ class Serving(Accepting):
         A strategy whose sockets are of a kind of their own overrides it. *request* goes on to
         belong to the server, which closes it after the SSLSocket.
         """
-        from plugport.tls.sockets import wrap_connection
+        from plugport.bridges.tls.sockets import wrap_connection
 
         return wrap_connection(request, self.tls_context())
 
@@ -164,7 +164,7 @@ class Serving(Accepting):
         loop = ServerLoop(poller_class=cls.poller_class)
         try:
             for server in servers:
-                loop.add(server, server.serving(loop.wake))
+                loop.add(Listener(loop, server, server.serving(loop.wake)))
             loop.run(poll_interval)
         finally:
             loop.close()
@@ -205,7 +205,8 @@ class Serving(Accepting):
         deadline = None if timeout is None else time.monotonic() + timeout
         loop = ServerLoop(waker=False, poller_class=self.poller_class)
         try:
-            listener = loop.add(self)
+            listener = Listener(loop, self, None)
+            loop.add(listener)
             settled = self.settled
             while True:
                 wait = None if deadline is None else max(deadline - time.monotonic(), 0.0)
@@ -257,9 +258,9 @@ class Serving(Accepting):
         """Whether drain() was called."""
         return self._drain_deadline is not None
 
-    def tell_draining(self) -> None:
-        """Call what is in ``drain_calls``: a loop does, when it sees that the server drains."""
-        for call in tuple(self.drain_calls):
+    def notify_draining(self) -> None:
+        """Call what is in ``drain_callbacks``: a loop does, when it sees that the server drains."""
+        for call in tuple(self.drain_callbacks):
             try:
                 call()
             except Exception:
@@ -282,7 +283,7 @@ class Serving(Accepting):
     def abort_requests(self, *, force: bool = False) -> None:
         """Abort all active requests. *force*: the polite way was tried before."""
         for context in tuple(self.active_requests.values()):
-            self.cut_request(context, force=force)
+            self.cancel_request(context, force=force)
 
     def abort_request(self, context: RequestContext, *, force: bool = False) -> None:
         """Cut a request's connection, so that its handler comes to an end.
@@ -353,12 +354,12 @@ class Serving(Accepting):
         """Called when *loop* begins to poll for the server."""
         if self.handler_style is None:
             self.adapt_handler(evident_style_of(self.RequestHandlerClass))
-        self.acts_each_turn = acts(self.service_actions)
+        self.has_service_actions = is_overridden(self.service_actions)
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
         if self.waiting is None and (preludes := self.preludes()):
-            self.waiting = WaitingRoom(self, preludes)
+            self.waiting = PendingConnections(self, preludes)
         if self.waiting is not None:
             self.waiting.enter(loop)
 
@@ -371,7 +372,7 @@ class Serving(Accepting):
             loop.unregister(fd)
 
 
-def acts(service_actions: Callable[[], None]) -> bool:
+def is_overridden(service_actions: Callable[[], None]) -> bool:
     """Whether *service_actions*, a bound method, was overridden, and so does something."""
     # The base class's does nothing, be that class plugport's or the standard library's.
     return getattr(service_actions, "__qualname__", "") != "BaseServer.service_actions"

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Annotated, Any, Self
 
-from plugport.members import Help
-from plugport.serving import Serving
+from plugport.contracts.members import Help
+from plugport.serving.running import Serving
 
 __all__ = ["BaseServer"]
 
@@ -69,7 +69,7 @@ class BaseServer(Serving):
     def server_close(self) -> None:
         """Release what the server holds. May be called again."""
         if self.serving_loop is None:
-            self.turn_away_accepted()
+            self.reject_accepted()
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the handler on the request."""

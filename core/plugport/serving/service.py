@@ -13,13 +13,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from plugport.contracts.hooks import ServerHooks
+from plugport.contracts.loops import ABORT_GRACE
+from plugport.contracts.members import configure
 from plugport.errors import AddressError, ListenError
-from plugport.hooks import ServerHooks
-from plugport.listener import ABORT_GRACE
-from plugport.options import configure
-from plugport.serving import Serving
-from plugport.styles import style_of
-from plugport.url import Url
+from plugport.handlers.styles import style_of
+from plugport.serving.running import Serving
+from plugport.serving.url import Url
 
 __all__ = ["Service", "build_server"]
 
@@ -210,7 +210,7 @@ class Service:
             for context in tuple(server.active_requests.values()):
                 # Transports belong to the loop, which may be in the middle of one.
                 if context.transport is None:
-                    server.cut_request(context, force=self._aborts == 2)
+                    server.cancel_request(context, force=self._aborts == 2)
         _set_alarm(ABORT_GRACE)
 
 

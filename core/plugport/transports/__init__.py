@@ -6,7 +6,7 @@ strategy in its table, the pump on a loop that serves a single connection.
 
 from plugport.transports.base import BaseTransport, Owner
 from plugport.transports.datagrams import DatagramTransport, send_datagram
-from plugport.transports.foreign import named, override, with_members
+from plugport.transports.foreign import override_methods, with_attributes, with_peername
 from plugport.transports.stream import StreamTransport
 from plugport.transports.timing import TimerHandle, call_later, clock_of
 
@@ -18,8 +18,8 @@ __all__ = [
     "TimerHandle",
     "call_later",
     "clock_of",
-    "named",
-    "override",
+    "override_methods",
     "send_datagram",
-    "with_members",
+    "with_attributes",
+    "with_peername",
 ]

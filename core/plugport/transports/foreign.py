@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugport.context import RequestContext
+from plugport.contracts.requests import RequestContext
 
-__all__ = ["TransportProxy", "named", "override", "with_members"]
+__all__ = ["TransportProxy", "override_methods", "with_attributes", "with_peername"]
 
 
-def override(protocol: Any, **methods: Any) -> None:
+def override_methods(protocol: Any, **methods: Any) -> None:
     """Put these methods in the place of the protocol's own, whatever class it is of."""
     try:
         vars(protocol).update(methods)
@@ -33,7 +33,7 @@ class TransportProxy:
         return method
 
 
-def with_members(transport: Any, **members: Any) -> Any:
+def with_attributes(transport: Any, **members: Any) -> Any:
     """Return *transport* with these methods in the place of its own: itself, or a proxy."""
     try:
         for name, member in members.items():
@@ -43,7 +43,7 @@ def with_members(transport: Any, **members: Any) -> Any:
     return transport
 
 
-def named(transport: Any, context: RequestContext) -> Any:
+def with_peername(transport: Any, context: RequestContext) -> Any:
     """Have *transport* give the request's client address for its "peername".
 
     The two differ only after preludes: that of a proxy's header, say.
@@ -55,4 +55,4 @@ def named(transport: Any, context: RequestContext) -> Any:
     def get_named(name: str, default: Any = None) -> Any:
         return context.client_address if name == "peername" else get_extra_info(name, default)
 
-    return with_members(transport, get_extra_info=get_named)
+    return with_attributes(transport, get_extra_info=get_named)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
-from plugport.poller import READ, WRITE
+from plugport.contracts.loops import READ, WRITE
 from plugport.transports.base import HIGH_WATER, BaseTransport, Bytes, Owner, write_buffer_limits
 from plugport.transports.regions import FileRegion
 from plugport.transports.unsent import Unsent

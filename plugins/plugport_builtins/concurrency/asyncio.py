@@ -6,13 +6,19 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, ClassVar
 
-from plugport import Help, RequestContext
-from plugport.bridges.coroutine import attended, serve_datagram, serve_stream
+from plugport import Help, RequestContext, resolve_target
 from plugport.errors import OptionError, PlugportError
-from plugport.targets import resolve_target
-from plugport.tls.eventloop import connect, give_views, note_traffic
-from plugport.tls.failures import broken
-from plugport.transports import named, override, with_members
+from plugport.serving import (
+    Listener,
+    as_connection_error,
+    connect,
+    deliver_memoryviews,
+    handler_lifespan,
+    record_traffic,
+    serve_datagram,
+    serve_stream,
+)
+from plugport.transports import override_methods, with_attributes, with_peername
 from plugport_builtins.concurrency.asyncio_loop import AsyncioLoop
 from plugport_builtins.concurrency.endpoint import EndpointMixIn
 from plugport_builtins.concurrency.idle import IdleSweep
@@ -87,7 +93,7 @@ class AsyncioMixIn(EndpointMixIn):
         try:
             await serve(self.RequestHandlerClass, request, context)
         except Exception as error:
-            self.take_error(request, client_address, error)
+            self.handle_failure(request, client_address, error)
         except asyncio.CancelledError as error:
             self.fail_request(request, error)
             raise
@@ -101,7 +107,7 @@ class AsyncioMixIn(EndpointMixIn):
             watched = _watched(protocol, self, context)
             await connect(lambda: watched, request, context)
         except Exception as error:
-            self.take_error(request, client_address, error)
+            self.handle_failure(request, client_address, error)
             self.conclude_request(request)
         except asyncio.CancelledError as error:
             self.fail_request(request, error)
@@ -150,7 +156,7 @@ def _loop_factory(text: str) -> Callable[[], asyncio.AbstractEventLoop]:
 
 async def _serve(servers: Sequence[Any], poll_interval: float) -> None:
     asyncio.get_running_loop().set_exception_handler(_on_loop_exception)
-    async with attended(servers):
+    async with handler_lifespan(servers):
         await _serve_attended(servers, poll_interval)
 
 
@@ -159,7 +165,7 @@ async def _serve_attended(servers: Sequence[Any], poll_interval: float) -> None:
     try:
         for server in servers:
             server._tasks = {}
-            loop.add(server, server.serving(loop.wake))
+            loop.add(Listener(loop, server, server.serving(loop.wake)))
         await loop.run()
     finally:
         loop.close()
@@ -195,22 +201,22 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
 
     def connection_made(transport: Any) -> None:
         context.transport = transport
-        transport = named(_watching_protocols(transport, server, context), context)
+        transport = with_peername(_watching_protocols(transport, server, context), context)
         try:
             made(transport)
         except Exception as error:
-            server.take_error(request, client_address, error)
+            server.handle_failure(request, client_address, error)
             transport.abort()
 
     def connection_lost(error: Exception | None) -> None:
-        note_traffic(context, request)
+        record_traffic(context, request)
         try:
             if error is not None:
-                error = broken(error)
-                server.take_error(request, client_address, error)
+                error = as_connection_error(error)
+                server.handle_failure(request, client_address, error)
             lost(error)
         except Exception as failure:
-            server.take_error(request, client_address, failure)
+            server.handle_failure(request, client_address, failure)
         finally:
             server.conclude_request(request)
 
@@ -220,7 +226,7 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
             try:
                 method()
             except Exception as error:
-                server.take_error(request, client_address, error)
+                server.handle_failure(request, client_address, error)
                 context.transport.abort()
 
         return call
@@ -235,7 +241,7 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
         for name in ("data_received", "buffer_updated"):
             if hasattr(protocol, name):
                 hooks[name] = _noting(getattr(protocol, name), context)
-    override(protocol, **hooks)
+    override_methods(protocol, **hooks)
     return protocol
 
 
@@ -246,10 +252,10 @@ def _watching_protocols(transport: Any, server: Any, context: RequestContext) ->
     def set_watched(protocol: Any) -> None:
         watched = _watched(protocol, server, context)
         if server.secure and hasattr(watched, "get_buffer"):
-            give_views(watched)
+            deliver_memoryviews(watched)
         set_protocol(watched)
 
-    return with_members(transport, set_protocol=set_watched)
+    return with_attributes(transport, set_protocol=set_watched)
 
 
 def _noting(receive: Callable[[Any], None], context: RequestContext) -> Callable[[Any], None]:

@@ -1,14 +1,11 @@
-"""AsyncioLoop: an asyncio event loop in the place of plugport's own; see plugport.listener.Loop."""
+"""AsyncioLoop: an asyncio event loop in the place of plugport's own; see plugport.contracts.Loop."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
 
-from plugport.listener import Listener
-from plugport.poller import READ, WRITE, Callback
+from plugport.contracts import READ, WRITE, Callback, LoopMember
 
 __all__ = ["AsyncioLoop"]
 
@@ -21,7 +18,7 @@ class AsyncioLoop:
     def __init__(self, poll_interval: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._poll_interval = poll_interval
-        self._listeners: list[Listener] = []
+        self._members: list[LoopMember] = []
         self._sessions: list[Callable[[], object]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timed = False  # the last turn was the timer's
@@ -29,9 +26,9 @@ class AsyncioLoop:
         self._reconsiders = False  # a turn is to come
         self._stopped = self._loop.create_future()
 
-    def add(self, server: Any, session: AbstractContextManager[None]) -> None:
-        """Poll for *server* from now on; *session* is left when the server leaves."""
-        self._listeners.append(Listener(self, server, session))
+    def add(self, member: LoopMember) -> None:
+        """Poll for *member* from now on."""
+        self._members.append(member)
 
     async def run(self) -> None:
         """Turn until no server is left."""
@@ -40,8 +37,8 @@ class AsyncioLoop:
 
     def close(self) -> None:
         """Take all servers out."""
-        for listener in tuple(self._listeners):
-            listener.leave()
+        for member in tuple(self._members):
+            member.leave()
         if self._timer is not None:
             self._timer.cancel()
 
@@ -61,18 +58,18 @@ class AsyncioLoop:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for listener in tuple(self._listeners):
-            listener.settle()
-        if not self._listeners:
+        for member in tuple(self._members):
+            member.settle()
+        if not self._members:
             if not self._stopped.done():
                 self._stopped.set_result(None)
             return
         timeout: float | None = self._poll_interval
         self._steady = True
-        for listener in self._listeners:
-            listener.polled = polled
-            timeout = listener.prepare(timeout)
-            self._steady &= listener.steady
+        for member in self._members:
+            member.polled = polled
+            timeout = member.prepare(timeout)
+            self._steady &= member.steady
         self._timer = self._loop.call_later(timeout or 0.0, self._turn, True)
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
@@ -112,9 +109,9 @@ class AsyncioLoop:
             self._reconsiders = True
             self._loop.call_soon(self._turn)
 
-    def discard(self, listener: Listener) -> None:
-        """Stop polling for a server."""
-        self._listeners.remove(listener)
+    def discard(self, member: LoopMember) -> None:
+        """Stop polling for *member*."""
+        self._members.remove(member)
 
     def end_session(self, end: Callable[[], object]) -> None:
         """Call *end* when end_sessions() is called."""

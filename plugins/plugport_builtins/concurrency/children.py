@@ -23,13 +23,9 @@ import time
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from plugport import Help, RequestContext
-from plugport.accounting import RequestHandedOver
-from plugport.context import Outcome
+from plugport.contracts import NO_HOOKS, READ, Loop, Outcome, RequestHandedOver
 from plugport.errors import ChildError
-from plugport.hooks import NO_HOOKS
-from plugport.listener import Loop
-from plugport.poller import READ, blocking_poller
-from plugport.serving import acts
+from plugport.serving import blocking_poller, is_overridden
 
 if TYPE_CHECKING:
     from signal import pthread_sigmask
@@ -274,7 +270,7 @@ class ChildrenMixIn(_Server):
         super().enter_loop(loop)
         if getattr(self.service_actions, "__func__", None) is ChildrenMixIn.service_actions:
             # No need to reap each turn: timers see to it.
-            self.acts_each_turn = acts(super().service_actions)
+            self.has_service_actions = is_overridden(super().service_actions)
         if self.active_children:
             self._schedule_look(_EXIT_POLL)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
-from plugport.listener import Loop
+from plugport.contracts import Loop
 from plugport.transports import DatagramTransport
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class EndpointMixIn(_Server):
             try:
                 request, client_address = get_request()
             except OSError as error:
-                self.not_taken(error)
+                self.accept_failed(error)
                 return taken
             try:
                 receive(request[0], client_address)
@@ -82,7 +82,7 @@ class EndpointMixIn(_Server):
             if not isinstance(error, Exception):
                 self.fail_request(request, error)
                 raise error
-            self.take_error(request, client_address, error)
+            self.handle_failure(request, client_address, error)
         finally:
             self.conclude_request(request)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any, ClassVar
 
-from plugport.listener import Loop
+from plugport.contracts import Loop
 from plugport_builtins.concurrency.children import ChildrenMixIn
 
 __all__ = ["ForkingMixIn"]

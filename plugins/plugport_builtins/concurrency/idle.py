@@ -43,8 +43,8 @@ class IdleSweep:
                 times = 0
             elif times + 1 < _LOOKS:
                 times += 1
-            elif context.cut_at is None:
-                context.cut_at = float("inf")
+            elif context.aborted_at is None:
+                context.aborted_at = float("inf")
                 server.expire_request(context, f"it was idle for idle_timeout = {server.idle_timeout} s")
             silent[key] = (times, unsent)
         self._silent = silent

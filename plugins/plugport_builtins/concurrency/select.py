@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from plugport.listener import Loop
-from plugport.loop import ServerLoop
+from plugport.contracts import Loop
+from plugport.serving import ServerLoop
 from plugport.transports import StreamTransport
 from plugport_builtins.concurrency.endpoint import EndpointMixIn
 from plugport_builtins.concurrency.idle import IdleSweep
@@ -46,7 +46,7 @@ class SelectMixIn(EndpointMixIn):
     def transport_failed(self, transport: Any, error: Exception) -> None:
         """Take note of what a protocol raised, or what broke its connection."""
         context = transport.context
-        self.take_error(context.request, context.client_address, error)
+        self.handle_failure(context.request, context.client_address, error)
 
     def transport_lost(self, transport: Any) -> None:
         """Strike the connection from the table, and close it."""

@@ -7,7 +7,7 @@ import threading
 from typing import Any, ClassVar
 
 from plugport import RequestContext
-from plugport.accounting import RequestHandedOver
+from plugport.contracts import RequestHandedOver
 from plugport_builtins.concurrency.children import ChildrenMixIn
 
 __all__ = ["SyncMixIn"]

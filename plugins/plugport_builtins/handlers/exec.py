@@ -20,7 +20,7 @@ from plugport.errors import OptionError
 
 __all__ = ["ExecHandler"]
 
-logger = logging.getLogger("plugport.handlers.exec")
+logger = logging.getLogger("plugport.handlers.base.exec")
 
 #: Seconds between two looks where the system can't wait for all that matters at once.
 _POLL = 0.05
@@ -29,7 +29,7 @@ _POLL = 0.05
 _END_POLL = 0.01
 _ORPHANS_PATIENCE = 1.0
 #: What remains of kill_timeout, in seconds, when the server ends: it leaves a second to what it has cut.
-_HURRY = 0.5
+_DRAIN_POLL = 0.5
 #: The client has ended its side. The other events need no asking for.
 _READ_HANGUP = getattr(select, "POLLRDHUP", 0)
 _HANGUP = getattr(select, "POLLHUP", 0)
@@ -86,7 +86,7 @@ class ExecHandler(BaseRequestHandler):
         finally:
             if process.returncode is None:
                 hurried = self._is_cut() or not isinstance(sys.exception(), Exception)
-                _end(process, min(self.kill_timeout, _HURRY) if hurried else self.kill_timeout)
+                _end(process, min(self.kill_timeout, _DRAIN_POLL) if hurried else self.kill_timeout)
             if process.returncode:
                 logger.info(
                     "%s for %s ended with status %d", self.argv[0], self.client_address, process.returncode

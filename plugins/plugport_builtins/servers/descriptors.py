@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from plugport.errors import AddressError
-from plugport.url import Url
+from plugport.serving import Url
 
 __all__ = ["Socket", "find_socket"]
 

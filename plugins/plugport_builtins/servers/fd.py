@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from plugport import Help
+from plugport.contracts import Loop
 from plugport.errors import AddressError, ListenError
-from plugport.listener import Loop
-from plugport.url import Url, format_url
+from plugport.serving import Url, format_url
 from plugport_builtins.servers.descriptors import Socket, find_socket
 from plugport_builtins.servers.proxied import Networks
 from plugport_builtins.servers.tcp import TCPServer
@@ -149,7 +149,7 @@ class FdServer(HandedOverMixIn, TCPServer):
 
     #: The one connection, until its request begins.
     _connection: Any = None
-    _summons: Any = None
+    _trigger: Any = None
 
     def __init__(
         self,
@@ -185,20 +185,20 @@ class FdServer(HandedOverMixIn, TCPServer):
         """Have the loop called once for the one connection, whether its client says anything or not."""
         self._connection = self.socket
         self._connection.setblocking(True)
-        self.socket, self._summons = socket.socketpair()
-        self._summons.send(b"\0")
+        self.socket, self._trigger = socket.socketpair()
+        self._trigger.send(b"\0")
         # Where the only request ends, so does the server: other servers pay nothing for that.
         for name in ("end_request", "close_request"):
-            vars(self)[name] = partial(self._and_end, getattr(self, name))
+            vars(self)[name] = partial(self._drain_when_idle, getattr(self, name))
 
-    def _and_end(self, method: Callable[[Any], None], request: Any) -> None:
+    def _drain_when_idle(self, method: Callable[[Any], None], request: Any) -> None:
         method(request)
         if self._connection is None and not (self.active_requests or self.accepted or self.waiting):
             self.drain(0.0)
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection; or take the only one that there is."""
-        if self._summons is None:
+        if self._trigger is None:
             return super().get_request()
         self.socket.recv(1, socket.MSG_DONTWAIT)
         request, self._connection = self._connection, None
@@ -207,7 +207,7 @@ class FdServer(HandedOverMixIn, TCPServer):
     def server_close(self) -> None:
         """Close what it has."""
         super().server_close()
-        for sock in (self._connection, self._summons):
+        for sock in (self._connection, self._trigger):
             if sock is not None:
                 sock.close()
 

@@ -6,7 +6,7 @@ import struct
 from typing import Any
 
 from plugport.errors import PreludeError
-from plugport.preludes import Steps, peek
+from plugport.serving import Steps, peek
 
 __all__ = ["client_hello"]
 

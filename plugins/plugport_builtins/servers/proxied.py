@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from plugport.errors import OptionError, PreludeError
-from plugport.preludes import Prelude, Steps, receiver_of
+from plugport.serving import Prelude, Steps, receiver_of
 from plugport_builtins.servers.proxy_header import ProxyHeader
 
 __all__ = ["Networks", "proxied", "trusted_networks"]

@@ -10,9 +10,9 @@ from functools import cached_property
 from typing import Annotated, Any, ClassVar
 
 from plugport import BaseServer, Help
+from plugport.contracts import Loop
 from plugport.errors import OptionError
-from plugport.listener import Loop
-from plugport.preludes import Prelude
+from plugport.serving import Prelude
 from plugport_builtins.servers.proxied import Networks, proxied, trusted_networks
 
 __all__ = ["TCPServer"]
@@ -178,9 +178,9 @@ class TCPServer(BaseServer):
         for each style of handler.
         """
         if type(request) is not socket.socket and _is_tls(request):
-            from plugport.tls.sockets import shake_hands
+            from plugport.serving import do_handshake
 
-            shake_hands(request, self.handshake_timeout)
+            do_handshake(request, self.handshake_timeout)
         self.RequestHandlerClass(request, client_address, self)
 
     def shutdown_request(self, request: Any) -> None:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from plugport import Help
+from plugport.contracts import one_of
 from plugport.errors import OptionError, TargetError
-from plugport.preludes import Prelude
-from plugport.styles import unwrapped
-from plugport.wording import one_of
+from plugport.handlers import unwrapped
+from plugport.serving import Prelude
 from plugport_builtins.servers.certificates import Certificate, Settings, bare_context
 from plugport_builtins.servers.hello import client_hello
 from plugport_builtins.servers.names import CertificateNames

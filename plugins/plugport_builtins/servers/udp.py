@@ -6,8 +6,8 @@ import socket
 from typing import Annotated, Any, ClassVar
 
 from plugport import Help
+from plugport.contracts import Loop
 from plugport.errors import DatagramTooLongError
-from plugport.listener import Loop
 from plugport_builtins.servers.tcp import TCPServer
 
 __all__ = ["UDPServer"]

@@ -2,7 +2,7 @@
 
 The author of one runs them by a class in a test module of pytest's::
 
-    from plugport.testing.conformance import HandlerConformance, ServerConformance, StrategyConformance
+    from plugport_testing.conformance import HandlerConformance, ServerConformance, StrategyConformance
 
     class TestPooled(StrategyConformance):
         strategy = "pooled"
@@ -18,12 +18,12 @@ A strategy that is to be tried on one server alone, or a server under one strate
 :class:`StreamConformance` and :class:`DatagramConformance`, of which StrategyConformance consists.
 """
 
-from plugport.testing.conformance.base import Conformance
-from plugport.testing.conformance.datagrams import DatagramConformance
-from plugport.testing.conformance.handlers import HandlerConformance
-from plugport.testing.conformance.servers import ServerConformance
-from plugport.testing.conformance.strategies import StrategyConformance
-from plugport.testing.conformance.streams import StreamConformance
+from plugport_testing.conformance.base import Conformance
+from plugport_testing.conformance.datagrams import DatagramConformance
+from plugport_testing.conformance.handlers import HandlerConformance
+from plugport_testing.conformance.servers import ServerConformance
+from plugport_testing.conformance.strategies import StrategyConformance
+from plugport_testing.conformance.streams import StreamConformance
 
 __all__ = [
     "Conformance",

@@ -6,10 +6,10 @@ import socket
 from pathlib import Path
 
 from plugport.errors import AddressError, ListenError
-from plugport.testing.conformance.base import case
-from plugport.testing.conformance.server_base import ServerCases
-from plugport.testing.conformance.trial import Trial
-from plugport.url import Url, parse_url
+from plugport.serving import Url, parse_url
+from plugport_testing.conformance.base import case
+from plugport_testing.conformance.server_base import ServerCases
+from plugport_testing.conformance.trial import Trial
 
 __all__ = ["AddressCases"]
 

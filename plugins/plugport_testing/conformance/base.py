@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
-from plugport.styles import STYLES, Style
-from plugport.testing.conformance.trial import Trial
-from plugport.testing.waiting import PATIENCE, wait_until, within
+from plugport.handlers import STYLES, Style
+from plugport_testing.conformance.trial import Trial
+from plugport_testing.waiting import PATIENCE, wait_until, within
 
 __all__ = ["Conformance", "Needs", "case", "needs_of"]
 

@@ -6,10 +6,10 @@ import contextlib
 import itertools
 from typing import Any, ClassVar
 
-from plugport.testing.clients import ClientSocket, dial
-from plugport.testing.conformance.jobs import datagram_handler
-from plugport.testing.conformance.styled import StyledConformance
-from plugport.testing.conformance.trial import Trial
+from plugport_testing.clients import ClientSocket, dial
+from plugport_testing.conformance.jobs import datagram_handler
+from plugport_testing.conformance.styled import StyledConformance
+from plugport_testing.conformance.trial import Trial
 
 __all__ = ["DatagramConformance"]
 

@@ -11,13 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from plugport.combination import check, traits_of
-from plugport.registry import default_registry
-from plugport.styles import transports_of
-from plugport.testing.clients import converse
-from plugport.testing.conformance.base import Conformance, Needs, case
-from plugport.testing.conformance.clients import leave
-from plugport.testing.conformance.trial import Trial
-from plugport.testing.serving import combine, resolve
+from plugport.handlers import transports_of
+from plugport.plugin import default_registry
+from plugport_testing.clients import converse
+from plugport_testing.conformance.base import Conformance, Needs, case
+from plugport_testing.conformance.clients import leave
+from plugport_testing.conformance.trial import Trial
+from plugport_testing.serving import combine, resolve
 
 __all__ = ["HandlerConformance"]
 

@@ -23,8 +23,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from plugport.handlers import AsyncRequestHandler, BaseRequestHandler, StreamRequestHandler
-from plugport.messages import MessageHandler
+from plugport.handlers import AsyncRequestHandler, BaseRequestHandler, MessageHandler, StreamRequestHandler
 
 __all__ = ["BLOCK", "Broken", "Gate", "Progress", "datagram_handler", "stream_handler"]
 

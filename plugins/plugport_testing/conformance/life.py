@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from plugport.combination import compose
+from plugport.contracts import configure
 from plugport.errors import OptionError
-from plugport.options import configure
-from plugport.testing.conformance.base import case
-from plugport.testing.conformance.clients import Client
-from plugport.testing.conformance.styled import StyledConformance
-from plugport.testing.serving import resolve
+from plugport_testing.conformance.base import case
+from plugport_testing.conformance.clients import Client
+from plugport_testing.conformance.styled import StyledConformance
+from plugport_testing.serving import resolve
 
 __all__ = ["LifeCases"]
 

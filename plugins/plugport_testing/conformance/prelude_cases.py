@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from plugport.errors import PreludeError
-from plugport.preludes import Prelude, Steps, peek
-from plugport.testing.conformance.base import case
-from plugport.testing.conformance.clients import Client
-from plugport.testing.conformance.styled import StyledConformance
-from plugport.testing.conformance.trial import Trial
+from plugport.serving import Prelude, Steps, peek
+from plugport_testing.conformance.base import case
+from plugport_testing.conformance.clients import Client
+from plugport_testing.conformance.styled import StyledConformance
+from plugport_testing.conformance.trial import Trial
 
 __all__ = ["PreludeCases"]
 
@@ -59,7 +59,7 @@ class PreludeCases(StyledConformance):
     silent: ClassVar[int] = 20
 
     @contextlib.contextmanager
-    def serving_guests(self, style: str, **members: Any) -> Iterator[Trial]:
+    def serving_pending(self, style: str, **members: Any) -> Iterator[Trial]:
         """Do as serving() does, with servers that have preludes."""
         plain = self._server_class
         try:
@@ -84,7 +84,7 @@ class PreludeCases(StyledConformance):
                     client.send(_PRELUDE[: count % len(_PRELUDE)])
             yield clients
 
-    def _turned_away(self, trial: Trial, count: int, reason: str) -> int:
+    def _rejected(self, trial: Trial, count: int, reason: str) -> int:
         """Wait until so many were turned away, for that reason all; return how many it were."""
 
         def rejections() -> list[dict[str, Any]]:
@@ -96,7 +96,7 @@ class PreludeCases(StyledConformance):
 
     def test_prelude(self, style: str) -> None:
         """Handler and hooks see the address that the preludes found; what follows them is the handler's."""
-        with self.serving_guests(style) as trial:
+        with self.serving_pending(style) as trial:
             with self.guest(trial) as client:
                 assert client.ask(b"!address") == b"%r" % _ADDRESS
             with Client(self.dial(trial.server)) as slow:
@@ -113,7 +113,7 @@ class PreludeCases(StyledConformance):
     def test_silent_clients_hold_up_nobody(self, style: str) -> None:
         """Who has not said all that must be seen keeps neither a place nor a worker, and no one waiting."""
         limit = {} if self.is_serial else {"max_active_requests": 1}
-        with self.serving_guests(style, **limit) as trial, self._silent_clients(trial):
+        with self.serving_pending(style, **limit) as trial, self._silent_clients(trial):
             for _ in range(3):
                 with self.guest(trial) as client:
                     assert client.ask(b"hello") == b"hello"
@@ -126,14 +126,14 @@ class PreludeCases(StyledConformance):
     def test_too_many_silent_clients(self, style: str) -> None:
         """Beyond ``max_preludes`` the one that has waited longest goes, not the one that speaks."""
         with (
-            self.serving_guests(style, max_preludes=self.silent // 2) as trial,
+            self.serving_pending(style, max_preludes=self.silent // 2) as trial,
             self._silent_clients(trial) as clients,
         ):
             with self.guest(trial) as client:
                 assert client.ask(b"hello") == b"hello"
             count = self.silent - self.silent // 2
             # One more may have had to go until the one that speaks had spoken.
-            assert count <= self._turned_away(trial, count, "max_preludes") <= count + 1
+            assert count <= self._rejected(trial, count, "max_preludes") <= count + 1
             for gone in clients[:count]:
                 assert gone.has_ended()
             trial.drain(0.0)
@@ -141,19 +141,22 @@ class PreludeCases(StyledConformance):
 
     def test_prelude_timeout(self, style: str) -> None:
         """Who has not said it within ``prelude_timeout`` is turned away."""
-        with self.serving_guests(style, prelude_timeout=0.1) as trial, self._silent_clients(trial) as clients:
+        with (
+            self.serving_pending(style, prelude_timeout=0.1) as trial,
+            self._silent_clients(trial) as clients,
+        ):
             for client in clients:
                 assert client.has_ended()
-            assert self._turned_away(trial, self.silent, "prelude_timeout") == self.silent
+            assert self._rejected(trial, self.silent, "prelude_timeout") == self.silent
             assert "request_started" not in trial.names()
 
     def test_bad_prelude(self, style: str) -> None:
         """Who says what must not be, or goes away, is turned away with the reason; no request begins."""
-        with self.serving_guests(style) as trial:
+        with self.serving_pending(style) as trial:
             with Client(self.dial(trial.server)) as bad:
                 bad.send(b"\x07mallory")
                 assert bad.has_ended()
-            assert self._turned_away(trial, 1, "nobody likes mallory") == 1
+            assert self._rejected(trial, 1, "nobody likes mallory") == 1
             with Client(self.dial(trial.server)) as gone:
                 gone.end()
                 assert gone.has_ended()
@@ -164,7 +167,7 @@ class PreludeCases(StyledConformance):
     @case(concurrent=True)
     def test_prelude_waits_for_room(self, style: str) -> None:
         """Whose preludes are complete when there is no room waits for it, and is not turned away."""
-        with self.serving_guests(style, max_active_requests=1) as trial:
+        with self.serving_pending(style, max_active_requests=1) as trial:
             with Client(self.dial(trial.server)) as second, self.guest(trial) as first:
                 assert first.ask(b"hello") == b"hello"
                 second.send(_PRELUDE)
@@ -181,7 +184,7 @@ class PreludeCases(StyledConformance):
 
     def test_drain_waits_for_preludes(self, style: str) -> None:
         """Who is at its preludes when a server drains may go on until the deadline, and is cut then."""
-        with self.serving_guests(style) as trial:
+        with self.serving_pending(style) as trial:
             with Client(self.dial(trial.server)) as slow, Client(self.dial(trial.server)) as silent:
                 slow.send(_PRELUDE[:4])
                 self.wait_until(lambda: len(trial.server.waiting) == 2, "both to be accepted")
@@ -197,4 +200,4 @@ class PreludeCases(StyledConformance):
                 assert silent.has_ended()
                 trial.join()
             assert trial.outcomes() == ["completed"]
-            assert self._turned_away(trial, 1, "the service has ended") == 1
+            assert self._rejected(trial, 1, "the service has ended") == 1

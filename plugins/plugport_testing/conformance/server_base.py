@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from plugport.combination import check, traits_of
-from plugport.options import configure
-from plugport.testing.conformance.base import Conformance, Needs
-from plugport.testing.conformance.clients import Client
-from plugport.testing.conformance.jobs import datagram_handler, stream_handler
-from plugport.testing.conformance.trial import Trial
-from plugport.testing.serving import combine, resolve
+from plugport.contracts import configure
+from plugport_testing.conformance.base import Conformance, Needs
+from plugport_testing.conformance.clients import Client
+from plugport_testing.conformance.jobs import datagram_handler, stream_handler
+from plugport_testing.conformance.trial import Trial
+from plugport_testing.serving import combine, resolve
 
 __all__ = ["ServerCases"]
 

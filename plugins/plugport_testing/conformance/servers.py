@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 
-from plugport.testing.conformance.addresses import AddressCases
-from plugport.testing.conformance.base import case
-from plugport.testing.conformance.clients import leave
-from plugport.testing.conformance.template_methods import TemplateMethodCases
-from plugport.testing.conformance.trial import Trial
+from plugport_testing.conformance.addresses import AddressCases
+from plugport_testing.conformance.base import case
+from plugport_testing.conformance.clients import leave
+from plugport_testing.conformance.template_methods import TemplateMethodCases
+from plugport_testing.conformance.trial import Trial
 
 __all__ = ["ServerConformance"]
 
@@ -65,13 +65,13 @@ class ServerConformance(AddressCases, TemplateMethodCases):
     def test_verify_request(self, strategy: str) -> None:
         """Whom the server's own verify_request() turns away gets no answer, and is let go."""
         with self.serving(strategy, verify_request=lambda self, request, client_address: False) as trial:
-            self._assert_turned_away(trial)
+            self._assert_rejected(trial)
 
     def test_verify_request_hook(self, strategy: str) -> None:
         """Whom a hook turns away, with a reason, gets no answer, and is let go; the next one is served."""
         with self.serving(strategy) as trial:
             trial.gatekeeper.verdict = "by order of the test"
-            self._assert_turned_away(trial)
+            self._assert_rejected(trial)
             reason = trial.wait_for_event("request_rejected")["reason"]
             assert reason == "by order of the test", f"the hook's reason has become {reason!r}"
             trial.gatekeeper.verdict = True
@@ -129,7 +129,7 @@ class ServerConformance(AddressCases, TemplateMethodCases):
             assert client.sock.recv(100) == b"hello\n"
             trial.join()
 
-    def _assert_turned_away(self, trial: Trial) -> None:
+    def _assert_rejected(self, trial: Trial) -> None:
         with self.client(trial) as client:
             with contextlib.suppress(ConnectionError):  # it may be over before a word was said
                 client.sock.send(b"hello\n")

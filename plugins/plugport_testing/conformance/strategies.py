@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from plugport.testing.conformance.datagrams import DatagramConformance
-from plugport.testing.conformance.streams import StreamConformance
-from plugport.testing.conformance.styled import StyledConformance
+from plugport_testing.conformance.datagrams import DatagramConformance
+from plugport_testing.conformance.streams import StreamConformance
+from plugport_testing.conformance.styled import StyledConformance
 
 __all__ = ["StrategyConformance"]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugport.testing.conformance.base import case
-from plugport.testing.conformance.jobs import stream_handler
-from plugport.testing.conformance.life import LifeCases
-from plugport.testing.conformance.prelude_cases import PreludeCases
-from plugport.testing.conformance.traffic import TrafficCases
+from plugport_testing.conformance.base import case
+from plugport_testing.conformance.jobs import stream_handler
+from plugport_testing.conformance.life import LifeCases
+from plugport_testing.conformance.prelude_cases import PreludeCases
+from plugport_testing.conformance.traffic import TrafficCases
 
 __all__ = ["StreamConformance"]
 

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from plugport.combination import check, compose, traits_of
-from plugport.options import configure
-from plugport.styles import STYLES, Style
-from plugport.testing.conformance.base import Conformance, Needs
-from plugport.testing.conformance.clients import Client
-from plugport.testing.conformance.trial import Trial
-from plugport.testing.serving import resolve
+from plugport.contracts import configure
+from plugport.handlers import STYLES, Style
+from plugport_testing.conformance.base import Conformance, Needs
+from plugport_testing.conformance.clients import Client
+from plugport_testing.conformance.trial import Trial
+from plugport_testing.serving import resolve
 
 __all__ = ["StyledConformance"]
 

@@ -8,10 +8,10 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from plugport.testing.conformance.base import case
-from plugport.testing.conformance.clients import Client
-from plugport.testing.conformance.server_base import ServerCases
-from plugport.testing.conformance.trial import Trial
+from plugport_testing.conformance.base import case
+from plugport_testing.conformance.clients import Client
+from plugport_testing.conformance.server_base import ServerCases
+from plugport_testing.conformance.trial import Trial
 
 __all__ = ["TemplateMethodCases"]
 

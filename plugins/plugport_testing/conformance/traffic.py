@@ -8,13 +8,13 @@ import time
 import zlib
 from typing import ClassVar
 
-from plugport.testing.clients import converse
-from plugport.testing.conformance.base import case
-from plugport.testing.conformance.clients import Client, leave
-from plugport.testing.conformance.jobs import BLOCK
-from plugport.testing.conformance.styled import StyledConformance
-from plugport.testing.conformance.trial import Trial
-from plugport.testing.waiting import settled
+from plugport_testing.clients import converse
+from plugport_testing.conformance.base import case
+from plugport_testing.conformance.clients import Client, leave
+from plugport_testing.conformance.jobs import BLOCK
+from plugport_testing.conformance.styled import StyledConformance
+from plugport_testing.conformance.trial import Trial
+from plugport_testing.waiting import settled
 
 __all__ = ["TrafficCases"]
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from plugport import hookimpl
-from plugport.context import RequestContext
-from plugport.testing.conformance.jobs import Gate, Progress
-from plugport.testing.holdings import Holdings
-from plugport.testing.served import ServedService
-from plugport.testing.waiting import wait_until
+from plugport.contracts import RequestContext
+from plugport_testing.conformance.jobs import Gate, Progress
+from plugport_testing.holdings import Holdings
+from plugport_testing.served import ServedService
+from plugport_testing.waiting import wait_until
 
 __all__ = ["Trial"]
 

@@ -5,8 +5,8 @@ behind the same bridge, framing and transport. Nothing runs by itself: what a cl
 when it returns the handler has done what it could do about it.
 """
 
-from plugport.testing.memory.connection import MemoryConnection, MemoryTransport
-from plugport.testing.memory.endpoint import MemoryEndpoint, connect
-from plugport.testing.memory.server import MemoryServer
+from plugport_testing.memory.connection import MemoryConnection, MemoryTransport
+from plugport_testing.memory.endpoint import MemoryEndpoint, connect
+from plugport_testing.memory.server import MemoryServer
 
 __all__ = ["MemoryConnection", "MemoryEndpoint", "MemoryServer", "MemoryTransport", "connect"]

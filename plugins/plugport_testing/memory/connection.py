@@ -7,12 +7,10 @@ import socket
 from typing import Any, Self
 
 from plugport.errors import IncompatibleError
-from plugport.framing import Framing
-from plugport.messages import responder
-from plugport.styles import style_of
-from plugport.testing.memory.server import MemoryServer, adapted, configured
-from plugport.testing.memory.wire import MemoryLoop, MemorySocket
+from plugport.handlers import Framing, responder, style_of
 from plugport.transports import StreamTransport
+from plugport_testing.memory.server import MemoryServer, adapted, configured
+from plugport_testing.memory.wire import MemoryLoop, MemorySocket
 
 __all__ = ["MemoryConnection", "MemoryTransport"]
 
@@ -180,7 +178,7 @@ class MemoryConnection:
 
     def transport_failed(self, transport: Any, error: Exception) -> None:
         """Take note of what the protocol raised, or what broke the connection."""
-        self.server.take_error(self._sock, self.context.client_address, error)
+        self.server.handle_failure(self._sock, self.context.client_address, error)
 
     def transport_lost(self, transport: Any) -> None:
         """End the request."""

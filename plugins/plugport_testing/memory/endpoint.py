@@ -5,11 +5,11 @@ from __future__ import annotations
 import socket
 from typing import Any, Self
 
-from plugport.styles import transports_of
-from plugport.testing.memory.connection import MemoryConnection
-from plugport.testing.memory.server import MemoryServer, adapted, configured
-from plugport.testing.memory.wire import MemorySocket
+from plugport.handlers import transports_of
 from plugport.transports import DatagramTransport
+from plugport_testing.memory.connection import MemoryConnection
+from plugport_testing.memory.server import MemoryServer, adapted, configured
+from plugport_testing.memory.wire import MemorySocket
 
 __all__ = ["MemoryEndpoint", "connect"]
 
@@ -37,7 +37,7 @@ class MemoryEndpoint:
         try:
             self.protocol.datagram_received(data, client_address)
         except Exception as error:
-            self.server.take_error(request, client_address, error)
+            self.server.handle_failure(request, client_address, error)
         self.server.conclude_request(request)
         sent, self._sock.sent = self._sock.sent, []
         self.server.raise_error()

@@ -7,12 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from plugport.bridges import adapt, bridge_between
+from plugport.combination import assign_options
+from plugport.contracts import configure
 from plugport.errors import IncompatibleError
-from plugport.messages import MessageHandler
-from plugport.options import assign_options, configure
-from plugport.server import BaseServer
-from plugport.styles import style_of, transports_of, unwrapped
+from plugport.handlers import MessageHandler, style_of, transports_of, unwrapped
+from plugport.serving import BaseServer, adapt, bridge_between
 
 __all__ = ["MemoryServer", "adapted", "configured"]
 

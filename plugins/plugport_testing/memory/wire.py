@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from plugport.poller import READ, WRITE, Callback
+from plugport.contracts import READ, WRITE, Callback
 
 __all__ = ["MemoryLoop", "MemorySocket"]
 

@@ -13,9 +13,9 @@ from contextlib import suppress
 from math import inf
 from time import monotonic
 
-from plugport.bench.exchange import Address, Exchange
-from plugport.bench.tally import Tally
-from plugport.poller import READ, WRITE, Poller
+from plugport.contracts import READ, WRITE, Poller
+from plugport_tools.bench.exchange import Address, Exchange
+from plugport_tools.bench.tally import Tally
 
 __all__ = ["Client", "DatagramClient", "StreamClient"]
 

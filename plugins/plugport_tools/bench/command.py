@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 
-from plugport.bench.settings import Settings
 from plugport.cli.completion import complete_component
 from plugport.cli.output import print_json, print_table
 from plugport.cli.session import Session
+from plugport_tools.bench.settings import Settings
 
 if TYPE_CHECKING:
-    from plugport.bench.report import Report
+    from plugport_tools.bench.report import Report
 
 __all__ = ["bench"]
 
@@ -58,7 +58,7 @@ def _check_finite(context: click.Context, parameter: click.Parameter, value: flo
 
 def _check_plot(context: click.Context, parameter: click.Parameter, path: Path | None) -> Path | None:
     if path is not None:
-        from plugport.bench.plot import check_plot
+        from plugport_tools.bench.plot import check_plot
 
         check_plot(path)
     return path
@@ -166,10 +166,10 @@ def bench(
     status is 1 if no strategy could be measured.
     """
     # Late: `plugport --help` imports the modules of all commands.
-    from plugport.bench.loaders import make_room
-    from plugport.bench.measure import measure, probe_service
-    from plugport.bench.plan import make_plan
-    from plugport.bench.report import Report
+    from plugport_tools.bench.loaders import make_room
+    from plugport_tools.bench.measure import measure, probe_service
+    from plugport_tools.bench.plan import make_plan
+    from plugport_tools.bench.report import Report
 
     session = context.find_object(Session)
     assert session is not None
@@ -190,7 +190,7 @@ def bench(
     else:
         _print(report)
     if plot is not None and report.measured:
-        from plugport.bench.plot import draw_plot
+        from plugport_tools.bench.plot import draw_plot
 
         draw_plot(report, plot)
     context.exit(0 if report.measured else 1)
@@ -203,7 +203,7 @@ def _global_options(session: Session) -> tuple[str, ...]:
 
 
 def _print(report: Report) -> None:
-    from plugport.bench.report import HEADER
+    from plugport_tools.bench.report import HEADER
 
     for line in report.heading():
         click.echo(line)

@@ -1,6 +1,6 @@
 """The load that one process makes: clients on a poller. As a script it is that process.
 
-``python -m plugport.bench.load`` reads a Job from standard input, says ``ready``, reads a Window, makes
+``python -m plugport_tools.bench.load`` reads a Job from standard input, says ``ready``, reads a Window, makes
 the load from then on to the end of the window, keeps its connections open until standard input ends,
 and writes a Tally to standard output. All but the word is pickled: both sides are one program.
 """
@@ -13,10 +13,10 @@ import sys
 from time import monotonic
 from typing import NamedTuple
 
-from plugport.bench.clients import Client, DatagramClient, StreamClient
-from plugport.bench.exchange import Address, Exchange
-from plugport.bench.tally import Tally, Window
-from plugport.poller import make_poller
+from plugport.serving import make_poller
+from plugport_tools.bench.clients import Client, DatagramClient, StreamClient
+from plugport_tools.bench.exchange import Address, Exchange
+from plugport_tools.bench.tally import Tally, Window
 
 __all__ = ["Job", "Load"]
 

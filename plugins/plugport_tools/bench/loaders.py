@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from plugport.bench.load import Job
-from plugport.bench.tally import Tally, Window
 from plugport.errors import PlugportError
+from plugport_tools.bench.load import Job
+from plugport_tools.bench.tally import Tally, Window
 
 __all__ = ["LoadError", "LoadProcesses", "load_processes", "make_room", "processors"]
 
@@ -69,7 +69,7 @@ def load_processes(count: int) -> Iterator[LoadProcesses]:
         for _ in range(count):
             process = subprocess.Popen(
                 # -P: a file of the user's folder must not take a module's place.
-                [sys.executable, "-P", "-m", "plugport.bench.load"],
+                [sys.executable, "-P", "-m", "plugport_tools.bench.load"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from plugport.bench.exchange import Exchange
-from plugport.bench.load import Job
-from plugport.bench.loaders import load_processes, processors
-from plugport.bench.plan import Candidate, Plan
-from plugport.bench.probe import ProbeError, probe
-from plugport.bench.results import Measurement, Round
-from plugport.bench.service import ServiceError, ServiceProcess, running
-from plugport.bench.settings import Settings
-from plugport.bench.tally import Tally, Window, quantile
-from plugport.bench.usage import Usage, cpu_usage, memory_of
 from plugport.errors import AddressError, PlugportError
+from plugport_tools.bench.exchange import Exchange
+from plugport_tools.bench.load import Job
+from plugport_tools.bench.loaders import load_processes, processors
+from plugport_tools.bench.plan import Candidate, Plan
+from plugport_tools.bench.probe import ProbeError, probe
+from plugport_tools.bench.results import Measurement, Round
+from plugport_tools.bench.service import ServiceError, ServiceProcess, running
+from plugport_tools.bench.settings import Settings
+from plugport_tools.bench.tally import Tally, Window, quantile
+from plugport_tools.bench.usage import Usage, cpu_usage, memory_of
 
 __all__ = ["measure", "probe_service"]
 
@@ -53,7 +53,7 @@ def _probe(
         exchange = probe(address, payload, folder, timeout=settings.timeout, keep_alive=settings.keep_alive)
     except ProbeError as error:
         service.check(_END)  # if it has ended, that is what there is to say
-        raise ProbeError(f"{error}{service.last_words()}") from error
+        raise ProbeError(f"{error}{service.last_output()}") from error
     service.check(_END)
     return exchange
 
@@ -114,7 +114,7 @@ def _round(plan: Plan, measurement: Measurement, exchange: Exchange, settings: S
         tally = load.finish()
         service.check()
         if not tally.latencies:
-            raise ServiceError(_unanswered(tally, window) + service.last_words())
+            raise ServiceError(_unanswered(tally, window) + service.last_output())
         return Round(
             requests=tally.requests,
             requests_per_second=tally.requests / (window.end - window.begin),
@@ -124,7 +124,7 @@ def _round(plan: Plan, measurement: Measurement, exchange: Exchange, settings: S
             memory=memory,
             errors=tally.errors,
             served=tally.served,
-            log=service.last_words() if tally.errors else "",
+            log=service.last_output() if tally.errors else "",
         )
 
 

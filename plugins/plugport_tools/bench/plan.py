@@ -7,15 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from plugport.bench.exchange import Address
-from plugport.combination import Verdict, check, compose, traits_of
-from plugport.component import Kind
+from plugport.combination import (
+    Part,
+    UnknownOptionError,
+    Verdict,
+    check,
+    compose,
+    parse_options,
+    parse_plugin_options,
+    traits_of,
+)
+from plugport.contracts import Kind, configure
 from plugport.errors import AddressError, IncompatibleError, PlugportError
-from plugport.options import Part, UnknownOptionError, configure, parse_options
-from plugport.pluginoptions import parse_plugin_options
-from plugport.registry import Entry, Registry
-from plugport.styles import style_of
-from plugport.url import Url, parse_url
+from plugport.handlers import style_of
+from plugport.plugin import Entry, Registry
+from plugport.serving import Url, parse_url
+from plugport_tools.bench.exchange import Address
 
 __all__ = ["Candidate", "Plan", "make_plan"]
 

@@ -7,8 +7,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from plugport.bench.report import Report
 from plugport.errors import PlugportError, UnavailableError
+from plugport_tools.bench.report import Report
 
 __all__ = ["PlotError", "check_plot", "draw_plot"]
 

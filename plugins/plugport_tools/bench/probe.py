@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import NamedTuple, Self
 
-from plugport.bench.exchange import Address, Exchange
 from plugport.errors import PlugportError
+from plugport_tools.bench.exchange import Address, Exchange
 
 __all__ = ["ProbeError", "probe"]
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from plugport.bench.exchange import Exchange
-from plugport.bench.loaders import processors
-from plugport.bench.plan import Plan
-from plugport.bench.recommend import Recommendation, recommend
-from plugport.bench.results import Measurement
-from plugport.bench.settings import Settings
+from plugport_tools.bench.exchange import Exchange
+from plugport_tools.bench.loaders import processors
+from plugport_tools.bench.plan import Plan
+from plugport_tools.bench.recommend import Recommendation, recommend
+from plugport_tools.bench.results import Measurement
+from plugport_tools.bench.settings import Settings
 
 __all__ = ["HEADER", "Report"]
 

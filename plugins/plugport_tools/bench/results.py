@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from plugport.bench.plan import Candidate
-from plugport.bench.recommend import Figures
+from plugport_tools.bench.plan import Candidate
+from plugport_tools.bench.recommend import Figures
 
 __all__ = ["Measurement", "Round"]
 

@@ -50,10 +50,10 @@ class ServiceProcess:
                 self._log_begin = found.end()
                 return os.fsdecode(found[1].rstrip())
             if ended:
-                raise ServiceError(self._obituary())
+                raise ServiceError(self._exit_reason())
             if time.monotonic() >= deadline:
                 raise ServiceError(
-                    f"the service did not listen within {_START_PATIENCE:g} s{self.last_words()}"
+                    f"the service did not listen within {_START_PATIENCE:g} s{self.last_output()}"
                 )
             time.sleep(_LOOK)
 
@@ -61,9 +61,9 @@ class ServiceProcess:
         """Raise ServiceError if it runs no longer, or ends within *patience* seconds."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience)
-            raise ServiceError(self._obituary())
+            raise ServiceError(self._exit_reason())
 
-    def last_words(self) -> str:
+    def last_output(self) -> str:
         """Return ``; its log ends: LINE``, "" if it has logged nothing."""
         line = self._last_line()
         return f"; its log ends: {line}" if line else ""
@@ -80,13 +80,13 @@ class ServiceProcess:
                 os.killpg(self.pid, signal.SIGKILL)
             self._process.wait()
 
-    def _obituary(self) -> str:
+    def _exit_reason(self) -> str:
         status = self._process.wait()
         line = self._last_line()
         if line.startswith("plugport: "):
             return line.removeprefix("plugport: ")
         how = f"killed by {signal.Signals(-status).name}" if status < 0 else f"with status {status}"
-        return f"the service ended, {how}{self.last_words()}"
+        return f"the service ended, {how}{self.last_output()}"
 
     def _last_line(self) -> str:
         size = self._log.seek(0, os.SEEK_END)

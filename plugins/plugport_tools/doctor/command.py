@@ -9,9 +9,9 @@ import click
 
 from plugport.cli.output import print_json
 from plugport.cli.session import Session
-from plugport.doctor.deployment import plan_deployment
-from plugport.doctor.diagnosis import diagnose
-from plugport.doctor.findings import Finding
+from plugport.contracts import Finding
+from plugport_tools.doctor.deployment import plan_deployment
+from plugport_tools.doctor.diagnosis import diagnose
 
 __all__ = ["doctor"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
-from plugport.adopt import adopt, is_foreign_server
 from plugport.errors import PlugportError
-from plugport.registry import Registry
-from plugport.url import Url, parse_url
+from plugport.plugin import Registry
+from plugport.serving import Url, adopt, is_foreign_server, parse_url
 
 __all__ = ["Deployment", "Listening", "plan_deployment"]
 

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
-from plugport.doctor.deployment import Deployment
-from plugport.doctor.findings import STATUSES, Finding
-from plugport.doctor.installed import components, plugins
-from plugport.doctor.machine import descriptors, extensions, fork, poller, python, temporary_folder
-from plugport.doctor.needs import requirements
-from plugport.doctor.network import addresses, backlog, ipv6, reuse_port
+from plugport.contracts import STATUSES, Finding, describe_error, one_of
 from plugport.errors import PluginError
-from plugport.wording import describe_error, one_of
+from plugport_tools.doctor.deployment import Deployment
+from plugport_tools.doctor.installed import components, plugins
+from plugport_tools.doctor.machine import descriptors, extensions, fork, poller, python, temporary_folder
+from plugport_tools.doctor.needs import requirements
+from plugport_tools.doctor.network import addresses, backlog, ipv6, reuse_port
 
 __all__ = ["CHECKS", "Check", "diagnose"]
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from plugport.doctor.deployment import Deployment
-from plugport.doctor.findings import Finding
+from plugport.contracts import Finding
 from plugport.errors import TargetError
-from plugport.plugins import Registration
-from plugport.registry import Registry
+from plugport.plugin import Registration, Registry
+from plugport_tools.doctor.deployment import Deployment
 
 __all__ = ["components", "plugins"]
 

@@ -13,11 +13,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugport.doctor.deployment import Deployment
-from plugport.doctor.findings import Finding
-from plugport.poller import EpollPoller, make_poller
-from plugport.url import MAX_UNIX_PATH
-from plugport.wording import describe_error
+from plugport.contracts import Finding, describe_error
+from plugport.serving import MAX_UNIX_PATH, EpollPoller, make_poller
+from plugport_tools.doctor.deployment import Deployment
 
 __all__ = ["descriptors", "extensions", "fork", "poller", "python", "temporary_folder"]
 

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.version import InvalidVersion
 
-from plugport.distributions import canonical_name, installed_version, requirements_of
-from plugport.doctor.deployment import Deployment
-from plugport.doctor.findings import Finding
+from plugport.contracts import Finding
+from plugport.plugin import canonical_name, installed_version, requirements_of
+from plugport_tools.doctor.deployment import Deployment
 
 __all__ = ["requirements"]
 

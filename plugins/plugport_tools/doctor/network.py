@@ -10,9 +10,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from plugport.doctor.deployment import Deployment, Listening
-from plugport.doctor.findings import Finding
-from plugport.url import Url
+from plugport.contracts import Finding
+from plugport.serving import Url
+from plugport_tools.doctor.deployment import Deployment, Listening
 
 __all__ = ["addresses", "backlog", "ipv6", "reuse_port"]
 

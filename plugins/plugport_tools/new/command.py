@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from plugport.cli.session import Session
-from plugport.styles import STYLES, Style
+from plugport.handlers import STYLES, Style
 
 if TYPE_CHECKING:
-    from plugport.scaffold.shapes import Shape
+    from plugport_tools.new.shapes import Shape
 
 __all__ = ["new"]
 
@@ -63,7 +63,7 @@ def handler(session: Session, name: str, directory: Path | None, style: Style, d
 
     NAME is what it will be served by: plugport serve NAME. The distribution is plugport-NAME.
     """
-    from plugport.scaffold.shapes import handler_shape
+    from plugport_tools.new.shapes import handler_shape
 
     _make(session, handler_shape(style, datagrams), name, directory)
 
@@ -77,7 +77,7 @@ def server(session: Session, name: str, directory: Path | None) -> None:
     NAME is the scheme of its URLs: plugport serve echo NAME://127.0.0.1:9000. The distribution is
     plugport-NAME.
     """
-    from plugport.scaffold.shapes import SERVER
+    from plugport_tools.new.shapes import SERVER
 
     _make(session, SERVER, name, directory)
 
@@ -91,7 +91,7 @@ def concurrency(session: Session, name: str, directory: Path | None) -> None:
     NAME is what it will be selected by: plugport serve echo -c NAME. The distribution is
     plugport-NAME.
     """
-    from plugport.scaffold.shapes import CONCURRENCY
+    from plugport_tools.new.shapes import CONCURRENCY
 
     _make(session, CONCURRENCY, name, directory)
 
@@ -104,16 +104,16 @@ def hooks(session: Session, name: str, directory: Path | None) -> None:
 
     NAME is that of the plugin: plugport --disable-plugin NAME. The distribution is plugport-NAME.
     """
-    from plugport.scaffold.shapes import HOOKS
+    from plugport_tools.new.shapes import HOOKS
 
     _make(session, HOOKS, name, directory)
 
 
 def _make(session: Session, shape: Shape, name: str, directory: Path | None) -> None:
-    from plugport.scaffold.names import Names
-    from plugport.scaffold.rendering import render, serve_arguments
-    from plugport.scaffold.taken import check_free
-    from plugport.scaffold.writing import write_project
+    from plugport_tools.new.names import Names
+    from plugport_tools.new.rendering import render, serve_arguments
+    from plugport_tools.new.taken import check_free
+    from plugport_tools.new.writing import write_project
 
     names = Names(name)
     check_free(names, shape, session.registry)

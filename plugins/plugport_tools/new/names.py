@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from plugport.component import Component
-from plugport.distributions import canonical_name
+from plugport.contracts import Component
 from plugport.errors import ScaffoldError
+from plugport.plugin import canonical_name
 
 __all__ = ["Names"]
 

@@ -7,11 +7,11 @@ import time
 from importlib.resources import files
 from string import Template
 
-from plugport.component import KINDS, Kind
-from plugport.distributions import installed_version
+from plugport.contracts import KINDS, Kind
 from plugport.errors import ScaffoldError
-from plugport.scaffold.names import Names
-from plugport.scaffold.shapes import Shape
+from plugport.plugin import installed_version
+from plugport_tools.new.names import Names
+from plugport_tools.new.shapes import Shape
 
 __all__ = ["render", "serve_arguments"]
 

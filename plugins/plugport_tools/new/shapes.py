@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from plugport.component import Kind
-from plugport.styles import Style
+from plugport.contracts import Kind
+from plugport.handlers import Style
 
 __all__ = ["CONCURRENCY", "HOOKS", "SERVER", "Shape", "handler_shape"]
 

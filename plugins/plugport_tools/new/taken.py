@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 
-from plugport.distributions import installed_version
 from plugport.errors import ScaffoldError
-from plugport.registry import Registry
-from plugport.scaffold.names import Names
-from plugport.scaffold.shapes import Shape
+from plugport.plugin import Registry, installed_version
+from plugport_tools.new.names import Names
+from plugport_tools.new.shapes import Shape
 
 __all__ = ["check_free"]
 

@@ -11,7 +11,7 @@ from patience import Call
 from recording import Recorder
 
 from plugport import compose
-from plugport.options import configure
+from plugport.contracts.members import configure
 from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer

@@ -6,7 +6,7 @@ from typing import Any
 
 from clients import datagram_client, hear
 
-from plugport.combination import check
+from plugport.combination.verdicts import check
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn

@@ -20,8 +20,8 @@ from command import error_of, plugport, serving
 from leaks import open_files
 from patience import wait_until
 
+from plugport.contracts.members import configure
 from plugport.errors import OptionError
-from plugport.options import configure
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn
@@ -162,19 +162,19 @@ def test_many_at_once(start: Any) -> None:
 
 
 def test_the_exit_status_is_logged(start: Any, recorder: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "plugport.handlers.exec")
+    caplog.set_level(logging.INFO, "plugport.handlers.base.exec")
     server = start(ExecHandler, argv=shell("exit 3"))
     assert hear(server) == b""
     wait_until(lambda: recorder.outcomes)
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("plugport.handlers.exec", logging.INFO)
+    assert (record.name, record.levelno) == ("plugport.handlers.base.exec", logging.INFO)
     assert "sh for " in record.getMessage()
     assert record.getMessage().endswith(" ended with status 3")
     assert recorder.outcomes == ["completed"]
 
 
 def test_success_is_not(start: Any, recorder: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "plugport.handlers.exec")
+    caplog.set_level(logging.INFO, "plugport.handlers.base.exec")
     hear(start(ExecHandler, argv=["true"]))
     wait_until(lambda: recorder.outcomes)
     assert not caplog.records

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from clients import datagram_client, hear
 
+from plugport.contracts.members import configure
 from plugport.errors import OptionError
-from plugport.options import configure
 from plugport_builtins.handlers.qotd import QotdHandler
 
 
@@ -44,7 +44,7 @@ def test_a_file(start: Any, quotes: Path) -> None:
 
 
 def test_long_ones_are_left_out(quotes: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "plugport.handlers.qotd")
+    caplog.set_level("INFO", "plugport.handlers.base.qotd")
     just_short_enough = "x" * 509
     quotes.write_text(f"{just_short_enough}\n%\n{just_short_enough}y\n")
     handler = configure(QotdHandler, {"quotes_file": str(quotes)})

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from plugport.bench.exchange import Address
-from plugport.combination import compose
+from plugport.combination.verdicts import compose
+from plugport_tools.bench.exchange import Address
 
 Listen = Callable[..., Address]
 

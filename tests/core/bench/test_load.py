@@ -15,12 +15,12 @@ from typing import Any
 import pytest
 from patience import Call
 
-from plugport.bench.exchange import Address, Exchange
-from plugport.bench.load import Job, Load
-from plugport.bench.loaders import LoadError, load_processes, make_room
-from plugport.bench.tally import Tally, Window, quantile
 from plugport_builtins.handlers.daytime import DaytimeHandler
 from plugport_builtins.handlers.echo import EchoHandler
+from plugport_tools.bench.exchange import Address, Exchange
+from plugport_tools.bench.load import Job, Load
+from plugport_tools.bench.loaders import LoadError, load_processes, make_room
+from plugport_tools.bench.tally import Tally, Window, quantile
 
 LINE = b"hello\n"
 KEPT = Exchange(LINE, len(LINE), keep_alive=True)

@@ -7,12 +7,12 @@ import pytest
 
 import plugport
 from plugport import Component, Help
-from plugport.bench.exchange import Address
-from plugport.bench.plan import Candidate, Plan, make_plan
 from plugport.errors import AddressError, IncompatibleError, OptionError, TargetError
-from plugport.plugins import PluginRecord, load_plugins
-from plugport.registry import Registry
+from plugport.plugin.manager import PluginRecord, load_plugins
+from plugport.plugin.registry import Registry
 from plugport_builtins.servers.tcp import TCPServer
+from plugport_tools.bench.exchange import Address
+from plugport_tools.bench.plan import Candidate, Plan, make_plan
 
 URL = "tcp://127.0.0.1:0"
 

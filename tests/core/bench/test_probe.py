@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from plugport.bench.exchange import Address, Exchange
-from plugport.bench.probe import ProbeError, probe
 from plugport_builtins.handlers.chargen import ChargenHandler
 from plugport_builtins.handlers.checksum import ChecksumHandler
 from plugport_builtins.handlers.daytime import DaytimeHandler
 from plugport_builtins.handlers.discard import DiscardHandler
 from plugport_builtins.handlers.echo import EchoHandler
+from plugport_tools.bench.exchange import Address, Exchange
+from plugport_tools.bench.probe import ProbeError, probe
 
 LINE = b"hello\n"
 

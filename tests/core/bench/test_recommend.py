@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from plugport.bench.recommend import Figures, recommend
+from plugport_tools.bench.recommend import Figures, recommend
 
 
 def figures(strategy: str, cpu: float | None = 50e-6, **others: Any) -> Figures:

@@ -11,12 +11,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from plugport.bench.exchange import Exchange
-from plugport.bench.plan import Candidate, Plan
-from plugport.bench.plot import PlotError, check_plot, draw_plot
-from plugport.bench.report import HEADER, Report
-from plugport.bench.results import Measurement, Round
-from plugport.bench.settings import Settings
+from plugport_tools.bench.exchange import Exchange
+from plugport_tools.bench.plan import Candidate, Plan
+from plugport_tools.bench.plot import PlotError, check_plot, draw_plot
+from plugport_tools.bench.report import HEADER, Report
+from plugport_tools.bench.results import Measurement, Round
+from plugport_tools.bench.settings import Settings
 
 EXCHANGE = Exchange(b"hello\n", 6, keep_alive=True, sample=b"hello\n")
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plugport.bench.tally import Tally, Window, quantile
+from plugport_tools.bench.tally import Tally, Window, quantile
 
 
 def tally_of(latencies: list[float]) -> Tally:

@@ -11,7 +11,7 @@ from typing import IO
 
 import pytest
 
-from plugport.bench.usage import cpu_usage, memory_of
+from plugport_tools.bench.usage import cpu_usage, memory_of
 
 MIB = 2**20
 

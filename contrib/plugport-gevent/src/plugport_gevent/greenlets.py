@@ -10,9 +10,8 @@ import gevent
 from gevent.hub import get_hub
 from gevent.lock import RLock
 from plugport import Help, RequestContext
-from plugport.listener import ABORT_GRACE, Loop
-from plugport.loop import ServerLoop
-from plugport.poller import Poller
+from plugport.contracts import ABORT_GRACE, Loop, Poller
+from plugport.serving import ServerLoop
 
 from plugport_gevent.patching import patch_process
 from plugport_gevent.poller import HubPoller

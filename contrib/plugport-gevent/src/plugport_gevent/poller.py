@@ -6,7 +6,7 @@ from typing import Any
 
 from gevent import getcurrent, monkey, sleep
 from gevent.hub import Waiter, get_hub
-from plugport.poller import READ, WRITE, Callback
+from plugport.contracts import READ, WRITE, Callback
 
 __all__ = ["HubPoller"]
 
@@ -17,7 +17,7 @@ _POLL = (0, 1, 4, 5)
 
 
 class HubPoller:
-    """The plugport.poller.Poller of one greenlet: dispatch() switches to the hub of its thread.
+    """The plugport.loop.poller.Poller of one greenlet: dispatch() switches to the hub of its thread.
 
     Takes no descriptor. A watcher stops when it has fired, until the next dispatch(): the hub
     would tell of what is still to be read in each of its turns, while the greenlet waits elsewhere.

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import gevent.ssl
 from gevent.socket import timeout_default
-from plugport.poller import Poller
-from plugport.tls.sockets import Securing, tolerate_early_end
+from plugport.contracts import Poller
+from plugport.serving import SecuredSocketMixIn, suppress_ragged_eof
 
 from plugport_gevent.poller import HubPoller
 from plugport_gevent.sockets import take_turns
@@ -16,7 +16,7 @@ from plugport_gevent.sockets import take_turns
 __all__ = ["SecuredConnection", "wrap_connection"]
 
 
-class SecuredConnection(Securing, gevent.ssl.SSLSocket):  # type: ignore[misc]
+class SecuredConnection(SecuredSocketMixIn, gevent.ssl.SSLSocket):  # type: ignore[misc]
     """gevent's SSLSocket, with the errors of a plain socket, and turns as ConnectionSocket has them."""
 
     poller_class: ClassVar[type[Poller] | None] = HubPoller
@@ -37,7 +37,7 @@ class SecuredConnection(Securing, gevent.ssl.SSLSocket):  # type: ignore[misc]
 
 def wrap_connection(request: Any, context: Any) -> SecuredConnection:
     """Return *request* behind TLS, before the handshake, on a descriptor of its own; it stays as it is."""
-    tolerate_early_end(context)
+    suppress_ragged_eof(context)
     copy = request.dup()
     try:
         # Not by the wrap_socket() of the context, which may be one of the standard library.

@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
+from plugport import resolve_target
 from plugport.errors import OptionError, PlugportError
-from plugport.targets import resolve_target
 
 __all__ = ["check_prefix", "load_application"]
 

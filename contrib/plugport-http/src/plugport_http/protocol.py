@@ -141,7 +141,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self._start_clock(transport)
         http, wait = self.http, self.header_timeout
         if self._context is not None:
-            self._context.server.drain_calls.add(self.drain)
+            self._context.server.drain_callbacks.add(self.drain)
             http.keep_alive = not self._context.server.is_draining()
             http.client = self._context.client_address
             self.limit_timeouts(self._context.server.idle_timeout)
@@ -198,7 +198,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         """Let go of everything."""
         self._stop_clock()
         if self._context is not None:
-            self._context.server.drain_calls.discard(self.drain)
+            self._context.server.drain_callbacks.discard(self.drain)
         self.http.lost()
         self.disconnected(exc)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterable
 from time import monotonic
 
-from plugport.url import format_client
+from plugport.serving import format_client
 
 from plugport_http.engine import HTTPError, Request, ResponseHead, ServerConnection
 

@@ -7,7 +7,8 @@ import socket
 import struct
 from typing import Any
 
-from plugport.poller import READ, blocking_poller
+from plugport.contracts import READ
+from plugport.serving import blocking_poller
 
 from plugport_http.engine import ServerConnection
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from plugport.errors import StartupError
-from plugport.testing.serving import serve
+from plugport_testing.serving import serve
 from served import APPLICATIONS, Client
 
 FILE = APPLICATIONS / "lifespans.py"

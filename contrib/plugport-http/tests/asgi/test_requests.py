@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import uvloop
-from plugport.combination import check
-from plugport.targets import resolve_target
+from plugport.combination.verdicts import check
+from plugport.plugin.targets import resolve_target
 from served import APPLICATIONS, Client, eventually, raw, receive_all, receive_until
 
 CASES = APPLICATIONS / "asgi_cases.py"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from plugport.targets import resolve_target
+from plugport.plugin.targets import resolve_target
 from served import APPLICATIONS, Client, command, eventually, raw, receive_until
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 from websockets.frames import Frame, Opcode

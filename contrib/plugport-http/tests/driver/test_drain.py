@@ -115,7 +115,7 @@ def test_a_request_of_which_a_part_has_come_has_its_time(
         (context,) = served.server.active_requests.values()
         eventually(lambda: not unread(context.request))
         loop = served.server.serving_loop
-        served.server.drain_calls.add(lambda: loop.call_later(0.6, waited.set))
+        served.server.drain_callbacks.add(lambda: loop.call_later(0.6, waited.set))
         served.server.drain(2 * PATIENCE)
         assert waited.wait(PATIENCE)  # for longer than for one of which nothing has come
         sock.sendall(request[10:])

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from plugport.errors import OptionError
-from plugport.testing.memory import MemoryConnection
-from plugport.testing.plugin import Serve
-from plugport.testing.waiting import PATIENCE
+from plugport_testing.memory import MemoryConnection
+from plugport_testing.plugin import Serve
+from plugport_testing.waiting import PATIENCE
 
 from plugport_http.engine import Request, ResponseHead
 from plugport_http.protocol import HTTPProtocol

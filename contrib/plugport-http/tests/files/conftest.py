@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import trustme
-from plugport.testing.plugin import Serve
+from plugport_testing.plugin import Serve
 
 LONG_AGO = 1_000_000_000
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugport.testing.waiting import PATIENCE, within
+from plugport_testing.waiting import PATIENCE, within
 
 OUTSIDE = [
     "/../outside.txt",

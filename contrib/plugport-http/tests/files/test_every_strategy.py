@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugport.testing.holdings import open_files
-from plugport.testing.waiting import PATIENCE, wait_until
+from plugport_testing.holdings import open_files
+from plugport_testing.waiting import PATIENCE, wait_until
 
 STRATEGIES = ["sync", "threading", "thread-pool", "forking", "select", "asyncio"]
 LARGE = bytes(range(256)) * 4096
@@ -168,7 +168,7 @@ def test_a_request_that_comes_as_the_drain_begins_is_answered(site: Any, strateg
         received += client.recv(10_000)
     assert b"connection: close" not in received
     # In the serving thread: when it goes on, the request is in the kernel's buffer.
-    place.served.server.drain_calls.add(lambda: client.sendall(ASK))
+    place.served.server.drain_callbacks.add(lambda: client.sendall(ASK))
     place.served.server.drain(PATIENCE)
     answer = rest_of(client)
     assert b"\r\nconnection: close\r\n" in answer

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plugport.targets import resolve_target
-from plugport.testing.waiting import wait_until
+from plugport.plugin.targets import resolve_target
+from plugport_testing.waiting import wait_until
 
 from plugport_http.wsgi.handler import WSGIHandler
 

@@ -15,8 +15,8 @@ import pytest
 from greenlet import getcurrent
 from plugport import RequestContext
 from plugport.bridges.greenlets import SwitchedProtocol
-from plugport.testing.memory import MemoryConnection
 from plugport.transports import StreamTransport
+from plugport_testing.memory import MemoryConnection
 from served import APPLICATIONS, Client, raw, receive_until, serving
 
 from plugport_http.engine import ServerConnection

@@ -11,10 +11,9 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+from plugport.contracts import READ, WRITE, Loop
 from plugport.errors import ListenError
-from plugport.listener import Loop
-from plugport.poller import READ, WRITE
-from plugport.url import format_url
+from plugport.serving import format_url
 
 from plugport_prometheus.answer import MAX_HEAD, TOO_LONG, is_whole
 

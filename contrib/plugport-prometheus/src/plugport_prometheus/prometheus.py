@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from plugport import Help, hookimpl
 from plugport.errors import AddressError, OptionError
-from plugport.url import Url, resolve_url
+from plugport.serving import Url, resolve_url
 from prometheus_client import exposition, make_wsgi_app
 
 from plugport_prometheus.answer import FAILED, Application, answer

@@ -7,11 +7,11 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
-from plugport.context import RequestContext, traffic
-from plugport.tls.failures import handshake_failed, handshake_timed_out
-from plugport.transports.foreign import override
+from plugport.bridges.tls.failures import handshake_failed, handshake_timed_out
+from plugport.contracts.requests import RequestContext, traffic
+from plugport.transports.foreign import override_methods
 
-__all__ = ["connect", "give_views", "note_traffic"]
+__all__ = ["connect", "deliver_memoryviews", "record_traffic"]
 
 #: How often what comes after a handshake that has failed is taken, 64 KiB at most each time.
 _DISCARDED = 16
@@ -21,7 +21,7 @@ async def connect(make_protocol: Callable[[], Any], request: Any, context: Reque
     """Have the running loop take *request*; return its transport once connection_made() was called.
 
     Over TLS that is after the handshake. Raises ConnectionAbortedError if it fails, TimeoutError
-    if it takes too long. When the connection is lost, note_traffic() is to be called.
+    if it takes too long. When the connection is lost, record_traffic() is to be called.
     """
     loop = asyncio.get_running_loop()
     server = context.server
@@ -30,20 +30,20 @@ async def connect(make_protocol: Callable[[], Any], request: Any, context: Reque
         return transport
     protocol = make_protocol()
     if hasattr(protocol, "get_buffer"):
-        give_views(protocol)
+        deliver_memoryviews(protocol)
     # The loop closes the connection before it tells: of an alert, or that it is lost.
     context.copy = request.dup()
     try:
-        transport = await _shake_hands(loop, protocol, request, context)
+        transport = await _do_handshake(loop, protocol, request, context)
     except BaseException:
-        note_traffic(context, request)
+        record_traffic(context, request)
         raise
     if server.hooks.request_finished is None:
         _close_copy(context)
     return transport
 
 
-async def _shake_hands(loop: Any, protocol: Any, request: Any, context: RequestContext) -> Any:
+async def _do_handshake(loop: Any, protocol: Any, request: Any, context: RequestContext) -> Any:
     server = context.server
     limit = server.handshake_timeout
     start = loop.time()
@@ -100,7 +100,7 @@ def _send_alert(copy: Any, alert: bytes) -> None:
         pass
 
 
-def note_traffic(context: RequestContext, request: Any) -> None:
+def record_traffic(context: RequestContext, request: Any) -> None:
     """Keep in *context* what the kernel has counted, if anybody will want to know."""
     if context.server.hooks.request_finished is not None:
         context.bytes_received, context.bytes_sent = traffic(context.copy or request)
@@ -112,7 +112,7 @@ def _close_copy(context: RequestContext) -> None:
     context.copy = context.copy.close()
 
 
-def give_views(protocol: Any) -> None:
+def deliver_memoryviews(protocol: Any) -> None:
     """Have a BufferedProtocol give memoryviews of its buffer.
 
     asyncio's TLS fills a buffer piece by piece, and takes slices of it to write to: those of a bytearray are
@@ -131,4 +131,4 @@ def give_views(protocol: Any) -> None:
         view.release()
         buffer_updated(nbytes)
 
-    override(protocol, get_buffer=get_view, buffer_updated=view_updated)
+    override_methods(protocol, get_buffer=get_view, buffer_updated=view_updated)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-__all__ = ["broken", "handshake_failed", "handshake_timed_out", "reason_of"]
+__all__ = ["as_connection_error", "handshake_failed", "handshake_timed_out", "reason_of"]
 
 
 def reason_of(error: Exception) -> str:
@@ -34,7 +34,7 @@ def handshake_timed_out(limit: float) -> TimeoutError:
     return TimeoutError(f"the TLS handshake took longer than handshake_timeout = {limit:g} s")
 
 
-def broken(error: Exception) -> Exception:
+def as_connection_error(error: Exception) -> Exception:
     """Return what *error* of a connection is reported as: one of TLS is the client's, and aborts it."""
     ssl = sys.modules.get("ssl")  # not imported: then it is no error of TLS
     if ssl is None or not isinstance(error, ssl.SSLError):

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable
 from io import BytesIO
 from typing import Any
 
-from plugport.tls.failures import broken, handshake_failed, handshake_timed_out
-from plugport.tls.upper import UpperTransport
+from plugport.bridges.tls.failures import as_connection_error, handshake_failed, handshake_timed_out
+from plugport.bridges.tls.upper import UpperTransport
 
 __all__ = ["TLSTransport"]
 
@@ -96,7 +96,7 @@ class TLSTransport(UpperTransport):
         if self._ended or self._closing:
             return  # after close_notify nothing counts
         self._incoming.write(data)
-        if self._protocol is None and not self._shake_hands():
+        if self._protocol is None and not self._do_handshake():
             return
         if self._deliver is not None and self._incoming.pending and not self._paused:
             self._deliver()
@@ -126,11 +126,11 @@ class TLSTransport(UpperTransport):
         protocol, self._protocol = self._protocol, None
         self._deliver = self._make_protocol = None  # nothing is left that leads round in a circle
         if protocol is not None:
-            protocol.connection_lost(self._error or (None if error is None else broken(error)))
+            protocol.connection_lost(self._error or (None if error is None else as_connection_error(error)))
 
     # The handshake ----------------------------------------------------------------------------------
 
-    def _shake_hands(self) -> bool:
+    def _do_handshake(self) -> bool:
         """Go on with the handshake; return whether it is done and the protocol listens."""
         try:
             self._ssl.do_handshake()
@@ -229,7 +229,7 @@ class TLSTransport(UpperTransport):
         if self._outgoing.pending and not self._closing:
             self._flush()  # an alert, or a new key
         if error is not None:
-            self._fail(broken(error))
+            self._fail(as_connection_error(error))
         elif ended and not self._closing:
             self._end()
 
@@ -289,7 +289,7 @@ class TLSTransport(UpperTransport):
                     self._ssl.write(rest[start : start + _WRITE_SIZE])
                     self._below.write(self._outgoing.read())
         except ssl.SSLError as error:
-            self._fail(broken(error))
+            self._fail(as_connection_error(error))
 
     def writelines(self, list_of_data: Iterable[Bytes]) -> None:
         """Send the pieces, joined."""
@@ -303,9 +303,9 @@ class TLSTransport(UpperTransport):
         """End the stream of what is sent by close_notify. Reading goes on."""
         if not (self._closing or self._eof_written):
             self._eof_written = True
-            self._say_goodbye()
+            self._send_close_notify()
 
-    def _say_goodbye(self) -> None:
+    def _send_close_notify(self) -> None:
         """Send close_notify, and don't wait for the client's."""
         # What has come stays for the protocol: OpenSSL would look among it for the client's own, and take
         # anything else for an error.
@@ -331,7 +331,7 @@ class TLSTransport(UpperTransport):
         if self._closing:
             return
         if not self._eof_written:
-            self._say_goodbye()
+            self._send_close_notify()
         self._closing = True
         self._below.close()
 

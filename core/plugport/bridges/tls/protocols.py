@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from plugport.context import RequestContext
-from plugport.tls.layer import TLSTransport
+from plugport.bridges.tls.layer import TLSTransport
+from plugport.contracts.requests import RequestContext
 
 __all__ = ["secured_protocols"]
 
@@ -18,7 +18,7 @@ def secured_protocols(make_protocol: Callable[[RequestContext], Any]) -> Callabl
         server = context.server
 
         def failed(error: Exception) -> None:
-            server.take_error(context.request, context.client_address, error)
+            server.handle_failure(context.request, context.client_address, error)
 
         return TLSTransport(
             lambda: make_protocol(context), server.tls_context(), server.handshake_timeout, failed

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from plugport.accounting import RequestHandedOver
-from plugport.poller import READ, WRITE, Poller, blocking_poller
-from plugport.tls.failures import broken, handshake_failed, handshake_timed_out
+from plugport.bridges.tls.failures import as_connection_error, handshake_failed, handshake_timed_out
+from plugport.contracts.loops import READ, WRITE, Poller
+from plugport.contracts.requests import RequestHandedOver
+from plugport.loop.poller import blocking_poller
 
 if TYPE_CHECKING:
     _SSLSocket = ssl.SSLSocket
@@ -21,11 +22,11 @@ else:
 
 __all__ = [
     "SecuredSocket",
-    "Securing",
-    "say_goodbye",
+    "SecuredSocketMixIn",
+    "do_handshake",
     "secured_handler",
-    "shake_hands",
-    "tolerate_early_end",
+    "send_close_notify",
+    "suppress_ragged_eof",
     "wrap_connection",
 ]
 
@@ -36,7 +37,7 @@ _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
 _DISCARDED = 16
 
 
-class Securing(_SSLSocket):
+class SecuredSocketMixIn(_SSLSocket):
     """Put before a class of TLS sockets, ssl.SSLSocket say: its errors become those of a plain socket.
 
     A handler need not know that it talks over TLS: where a plain socket would block it gets
@@ -110,18 +111,18 @@ class Securing(_SSLSocket):
         try:
             poller.register(self.fileno(), READ, lambda events: None)
             if not (self.pending() or poller.dispatch(0.0)):
-                say_goodbye(self)
+                send_close_notify(self)
         finally:
             poller.close()
 
     def unwrap(self) -> socket.socket:
-        """End TLS in both directions; see ssl.SSLSocket. say_goodbye() does not wait for the client."""
+        """End TLS in both directions; see ssl.SSLSocket. send_close_notify() does not wait for the client."""
         plain = super().unwrap()
         self._ended = self._said = self._over = True
         return plain
 
 
-class SecuredSocket(Securing, ssl.SSLSocket):
+class SecuredSocket(SecuredSocketMixIn, ssl.SSLSocket):
     """That of the standard library."""
 
 
@@ -129,7 +130,7 @@ def _as_plain(error: ssl.SSLError) -> Exception:
     """Return what a plain socket would raise."""
     if isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
         return BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-    return broken(error)
+    return as_connection_error(error)
 
 
 def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredSocket:
@@ -138,7 +139,7 @@ def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredS
     *request* stays as it is: shutdown() of it cuts the connection, whoever waits on which.
     """
     if context.sslsocket_class is not SecuredSocket:
-        tolerate_early_end(context)
+        suppress_ragged_eof(context)
         context.sslsocket_class = SecuredSocket
     copy = request.dup()
     try:
@@ -151,14 +152,14 @@ def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredS
     return secured
 
 
-def tolerate_early_end(context: ssl.SSLContext) -> None:
+def suppress_ragged_eof(context: ssl.SSLContext) -> None:
     """Let a client end the connection and read on, as it may on a plain one: OpenSSL would send an alert."""
     wanted = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if not context.options & wanted:
         context.options |= wanted
 
 
-def shake_hands(secured: ssl.SSLSocket, limit: float) -> None:
+def do_handshake(secured: ssl.SSLSocket, limit: float) -> None:
     """Do the server's side of the handshake, in *limit* seconds altogether.
 
     Raises TimeoutError, or ConnectionAbortedError if the handshake fails.
@@ -186,12 +187,12 @@ def _discard(secured: ssl.SSLSocket) -> None:
         pass
 
 
-def say_goodbye(secured: ssl.SSLSocket) -> None:
+def send_close_notify(secured: ssl.SSLSocket) -> None:
     """Send close_notify, unless it has been, and don't wait for the client's.
 
     Waits for room to send it in as long as any send() may wait. A connection that has broken is no error.
     """
-    if isinstance(secured, Securing):
+    if isinstance(secured, SecuredSocketMixIn):
         if secured._said:
             return
         secured._ended = secured._said = True
@@ -251,7 +252,7 @@ class SecuredHandler:
                 raise  # that is nothing of the client's
             raise handshake_failed(error) from None
         try:
-            shake_hands(secured, server.handshake_timeout)
+            do_handshake(secured, server.handshake_timeout)
             forks = _forks.count
             try:
                 self._handler(secured, client_address, server)
@@ -259,10 +260,10 @@ class SecuredHandler:
                 raise  # the connection is of no use any more, or it is the child's
             except BaseException:
                 if _forks.count == forks:
-                    say_goodbye(secured)
+                    send_close_notify(secured)
                 raise
             if _forks.count == forks:
-                say_goodbye(secured)
+                send_close_notify(secured)
         finally:
             secured.close()
 

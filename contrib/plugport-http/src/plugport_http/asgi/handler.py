@@ -247,4 +247,4 @@ class ASGIProtocol(HTTPProtocol):
         error = None if task.cancelled() else task.exception()
         if isinstance(error, Exception):
             context = self._request_context
-            self.server.take_error(context.request, context.client_address, error)
+            self.server.handle_failure(context.request, context.client_address, error)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from io import FileIO
 from typing import Any
 
-from plugport.transports import call_later, with_members
+from plugport.transports import call_later, with_attributes
 
 from plugport_http.files.ranges import Region
 from plugport_http.protocol import HTTPProtocol
@@ -50,7 +50,7 @@ class Download:
             self._send_next()
         elif isinstance(transport, asyncio.Transport) and transport.get_extra_info("ssl_object") is None:
             protocol.sending(True)
-            with_members(transport, abort=self._abort)
+            with_attributes(transport, abort=self._abort)
             self._task = asyncio.get_running_loop().create_task(self._send_by_loop())
         else:
             self.go_on()

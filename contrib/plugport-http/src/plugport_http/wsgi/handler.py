@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Any, ClassVar
 
 from plugport import BaseRequestHandler, RequestContext
-from plugport.bridges.greenlets import SwitchedProtocol
+from plugport.serving import SwitchedProtocol
 
 from plugport_http.engine import CLOSED, NEED_DATA, HTTPError, Request
 from plugport_http.settings import HTTPSettings
@@ -53,13 +53,13 @@ class WSGIHandler(Answering, BaseRequestHandler):
         tls = self.request if server.secure else None
         self._prepare(http, link, server, self.request, tls, self.client_address)
         self._idle = self._drains = False
-        server.drain_calls.add(self._drain)
+        server.drain_callbacks.add(self._drain)
         if server.is_draining():  # after that: it is told, or sees it
             self._drain()
 
     def finish(self) -> None:
         """Let go of the server."""
-        self.server.drain_calls.discard(self._drain)
+        self.server.drain_callbacks.discard(self._drain)
         self._http.lost()
         self._environs.errors.flush()
 

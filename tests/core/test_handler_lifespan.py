@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 import pytest
 
 from plugport.errors import StartupError
-from plugport.handlers import AsyncRequestHandler
-from plugport.testing.served import ServedService
-from plugport.testing.serving import combine, serve
+from plugport.handlers.base import AsyncRequestHandler
+from plugport_testing.served import ServedService
+from plugport_testing.serving import combine, serve
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -97,7 +97,7 @@ def test_it_is_entered_once_for_all_servers_of_a_service() -> None:
     combination = combine(handler, "tcp", "asyncio", {})
     served = ServedService()
     for _ in range(2):
-        served.add(combination.server_class, "tcp", combination.handler, "attended")
+        served.add(combination.server_class, "tcp", combination.handler, "handler_lifespan")
     served.start()
     assert served.exchange(b"one\n") == b"one\n"
     served.stop()

@@ -1,0 +1,66 @@
+"""Combinations of server, strategy and handler: verdicts, composition, options."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugport.combination.options import (
+        Option,
+        Part,
+        UnknownOptionError,
+        assign_options,
+        collect,
+        parse_options,
+        parse_own,
+    )
+    from plugport.combination.plugin_options import assign_plugin_options, is_plugin_key, parse_plugin_options
+    from plugport.combination.verdicts import MatrixRow, Verdict, check, compose, matrix, traits_of
+else:
+    from plugport._lazy import lazy
+
+    __getattr__ = lazy(
+        __name__,
+        {
+            "plugport.combination.options": (
+                "Option",
+                "Part",
+                "UnknownOptionError",
+                "assign_options",
+                "collect",
+                "parse_options",
+                "parse_own",
+            ),
+            "plugport.combination.plugin_options": (
+                "assign_plugin_options",
+                "is_plugin_key",
+                "parse_plugin_options",
+            ),
+            "plugport.combination.verdicts": (
+                "MatrixRow",
+                "Verdict",
+                "check",
+                "compose",
+                "matrix",
+                "traits_of",
+            ),
+        },
+    )
+
+__all__ = [
+    "MatrixRow",
+    "Option",
+    "Part",
+    "UnknownOptionError",
+    "Verdict",
+    "assign_options",
+    "assign_plugin_options",
+    "check",
+    "collect",
+    "compose",
+    "is_plugin_key",
+    "matrix",
+    "parse_options",
+    "parse_own",
+    "parse_plugin_options",
+    "traits_of",
+]

@@ -1,0 +1,97 @@
+"""What components, strategies, servers and hooks are to each other: types and records, no behaviour."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugport.contracts.component import KINDS, Component, Kind
+    from plugport.contracts.findings import STATUSES, Finding, Status
+    from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
+    from plugport.contracts.loops import (
+        ABORT_GRACE,
+        READ,
+        WRITE,
+        Callback,
+        Loop,
+        LoopMember,
+        Poller,
+        TimerHandle,
+    )
+    from plugport.contracts.members import Help, configure
+    from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver
+    from plugport.contracts.wording import describe_error, nearest, one_of
+else:
+    from plugport._lazy import lazy
+
+    __getattr__ = lazy(
+        __name__,
+        {
+            "plugport.contracts.component": (
+                "KINDS",
+                "Component",
+                "Kind",
+            ),
+            "plugport.contracts.findings": (
+                "STATUSES",
+                "Finding",
+                "Status",
+            ),
+            "plugport.contracts.hooks": (
+                "NO_HOOKS",
+                "SERVER_HOOKS",
+                "ServerHooks",
+            ),
+            "plugport.contracts.loops": (
+                "ABORT_GRACE",
+                "READ",
+                "WRITE",
+                "Callback",
+                "Loop",
+                "LoopMember",
+                "Poller",
+                "TimerHandle",
+            ),
+            "plugport.contracts.members": (
+                "Help",
+                "configure",
+            ),
+            "plugport.contracts.requests": (
+                "Outcome",
+                "RequestContext",
+                "RequestHandedOver",
+            ),
+            "plugport.contracts.wording": (
+                "describe_error",
+                "nearest",
+                "one_of",
+            ),
+        },
+    )
+
+__all__ = [
+    "ABORT_GRACE",
+    "KINDS",
+    "NO_HOOKS",
+    "READ",
+    "SERVER_HOOKS",
+    "STATUSES",
+    "WRITE",
+    "Callback",
+    "Component",
+    "Finding",
+    "Help",
+    "Kind",
+    "Loop",
+    "LoopMember",
+    "Outcome",
+    "Poller",
+    "RequestContext",
+    "RequestHandedOver",
+    "ServerHooks",
+    "Status",
+    "TimerHandle",
+    "configure",
+    "describe_error",
+    "nearest",
+    "one_of",
+]

@@ -1,0 +1,83 @@
+"""The base classes of handlers, the framings of messages, and the styles that handlers are written in."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugport.handlers.base import (
+        AsyncRequestHandler,
+        BaseRequestHandler,
+        DatagramRequestHandler,
+        SocketWriter,
+        StreamRequestHandler,
+    )
+    from plugport.handlers.framing import (
+        DelimiterFraming,
+        FixedFraming,
+        Framing,
+        FramingError,
+        LengthPrefixedFraming,
+        LinesFraming,
+        NetstringFraming,
+    )
+    from plugport.handlers.messages import MessageHandler, Respond, responder
+    from plugport.handlers.styles import STYLES, Style, style_of, transports_of, unwrapped
+else:
+    from plugport._lazy import lazy
+
+    __getattr__ = lazy(
+        __name__,
+        {
+            "plugport.handlers.base": (
+                "AsyncRequestHandler",
+                "BaseRequestHandler",
+                "DatagramRequestHandler",
+                "SocketWriter",
+                "StreamRequestHandler",
+            ),
+            "plugport.handlers.framing": (
+                "DelimiterFraming",
+                "FixedFraming",
+                "Framing",
+                "FramingError",
+                "LengthPrefixedFraming",
+                "LinesFraming",
+                "NetstringFraming",
+            ),
+            "plugport.handlers.messages": (
+                "MessageHandler",
+                "Respond",
+                "responder",
+            ),
+            "plugport.handlers.styles": (
+                "STYLES",
+                "Style",
+                "style_of",
+                "transports_of",
+                "unwrapped",
+            ),
+        },
+    )
+
+__all__ = [
+    "STYLES",
+    "AsyncRequestHandler",
+    "BaseRequestHandler",
+    "DatagramRequestHandler",
+    "DelimiterFraming",
+    "FixedFraming",
+    "Framing",
+    "FramingError",
+    "LengthPrefixedFraming",
+    "LinesFraming",
+    "MessageHandler",
+    "NetstringFraming",
+    "Respond",
+    "SocketWriter",
+    "StreamRequestHandler",
+    "Style",
+    "responder",
+    "style_of",
+    "transports_of",
+    "unwrapped",
+]

@@ -1,0 +1,118 @@
+"""How a server takes, runs and ends requests, and is stopped: for authors of servers and strategies."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugport.bridges import adapt, bridge_between
+    from plugport.bridges.coroutine import handler_lifespan, serve_datagram, serve_stream
+    from plugport.bridges.greenlets import SwitchedProtocol
+    from plugport.bridges.tls.eventloop import connect, deliver_memoryviews, record_traffic
+    from plugport.bridges.tls.failures import as_connection_error
+    from plugport.bridges.tls.sockets import SecuredSocketMixIn, do_handshake, suppress_ragged_eof
+    from plugport.loop.loop import ServerLoop
+    from plugport.loop.poller import EpollPoller, blocking_poller, make_poller
+    from plugport.serving.adopt import adopt, is_foreign_server
+    from plugport.serving.listener import Listener
+    from plugport.serving.preludes import Prelude, Steps, peek, receiver_of
+    from plugport.serving.running import is_overridden
+    from plugport.serving.server import BaseServer
+    from plugport.serving.service import Service, build_server
+    from plugport.serving.url import MAX_UNIX_PATH, Url, format_client, format_url, parse_url, resolve_url
+else:
+    from plugport._lazy import lazy
+
+    __getattr__ = lazy(
+        __name__,
+        {
+            "plugport.bridges": (
+                "adapt",
+                "bridge_between",
+            ),
+            "plugport.bridges.coroutine": (
+                "handler_lifespan",
+                "serve_datagram",
+                "serve_stream",
+            ),
+            "plugport.bridges.greenlets": ("SwitchedProtocol",),
+            "plugport.bridges.tls.eventloop": (
+                "connect",
+                "deliver_memoryviews",
+                "record_traffic",
+            ),
+            "plugport.bridges.tls.failures": ("as_connection_error",),
+            "plugport.bridges.tls.sockets": (
+                "SecuredSocketMixIn",
+                "do_handshake",
+                "suppress_ragged_eof",
+            ),
+            "plugport.loop.loop": ("ServerLoop",),
+            "plugport.loop.poller": (
+                "EpollPoller",
+                "blocking_poller",
+                "make_poller",
+            ),
+            "plugport.serving.adopt": (
+                "adopt",
+                "is_foreign_server",
+            ),
+            "plugport.serving.listener": ("Listener",),
+            "plugport.serving.preludes": (
+                "Prelude",
+                "Steps",
+                "peek",
+                "receiver_of",
+            ),
+            "plugport.serving.running": ("is_overridden",),
+            "plugport.serving.server": ("BaseServer",),
+            "plugport.serving.service": (
+                "Service",
+                "build_server",
+            ),
+            "plugport.serving.url": (
+                "MAX_UNIX_PATH",
+                "Url",
+                "format_client",
+                "format_url",
+                "parse_url",
+                "resolve_url",
+            ),
+        },
+    )
+
+__all__ = [
+    "MAX_UNIX_PATH",
+    "BaseServer",
+    "EpollPoller",
+    "Listener",
+    "Prelude",
+    "SecuredSocketMixIn",
+    "ServerLoop",
+    "Service",
+    "Steps",
+    "SwitchedProtocol",
+    "Url",
+    "adapt",
+    "adopt",
+    "as_connection_error",
+    "blocking_poller",
+    "bridge_between",
+    "build_server",
+    "connect",
+    "deliver_memoryviews",
+    "do_handshake",
+    "format_client",
+    "format_url",
+    "handler_lifespan",
+    "is_foreign_server",
+    "is_overridden",
+    "make_poller",
+    "parse_url",
+    "peek",
+    "receiver_of",
+    "record_traffic",
+    "resolve_url",
+    "serve_datagram",
+    "serve_stream",
+    "suppress_ragged_eof",
+]

@@ -1,0 +1,1 @@
+"""The commands that come with plugport as plugins: bench, doctor and new."""

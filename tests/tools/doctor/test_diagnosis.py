@@ -65,7 +65,7 @@ def test_what_a_check_has_found_before_it_fails_counts() -> None:
 
     found = list(diagnose(Deployment(Registry(Plugins())), (halting,)))
     assert [(each.check, each.status) for each in found] == [("halting", "warning"), ("halting", "problem")]
-    assert "KeyError: 'second' (test_doctor.py, line" in found[1].message
+    assert "KeyError: 'second' (test_diagnosis.py, line" in found[1].message
     assert found[1].remedy == "report it as a defect of plugport"
 
 

@@ -484,7 +484,7 @@ def test_a_client_that_leaves_amid_its_hello(at_once: bool, strategy: str, start
     with socket.create_connection(served.address, PATIENCE) as plain:
         plain.send(client_hello()[:100])
         if not at_once:
-            wait_until(lambda: served.server.waiting)
+            wait_until(lambda: served.server.intake.pending)
     reason = served.wait_for_event("request_rejected", PATIENCE / 2)["reason"]
     assert reason == "the client went away before its request began"
 

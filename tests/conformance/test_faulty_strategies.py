@@ -11,12 +11,13 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from queue import SimpleQueue
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from faults import LOST, Fault, cases_of, found, releasing, verdict
 from patience import PATIENCE
 
+from plugport import StrategyTraits
 from plugport_builtins.concurrency.sync import SyncMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.servers.tcp import TCPServer
@@ -88,8 +89,7 @@ class TurnsAway(ThreadingMixIn):
 
 
 class SecretlySerial(SyncMixIn):
-    serial: ClassVar[bool] = False
-    multithreaded: ClassVar[bool] = True
+    traits = StrategyTraits(parallel=True)
 
 
 class Deaf(ThreadingMixIn):

@@ -89,7 +89,7 @@ def test_ids_count_up(server: Server) -> None:
 def test_the_server_turns_a_request_away(server: Server, recorder: Recorder, answer: Any) -> None:
     server.verify_request = lambda request, client_address: answer  # type: ignore[method-assign]
     assert server.begin_request(Request(), CLIENT) is None
-    reason = "the server's verify_request said no"
+    reason = "the server's verify_request returned False"
     assert recorder.calls == [  # and no plugin is asked
         ("request_rejected", {"server": server, "client_address": CLIENT, "reason": reason})
     ]
@@ -100,7 +100,7 @@ def test_a_hook_turns_a_request_away(server: Server, recorder: Recorder) -> None
     recorder.verdict = False
     assert server.begin_request(Request(), CLIENT) is None
     assert recorder.requests == ["rejected"]
-    assert recorder.of("request_rejected")[0]["reason"] == "a verify_request hook said no"
+    assert recorder.of("request_rejected")[0]["reason"] == "a verify_request hook returned False"
     assert server.active_requests == {}
 
 
@@ -430,7 +430,7 @@ def test_in_a_service_rejections_are_logged(recorder: Recorder, caplog: pytest.L
     caplog.set_level(logging.INFO)
     recorder.verdict = False
     Server(hooks=recorder.hooks).begin_request(Request(), CLIENT)
-    assert caplog.messages == ["rejected 192.0.2.1:1024: a verify_request hook said no"]
+    assert caplog.messages == ["rejected 192.0.2.1:1024: a verify_request hook returned False"]
 
 
 def test_on_its_own_a_server_logs_no_rejections(caplog: pytest.LogCaptureFixture) -> None:

@@ -5,13 +5,14 @@ import functools
 import http.server
 import socketserver
 import sys
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from fakes import SitePackages
 
 import plugport
-from plugport.combination.verdicts import Verdict, check, compose, matrix, traits_of
+from plugport.combination.verdicts import Verdict, check, compose, matrix
+from plugport.contracts.traits import StrategyTraits, strategy_traits
 from plugport.errors import IncompatibleError, UnknownNameError
 from plugport.handlers.styles import style_of, transports_of
 from plugport.plugin.manager import load_plugins
@@ -41,7 +42,7 @@ class Protocol(asyncio.Protocol):
 
 
 class MixInOfProtocols:
-    styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
+    traits = StrategyTraits(drives={"protocol"})
 
 
 async def coroutine(reader: Any, writer: Any) -> None: ...
@@ -137,15 +138,14 @@ def test_transports(handler: Any, transports: set[str]) -> None:
 
 
 def test_traits_of_the_standard_mix_ins() -> None:
-    assert traits_of(socketserver.ThreadingMixIn)["multithreaded"]
-    assert traits_of(socketserver.ForkingMixIn)["isolates_memory"]
-    assert traits_of(object) == {
-        "styles": ["blocking"],
-        "isolates_memory": False,
-        "multithreaded": False,
-        "shares_thread": False,
-        "serial": False,
-    }
+    assert strategy_traits(socketserver.ThreadingMixIn) == StrategyTraits(parallel=True)
+    assert strategy_traits(socketserver.ForkingMixIn) == StrategyTraits(isolates_memory=True)
+    traits = strategy_traits(object)
+    assert traits.drives == {"blocking"}
+    assert not traits.isolates_memory
+    assert not traits.parallel
+    assert not traits.shares_thread
+    assert not traits.serial
 
 
 # check() --------------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_the_matrix_has_every_combination(site: SitePackages) -> None:
 class TakesTurns:
     """Runs blocking requests in one thread, switched where they wait, as a strategy of greenlets would."""
 
-    shares_thread: ClassVar[bool] = True
+    traits = StrategyTraits(shares_thread=True)
 
 
 class NeedsThread(plugport.BaseRequestHandler):

@@ -243,16 +243,16 @@ class Echoes(asyncio.DatagramProtocol):
         self.transport.sendto(data, address)
 
 
-def test_a_strategy_that_overrides_take_requests(build: Build, serve: Serve, tmp_path: Path) -> None:
+def test_a_strategy_that_overrides_begin_request(build: Build, serve: Serve, tmp_path: Path) -> None:
     calls = []
 
     class CountingMixIn(SelectMixIn):
-        def take_requests(self, most: int) -> int:
-            calls.append(most)
-            return super().take_requests(most)
+        def begin_request(self, request: Any, client_address: Any) -> Any:
+            calls.append(request)
+            return super().begin_request(request, client_address)
 
     server = build(CountingMixIn, Echoes, on=UDPServer)
-    server.hooks = NO_HOOKS  # otherwise nobody would think of passing it over
+    server.hooks = NO_HOOKS  # with hooks records are kept anyway
     serve(server)
     with datagram_client(server, tmp_path) as client:
         for count in 1, 2, 3:
@@ -266,7 +266,7 @@ def test_requests_that_take_long_are_taken_one_by_one(build: Build) -> None:
     with contextlib.ExitStack() as stack:
         for _ in range(2):
             stack.enter_context(connect(server))
-        assert server.take_requests(2) == 1
+        assert server.intake.take(2) == 1
 
 
 # Life of a server -----------------------------------------------------------------------------

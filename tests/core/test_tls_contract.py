@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from certificates import authority
 
-from plugport import BaseRequestHandler
+from plugport import BaseRequestHandler, ServerTraits, StrategyTraits
 from plugport.bridges import adapt
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_testing.serving import serve
@@ -23,7 +23,7 @@ class SecureServer(TCPServer):
     """One that does not look at the ClientHello before."""
 
     scheme = "secure"
-    secure: ClassVar[bool] = True
+    traits = ServerTraits(secure=True)
     context: ClassVar[Any] = None
 
     def tls_context(self) -> ssl.SSLContext:
@@ -37,7 +37,7 @@ class SecureServer(TCPServer):
 class OwnLoopMixIn:
     """A stranger's strategy: protocols on an asyncio loop of its own, and not a word of TLS."""
 
-    styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
+    traits = StrategyTraits(drives={"protocol"})
 
     def process_request(self: Any, request: Any, client_address: Any) -> None:
         if "own" not in vars(self):
@@ -183,7 +183,7 @@ def test_a_plain_server_has_nothing_between() -> None:
 
 def test_what_a_server_must_answer() -> None:
     class Forgetful(TCPServer):
-        secure: ClassVar[bool] = True
+        traits = ServerTraits(secure=True)
 
     with Forgetful(("127.0.0.1", 0), Echo) as server, pytest.raises(NotImplementedError, match="tls_context"):
         server.tls_context()

@@ -7,6 +7,18 @@ if TYPE_CHECKING:
     from plugport.contracts.component import KINDS, Component, Kind
     from plugport.contracts.findings import STATUSES, Finding, Status
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
+    from plugport.contracts.interfaces import (
+        AnyProtocol,
+        Buffer,
+        ClientAddress,
+        DatagramRequest,
+        Handler,
+        Request,
+        ServerAddress,
+        StreamRequest,
+        Transport,
+        TransportOwner,
+    )
     from plugport.contracts.loops import (
         ABORT_GRACE,
         READ,
@@ -18,7 +30,20 @@ if TYPE_CHECKING:
         TimerHandle,
     )
     from plugport.contracts.members import Help, configure
-    from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver
+    from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver, Server
+    from plugport.contracts.traits import (
+        STYLES,
+        HandlerTraits,
+        ServerTraits,
+        StrategyTraits,
+        Style,
+        TransportKind,
+        handler_traits,
+        handler_warnings,
+        server_traits,
+        strategy_traits,
+        unwrapped,
+    )
     from plugport.contracts.wording import describe_error, nearest, one_of
 else:
     from plugport._lazy import lazy
@@ -41,6 +66,18 @@ else:
                 "SERVER_HOOKS",
                 "ServerHooks",
             ),
+            "plugport.contracts.interfaces": (
+                "AnyProtocol",
+                "Buffer",
+                "ClientAddress",
+                "DatagramRequest",
+                "Handler",
+                "Request",
+                "ServerAddress",
+                "StreamRequest",
+                "Transport",
+                "TransportOwner",
+            ),
             "plugport.contracts.loops": (
                 "ABORT_GRACE",
                 "READ",
@@ -59,6 +96,20 @@ else:
                 "Outcome",
                 "RequestContext",
                 "RequestHandedOver",
+                "Server",
+            ),
+            "plugport.contracts.traits": (
+                "STYLES",
+                "HandlerTraits",
+                "ServerTraits",
+                "StrategyTraits",
+                "Style",
+                "TransportKind",
+                "handler_traits",
+                "handler_warnings",
+                "server_traits",
+                "strategy_traits",
+                "unwrapped",
             ),
             "plugport.contracts.wording": (
                 "describe_error",
@@ -75,23 +126,45 @@ __all__ = [
     "READ",
     "SERVER_HOOKS",
     "STATUSES",
+    "STYLES",
     "WRITE",
+    "AnyProtocol",
+    "Buffer",
     "Callback",
+    "ClientAddress",
     "Component",
+    "DatagramRequest",
     "Finding",
+    "Handler",
+    "HandlerTraits",
     "Help",
     "Kind",
     "Loop",
     "LoopMember",
     "Outcome",
     "Poller",
+    "Request",
     "RequestContext",
     "RequestHandedOver",
+    "Server",
+    "ServerAddress",
     "ServerHooks",
+    "ServerTraits",
     "Status",
+    "StrategyTraits",
+    "StreamRequest",
+    "Style",
     "TimerHandle",
+    "Transport",
+    "TransportKind",
+    "TransportOwner",
     "configure",
     "describe_error",
+    "handler_traits",
+    "handler_warnings",
     "nearest",
     "one_of",
+    "server_traits",
+    "strategy_traits",
+    "unwrapped",
 ]

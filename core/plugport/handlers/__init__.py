@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from plugport.contracts.traits import STYLES, Style, TransportKind, unwrapped
     from plugport.handlers.base import (
         AsyncRequestHandler,
         BaseRequestHandler,
@@ -21,13 +22,19 @@ if TYPE_CHECKING:
         NetstringFraming,
     )
     from plugport.handlers.messages import MessageHandler, Respond, responder
-    from plugport.handlers.styles import STYLES, Style, style_of, transports_of, unwrapped
+    from plugport.handlers.styles import evident_style_of, style_of, transports_of
 else:
     from plugport._lazy import lazy
 
     __getattr__ = lazy(
         __name__,
         {
+            "plugport.contracts.traits": (
+                "STYLES",
+                "Style",
+                "TransportKind",
+                "unwrapped",
+            ),
             "plugport.handlers.base": (
                 "AsyncRequestHandler",
                 "BaseRequestHandler",
@@ -50,11 +57,9 @@ else:
                 "responder",
             ),
             "plugport.handlers.styles": (
-                "STYLES",
-                "Style",
+                "evident_style_of",
                 "style_of",
                 "transports_of",
-                "unwrapped",
             ),
         },
     )
@@ -76,6 +81,8 @@ __all__ = [
     "SocketWriter",
     "StreamRequestHandler",
     "Style",
+    "TransportKind",
+    "evident_style_of",
     "responder",
     "style_of",
     "transports_of",

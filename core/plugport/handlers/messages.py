@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal
 
+from plugport.contracts.interfaces import ClientAddress, Handler
 from plugport.contracts.members import Help
-from plugport.handlers.base import Transport
+from plugport.contracts.requests import Server
+from plugport.contracts.traits import Style, TransportKind, unwrapped
 from plugport.handlers.framing import FRAMINGS, Framing
-from plugport.handlers.styles import Style, unwrapped
 
 __all__ = ["MessageHandler", "Respond", "responder"]
 
@@ -24,7 +25,7 @@ class MessageHandler:
     """
 
     style: ClassVar[Style] = "message"
-    transports: ClassVar[frozenset[Transport]] = frozenset({"stream", "datagram"})
+    transports: ClassVar[frozenset[TransportKind]] = frozenset({"stream", "datagram"})
     shared_state: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = False
 
@@ -40,7 +41,7 @@ class MessageHandler:
         int, Help("bytes of the length, with the framing 'length-prefixed'", ge=1, le=8)
     ] = 4
 
-    def __init__(self, client_address: Any, server: Any) -> None:
+    def __init__(self, client_address: ClientAddress, server: Server) -> None:
         self.client_address = client_address
         self.server = server
 
@@ -54,7 +55,9 @@ class MessageHandler:
         return FRAMINGS[cls.framing](cls.max_message_size, cls.delimiter, cls.prefix_size)
 
 
-def responder(handler: Any) -> tuple[Callable[[Any, Any], Respond], Callable[[], Framing]]:
+def responder(
+    handler: Handler,
+) -> tuple[Callable[[ClientAddress, Server], Respond], Callable[[], Framing]]:
     """Return what makes a responder of (client_address, server), and what makes a framing.
 
     *handler* is a MessageHandler class, or a plain function of a message.

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import pytest
 
 import plugport
-from plugport import Component, Help
+from plugport import Component, Help, ServerTraits
 from plugport.errors import AddressError, IncompatibleError, OptionError, TargetError
 from plugport.plugin.manager import PluginRecord, load_plugins
 from plugport.plugin.registry import Registry
@@ -26,7 +26,7 @@ class Raw(TCPServer):
 
 
 class Secure(TCPServer):
-    secure = True
+    traits = ServerTraits(secure=True)
 
 
 class Elsewhere(TCPServer):

@@ -51,7 +51,7 @@ class _Place:
 
 async def _turns_of(place: _Place, *, asks: bool) -> int:
     loop, seen = AsyncioLoop(60.0), []
-    loop._listeners.append(place)  # type: ignore[arg-type]
+    loop._members.append(place)  # type: ignore[arg-type]
     serving = asyncio.ensure_future(loop.run())
     reader, writer = os.pipe()
     try:

@@ -75,7 +75,7 @@ def test_a_descriptor_that_is_there_twice(stream: socket.socket) -> None:
     fd = os.dup(stream.fileno())
     with FdServer(fd, BaseRequestHandler) as server:
         assert server.server_address == stream.getsockname()
-        with pytest.raises(ListenError, match=f"descriptor {fd} is there twice"):
+        with pytest.raises(ListenError, match=f"descriptor {fd} is given twice"):
             FdServer(fd, BaseRequestHandler)
     assert not server.fileno() >= 0
 

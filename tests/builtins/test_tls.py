@@ -486,7 +486,7 @@ def test_a_client_that_leaves_amid_its_hello(at_once: bool, strategy: str, start
         if not at_once:
             wait_until(lambda: served.server.intake.pending)
     reason = served.wait_for_event("request_rejected", PATIENCE / 2)["reason"]
-    assert reason == "the client went away before its request began"
+    assert reason == "the client closed the connection before its request began"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -104,7 +104,7 @@ def test_a_server_without_preludes_has_no_waiting_room(serve: Serve, closing: An
     with connect(server) as client:
         client.sendall(b"hello\n")
         assert read_all(client).endswith(b"hello\n")
-    assert server.waiting is None
+    assert server.intake.pending is None
 
 
 def test_the_poller_waits_for_as_many_bytes_as_are_wanted(build: Build, serve: Serve) -> None:
@@ -127,7 +127,7 @@ def test_where_the_poller_can_not_wait_it_is_not_asked_again_and_again(
     server = build(ThreadingMixIn, on=UnixStreamServer, address=str(tmp_path / "socket"))
     serve(server)
     with silent(server, 5, b"alic") as clients:
-        wait_until(lambda: len(server.waiting or ()) == 5)
+        wait_until(lambda: len(server.intake.pending or ()) == 5)
         time.sleep(0.3)
         assert server.looks <= 5 * 10
         for client in clients:
@@ -140,7 +140,7 @@ def test_bytes_that_stay_are_the_handlers(build: Build, serve: Serve) -> None:
     serve(server)
     with connect(server) as client:
         client.sendall(b"al")
-        wait_until(lambda: server.waiting)
+        wait_until(lambda: server.intake.pending)
         client.sendall(b"ice")
         # The handler waits for a byte, and not for the five that were waited for before.
         client.sendall(b"\n")
@@ -185,7 +185,7 @@ def test_a_connection_that_is_reset(build: Build, serve: Serve, recorder: Record
     serve(server)
     client = connect(server)
     client.sendall(b"al")
-    wait_until(lambda: server.waiting)
+    wait_until(lambda: server.intake.pending)
     client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
     socket.socket.close(client)
     [reason] = reasons(recorder, 1)
@@ -200,7 +200,7 @@ def test_what_came_while_the_loop_was_busy_is_in_time(build: Build, serve: Serve
     serve(server)
     with connect(server) as busy, connect(server) as other:
         other.sendall(b"al")
-        wait_until(lambda: server.waiting)
+        wait_until(lambda: server.intake.pending)
         busy.sendall(b"alicehello\n")
         wait_until(lambda: server.active_requests)
         other.sendall(b"ice")
@@ -225,14 +225,14 @@ def test_without_descriptors_who_has_waited_longest_goes(
         return get_request()
 
     with silent(server, 4) as clients:
-        wait_until(lambda: len(server.waiting or ()) == 4)
+        wait_until(lambda: len(server.intake.pending or ()) == 4)
         monkeypatch.setattr(server, "get_request", out_of_descriptors)
         with connect(server) as client:
             client.sendall(b"alicehello\n")
             assert read_all(client) == b"alice hello\n"
         assert reasons(recorder, 2) == ["there are no descriptors left"] * 2
         assert all(is_closed(gone) for gone in clients[:2])
-        assert len(server.waiting or ()) == 2
+        assert len(server.intake.pending or ()) == 2
 
 
 @pytest.mark.parametrize("strategy", [SyncMixIn, ForkingMixIn, SelectMixIn])
@@ -241,7 +241,7 @@ def test_shutdown_closes_who_waits(build: Build, serve: Serve, recorder: Recorde
     server = build(strategy)
     call = serve(server)
     with silent(server, 3, b"al") as clients:
-        wait_until(lambda: len(server.waiting or ()) == 3)
+        wait_until(lambda: len(server.intake.pending or ()) == 3)
         within(5, server.shutdown)
         call.result()
         assert reasons(recorder, 3) == ["the service has ended"] * 3
@@ -269,7 +269,7 @@ def test_a_child_holds_nobody_who_waits(build: Build, serve: Serve, tmp_path: Pa
 
     alone = open_in_child()
     with silent(server, 20, b"al"):
-        wait_until(lambda: len(server.waiting or ()) == 20)
+        wait_until(lambda: len(server.intake.pending or ()) == 20)
         # The clients' own ends are in this process, and so in the child.
         assert open_in_child() == alone + 20
 
@@ -292,7 +292,7 @@ def test_a_child_holds_nobody_who_waits_for_another_server(build: Build, serve: 
     try:
         alone = open_in_child()
         with silent(other, 20, b"al"):
-            wait_until(lambda: len(other.waiting or ()) == 20)
+            wait_until(lambda: len(other.intake.pending or ()) == 20)
             assert open_in_child() == alone + 20  # the clients' own ends
     finally:
         server.shutdown()
@@ -309,7 +309,7 @@ def test_handle_request_waits_for_the_prelude(build: Build, recorder: Recorder, 
     call = Call(server.handle_request)
     with connect(server) as mute, connect(server) as client:
         client.sendall(b"al")
-        wait_until(lambda: len(server.waiting or ()) == 2)
+        wait_until(lambda: len(server.intake.pending or ()) == 2)
         client.sendall(b"icehello\n")
         assert read_all(client) == b"alice hello\n"
         call.result()
@@ -326,7 +326,7 @@ def test_handle_request_handles_one(build: Build, recorder: Recorder) -> None:
     with silent(server, 3, b"al") as clients:
         server.timeout = 0.05
         server.handle_request()
-        assert len(server.waiting or ()) == 3
+        assert len(server.intake.pending or ()) == 3
         for client in clients:
             client.sendall(b"icehello\n")
         for count in (1, 2, 3):
@@ -337,7 +337,9 @@ def test_handle_request_handles_one(build: Build, recorder: Recorder) -> None:
 
 def test_handle_request_calls_handle_timeout(build: Build) -> None:
     calls = []
-    server = build(SyncMixIn, timeout=0.05, handle_timeout=lambda self: calls.append(len(self.waiting)))
+    server = build(
+        SyncMixIn, timeout=0.05, handle_timeout=lambda self: calls.append(len(self.intake.pending))
+    )
     with connect(server) as client:
         within(5, server.handle_request)
         assert calls == [1]
@@ -397,5 +399,5 @@ def test_peek() -> None:
         assert end.value.value == b"abc"
         assert ours.recv(10) == b"abcd"
         theirs.close()
-        with pytest.raises(PreludeError, match="went away"):
+        with pytest.raises(PreludeError, match="closed the connection"):
             next(peek(ours, 1))

@@ -783,7 +783,7 @@ def test_the_outcome_when_nobody_asks_for_the_end(build: Build, serve: Serve, ho
 @pytest.fixture
 def never_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Has all children looked at so rarely that nothing can count on it."""
-    monkeypatch.setattr(children, "_LOOK_INTERVAL", 1000.0)
+    monkeypatch.setattr(children, "_CHECK_INTERVAL", 1000.0)
 
 
 @pytest.mark.usefixtures("never_looks")
@@ -803,7 +803,7 @@ def test_a_child_that_exits_after_its_report_makes_room(
         [pid] = server.active_children
         os.write(leave, b"xx")  # one for the next child
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        wait_until(lambda: server._next_look < time.monotonic())
+        wait_until(lambda: server._next_check < time.monotonic())
 
     server = build(ForkingMixIn, max_children=1, shutdown_request=shutdown_request)
     server.watch(bell, let_exit)

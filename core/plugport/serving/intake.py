@@ -46,8 +46,8 @@ class Intake:
     """
 
     __slots__ = (
+        "_adopt",
         "_back_off",
-        "_get_request",
         "_resumes",
         "_server",
         "_take_one",
@@ -58,11 +58,12 @@ class Intake:
         "settled",
     )
 
-    def __init__(self, server: LoopServer) -> None:
+    def __init__(self, server: LoopServer, adopt: Callable[[Request], Request] | None = None) -> None:
+        """Take requests of *server*; *adopt* makes the request object that the strategy needs of each."""
         self._server = server
         #: In place of take_one(), where a class overrides socketserver's method for that.
         self._take_one: Callable[[], object] | None = None
-        self._get_request = server.get_request
+        self._adopt = adopt
         self.queue: deque[tuple[Request, ClientAddress]] = deque()
         self.pending: PendingConnections | None = None
         self.settled = 0
@@ -98,7 +99,7 @@ class Intake:
     def take(self, most: int) -> int:
         """Take up to *most* requests that wait, and deliver each. Return how many there were."""
         server = self._server
-        get_request, deliver = self._get_request, self.deliver
+        get_request, adopt, deliver = server.get_request, self._adopt, self.deliver
         ends = monotonic() + _LONGEST_BURST if most > 1 else 0.0
         for taken in range(most):
             if self._take_one is not None:
@@ -112,7 +113,7 @@ class Intake:
                     return taken
                 if self._back_off:
                     self._back_off = 0.0
-                deliver(request, client_address)
+                deliver(request if adopt is None else adopt(request), client_address)
             if server.stopping or (most > 1 and self._burst_is_over(ends)):
                 return taken + 1
         return most
@@ -123,28 +124,26 @@ class Intake:
 
     def take_one(self) -> bool:
         """Take one request if one waits, and deliver it. Return whether there was one."""
-        try:
-            request, client_address = self._get_request()
-        except OSError as error:
-            self.accept_failed(error)
+        taken = self._take()
+        if taken is None:
             return False
-        if self._back_off:
-            self._back_off = 0.0
-        self.deliver(request, client_address)
+        self.deliver(*taken)
         return True
 
     def take_for_later(self) -> None:
         """Take one request that is known to wait, and queue it."""
+        taken = self._take()
+        if taken is not None:
+            (self.append if self.pending is None else self.pending.admit)(*taken)
+
+    def _take(self) -> tuple[Request, ClientAddress] | None:
         try:
-            request, client_address = self._get_request()
+            request, client_address = self._server.get_request()
         except OSError as error:
             self.accept_failed(error)
-            return
+            return None
         self._back_off = 0.0
-        if self.pending is not None:
-            self.pending.admit(request, client_address)
-        else:
-            self.append(request, client_address)
+        return request if self._adopt is None else self._adopt(request), client_address
 
     def append(self, request: Request, client_address: ClientAddress) -> None:
         """Queue a request that can't begin yet."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, cast
 
 from plugport.contracts import ClientAddress, DatagramRequest, Loop, Request
-from plugport.serving import Intake, is_record_keeping
+from plugport.serving import Intake, LoopServer, is_record_keeping
 from plugport.transports import DatagramTransport
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class DatagramIntake(Intake):
 
     __slots__ = ("endpoint",)
 
-    def __init__(self, server: EndpointMixIn) -> None:
+    def __init__(self, server: LoopServer) -> None:
         super().__init__(server)
         #: The transport of the protocol; None where records are kept, or there was no datagram yet.
         self.endpoint: DatagramTransport | None = None
@@ -40,7 +40,7 @@ class DatagramIntake(Intake):
         if endpoint is None:
             return super().take(most)
         server, receive = self._server, endpoint.receive
-        get_request = cast("Callable[[], tuple[DatagramRequest, ClientAddress]]", self._get_request)
+        get_request = cast("Callable[[], tuple[DatagramRequest, ClientAddress]]", server.get_request)
         for taken in range(most):
             try:
                 request, client_address = get_request()

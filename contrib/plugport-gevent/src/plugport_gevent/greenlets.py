@@ -10,8 +10,8 @@ import gevent
 from gevent.hub import get_hub
 from gevent.lock import RLock
 from plugport import Help, RequestContext
-from plugport.contracts import ABORT_GRACE, ClientAddress, Loop, Poller, Request, StrategyTraits
-from plugport.serving import Intake, LoopServer, ServerLoop
+from plugport.contracts import ABORT_GRACE, Loop, Poller, StrategyTraits
+from plugport.serving import Intake, ServerLoop
 
 from plugport_gevent.patching import patch_process
 from plugport_gevent.poller import HubPoller
@@ -23,22 +23,6 @@ else:
     _Server = object
 
 __all__ = ["GeventMixIn"]
-
-
-class CooperativeIntake(Intake):
-    """Takes connections as gevent's sockets, whose calls let other greenlets run."""
-
-    __slots__ = ()
-
-    def __init__(self, server: LoopServer) -> None:
-        super().__init__(server)
-        get_request = self._get_request
-
-        def get_connection() -> tuple[Request, ClientAddress]:
-            request, client_address = get_request()
-            return cooperative(request), client_address
-
-        self._get_request = get_connection
 
 
 class GeventMixIn(_Server):
@@ -85,7 +69,7 @@ class GeventMixIn(_Server):
 
     def make_intake(self) -> Intake:
         """Return an intake that takes connections as gevent's sockets."""
-        return CooperativeIntake(self) if self.is_stream() else super().make_intake()
+        return Intake(self, cooperative) if self.is_stream() else super().make_intake()
 
     def enter_loop(self, loop: Loop) -> None:
         """Make the socket that datagrams are answered through."""

@@ -32,7 +32,7 @@ from plugport.contracts.hooks import NO_HOOKS, ServerHooks
 from plugport.handlers.base import BaseRequestHandler, StreamRequestHandler
 from plugport.loop.poller import SelectorPoller
 from plugport.serving import listener
-from plugport.serving.adopt import adopt, is_foreign_server
+from plugport.serving.adoption import adopt, is_foreign_server
 from plugport_builtins.concurrency import children
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.select import SelectMixIn

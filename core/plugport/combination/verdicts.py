@@ -1,4 +1,4 @@
-"""Combinations: composing a server class with a strategy, and the verdict on what can work together."""
+"""Combinations of server, strategy and handler: composing them, and the verdict on what can work together."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from plugport.handlers.styles import style_of
 from plugport.plugin.registry import Entry, Registry, default_registry
 from plugport.serving.adoption import adopt, is_foreign_server, is_server
 from plugport.serving.running import Serving
+from plugport.serving.server import BaseServer
 
 __all__ = ["MatrixRow", "Verdict", "check", "compose", "is_strategy", "matrix"]
 
@@ -56,7 +57,9 @@ class MatrixRow(NamedTuple):
     verdict: Verdict
 
 
-def compose(server: Any, concurrency: Any, registry: Registry | None = None) -> type:
+def compose(
+    server: str | Entry | type, concurrency: str | Entry | type, registry: Registry | None = None
+) -> type[BaseServer]:
     """Put a strategy's mix-in before a server class: ``class ThreadingUDPServer(ThreadingMixIn, UDPServer)``.
 
     Either is a class, a name in *registry* (by default that of the installed plugins), or an Entry of it.
@@ -75,10 +78,16 @@ def compose(server: Any, concurrency: Any, registry: Registry | None = None) -> 
     if is_foreign_server(server_class):
         server_class = adopt(server_class)
     members = {"__module__": server_class.__module__, "concurrency_name": _label(concurrency)}
-    return type(name, (mixin, server_class), members)
+    composed: type[BaseServer] = type(name, (mixin, server_class), members)
+    return composed
 
 
-def check(handler: Any, server: Any, concurrency: Any, registry: Registry | None = None) -> Verdict:
+def check(
+    handler: str | Entry | Handler,
+    server: str | Entry | type,
+    concurrency: str | Entry | type,
+    registry: Registry | None = None,
+) -> Verdict:
     """Say whether *concurrency* can run *handler* on *server*, and why not.
 
     Each is an object, a name in *registry*, or an Entry of it. Raises what finding a name or
@@ -111,7 +120,7 @@ def matrix(registry: Registry) -> Iterator[MatrixRow]:
                 yield MatrixRow(handler.selector, server.selector, concurrency.selector, verdict)
 
 
-def _resolve(kind: Kind, what: Any, registry: Registry | None) -> Any:
+def _resolve(kind: Kind, what: object, registry: Registry | None) -> Any:
     if isinstance(what, str):
         return (registry or default_registry()).get(kind, what)
     if isinstance(what, Entry):
@@ -172,19 +181,19 @@ def _bridge(style: Style, mixin: type) -> tuple[Style, Style] | None:
     return bridge_between(style, traits.drives, shares_thread=traits.shares_thread)
 
 
-def _fits(handler: Any, server: type, mixin: type) -> bool:
+def _fits(handler: Handler, server: type, mixin: type) -> bool:
     return _refusal(handler, server, mixin) is None
 
 
-def _serves_several(handler: Any, server: type, mixin: type) -> bool:
+def _serves_several(handler: Handler, server: type, mixin: type) -> bool:
     return not strategy_traits(mixin).serial and _fits(handler, server, mixin)
 
 
 def _cure(
-    handler: Any,
+    handler: Handler,
     server: type,
     registry: Registry | None,
-    will_do: Callable[[Any, type, type], bool],
+    will_do: Callable[[Handler, type, type], bool],
     origins: Collection[str] = ("built-in", "third-party"),
 ) -> str:
     """Name the registered strategies that *will_do*, of these *origins*. They are imported."""
@@ -201,17 +210,14 @@ def _cure(
     return f"; {one_of(names)} would do" if names else "; no strategy that is installed would do"
 
 
-def _is_stream(server: Any) -> bool:
-    # A class of the standard library's answers as it will once it is adopted.
-    serving: Any = server if issubclass(server, Serving) else adopt(server)
-    stream: bool = serving.is_stream()
-    return stream
+def _is_stream(server: type) -> bool:
+    return (server if issubclass(server, Serving) else adopt(server)).is_stream()
 
 
-def _label(concurrency: Any) -> str:
+def _label(concurrency: str | Entry | type) -> str:
     if isinstance(concurrency, Entry):
         return concurrency.selector
-    return concurrency if isinstance(concurrency, str) else str(concurrency.__name__)
+    return concurrency if isinstance(concurrency, str) else concurrency.__name__
 
 
 def is_strategy(base: type) -> bool:

@@ -9,6 +9,7 @@ from plugport.contracts.hooks import NO_HOOKS
 from plugport.contracts.interfaces import ClientAddress, Request
 from plugport.contracts.members import Help
 from plugport.serving.running import Serving
+from plugport.serving.server import BaseServer
 
 __all__ = ["adopt", "is_foreign_server", "is_server"]
 
@@ -25,13 +26,14 @@ def is_server(target: object) -> bool:
     return isinstance(target, type) and (issubclass(target, Serving) or is_foreign_server(target))
 
 
-def adopt(target: type) -> type:
+def adopt(target: type) -> type[BaseServer]:
     """Return a subclass of *target* that is run and stopped as plugport's servers are, with request records.
 
     *target* keeps its template methods (server_bind, get_request, verify_request, …); what runs
     and stops a server (serve_forever, handle_request, shutdown) becomes plugport's.
     """
-    return type(target.__name__, (_Adopted, target), {"__doc__": target.__doc__})
+    adopted: type[BaseServer] = type(target.__name__, (_Adopted, target), {"__doc__": target.__doc__})
+    return adopted
 
 
 class _Adopted(Serving):

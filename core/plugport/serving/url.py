@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 
 from plugport.contracts.interfaces import ClientAddress, ServerAddress
-
 from plugport.errors import AddressError
 
 __all__ = ["MAX_UNIX_PATH", "Url", "format_client", "format_url", "parse_url", "resolve_url"]
@@ -64,7 +63,9 @@ def resolve_url(url: Url, family: int, stream: bool) -> tuple[ServerAddress, dic
 def _host_and_port(url: Url) -> tuple[str, int]:
     example = f"{url.scheme}://127.0.0.1:9000"
     if set(url.rest) & set("/?#"):
-        raise AddressError(f"{url}: a path or a query has no place in it; write {example}, and options with -o")
+        raise AddressError(
+            f"{url}: a path or a query has no place in it; write {example}, and options with -o"
+        )
     host, colon, port = url.rest.rpartition(":")
     if not colon or "]" in port:
         raise AddressError(f"{url} has no port; write {example}, with port 0 for any free one")

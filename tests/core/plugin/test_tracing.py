@@ -267,7 +267,7 @@ def test_the_value_is_read() -> None:
 
 MANY = """
 import os, threading
-from plugport.plugins import load_plugins
+from plugport.plugin.manager import load_plugins
 
 THREADS, CALLS, CHILDREN = 6, 200, 3
 

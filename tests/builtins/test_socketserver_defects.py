@@ -179,7 +179,7 @@ def test_exit_status_of_other_children_is_left_alone(
     class Server(socketserver.ForkingTCPServer):  # type: ignore[name-defined,misc]
         max_children = 1
 
-    with subprocess.Popen(["sh", "-c", "exit 7"]) as other:
+    with subprocess.Popen(["/bin/sh", "-c", "exit 7"]) as other:
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
         server = Server(LOCALHOST, Pid)
         serve(server)
@@ -396,6 +396,7 @@ def test_a_datagram_that_is_too_long_is_an_error_of_its_own(
 # The standard module --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_standard_module_has_every_one_of_these_defects(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     command = f"-m pytest -q -W ignore -p no:threadexception -p no:unraisableexception --junit-xml={report}"

@@ -19,6 +19,7 @@ from command import error_of, plugport, serving
 from fakes import SitePackages
 from leaks import socket_files
 from patience import PATIENCE, Call, wait_until
+from unprivileged import UNPRIVILEGED
 
 TCP = "tcp://127.0.0.1:0"
 
@@ -148,7 +149,6 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 #: Who may do anything must give that up first; the others may not anyway.
-UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 FORBIDDEN = ["unix://{folder}/socket", "unixgram://{folder}/socket"]
 if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) > 1:
     FORBIDDEN += ["tcp://127.0.0.1:1", "udp://127.0.0.1:1"]
@@ -301,7 +301,7 @@ def test_targets_that_are_not_there(tmp_path: Path, target: str, message: str) -
 
 
 def leading_to(site: SitePackages) -> dict[str, str]:
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site.path), os.environ.get("PYTHONPATH")]))}
+    return {"PYTHONPATH": site.python_path}
 
 
 def test_a_plugin_that_fails_to_import(tmp_path: Path, site: SitePackages) -> None:

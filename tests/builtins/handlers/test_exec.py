@@ -32,7 +32,7 @@ LONG = 1000.0
 
 
 def shell(script: str) -> list[str]:
-    return ["sh", "-c", script]
+    return ["/bin/sh", "-c", script]
 
 
 #: Tells its number, and stays.
@@ -380,7 +380,7 @@ def test_a_service(tmp_path: Path, argv: str) -> None:
 
 
 def test_its_errors_are_the_servers(tmp_path: Path) -> None:
-    argv = 'argv=["sh", "-c", "echo out; echo oops >&2"]'
+    argv = 'argv=["/bin/sh", "-c", "echo out; echo oops >&2"]'
     with serving(tmp_path, "exec", "tcp://127.0.0.1:0", "-o", argv) as service:
         with service.connect() as client:
             assert read_all(client) == b"out\n"

@@ -446,6 +446,7 @@ def test_wherever_a_handler_raises(tmp_path: Path, strategy: str, handler: str) 
 # Standard streams -----------------------------------------------------------------------------
 
 
+@pytest.mark.tools("bash")
 @pytest.mark.parametrize("command", ["list", "list --json", "matrix", "matrix --json", "show echo", "--help"])
 def test_a_reader_that_has_gone(tmp_path: Path, command: str) -> None:
     reader, writer = os.pipe()
@@ -457,12 +458,14 @@ def test_a_reader_that_has_gone(tmp_path: Path, command: str) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (141, "", "")
 
 
+@pytest.mark.tools("bash")
 def test_a_reader_that_goes_at_once(tmp_path: Path) -> None:
     result = shell("plugport list | head -0; exit ${PIPESTATUS[0]}", tmp_path)
     assert (result.stdout, result.stderr) == ("", "")
     assert result.returncode in (0, 141)  # the former if it was quicker than head
 
 
+@pytest.mark.tools("bash")
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_standard_streams_that_are_closed(tmp_path: Path, closing: str) -> None:
     for command, status in (("list --json", 0), ("matrix", 0), ("serve ehco", 2)):
@@ -471,6 +474,7 @@ def test_standard_streams_that_are_closed(tmp_path: Path, closing: str) -> None:
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.tools("bash")
 def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
     (tmp_path / "raising.py").write_text(RAISING)
     path = tmp_path / "socket"

@@ -77,6 +77,7 @@ def test_a_client_that_drips_makes_it_deaf_to_nobody(site: Path, strategy: str) 
         assert read_all(slow).endswith(b"\r\n\r\n<p>Hello")
 
 
+@pytest.mark.tools("curl")
 def test_under_sync_it_warns_and_is_right(site: Path) -> None:
     with serving(site, HANDLER, URL, "-c", "sync") as service:
         assert service.output.startswith(WARNING)

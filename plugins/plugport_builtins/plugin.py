@@ -7,9 +7,14 @@ from collections.abc import Iterator
 
 from plugport import Component, hookimpl
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugport.contracts import Hints
+
 __all__ = [
     "plugport_register_concurrency",
     "plugport_register_handlers",
+    "plugport_register_hints",
     "plugport_register_servers",
 ]
 
@@ -73,3 +78,11 @@ def plugport_register_handlers() -> Iterator[Component]:
         ("checksum", "ChecksumHandler", "Answer with the SHA-256 of what is sent"),
     ):
         yield Component(name, f"{_HANDLERS}.{name}:{attribute}", summary)
+
+
+@hookimpl
+def plugport_register_hints() -> Hints:
+    """The hints about the plugins of plugport's own contrib distributions."""
+    from plugport_builtins.hints import HINTS  # late: only an error needs them
+
+    return HINTS

@@ -6,6 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugport.contracts.component import KINDS, Component, Kind
     from plugport.contracts.findings import STATUSES, Finding, Status
+    from plugport.contracts.hints import Hints
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
     from plugport.contracts.interfaces import (
         AnyProtocol,
@@ -61,6 +62,7 @@ else:
                 "Finding",
                 "Status",
             ),
+            "plugport.contracts.hints": ("Hints",),
             "plugport.contracts.hooks": (
                 "NO_HOOKS",
                 "SERVER_HOOKS",
@@ -138,6 +140,7 @@ __all__ = [
     "Handler",
     "HandlerTraits",
     "Help",
+    "Hints",
     "Kind",
     "Loop",
     "LoopMember",

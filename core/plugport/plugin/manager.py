@@ -23,6 +23,7 @@ from plugport.plugin.hookimpls import wrapped
 if TYPE_CHECKING:
     import click
 
+    from plugport.contracts.hints import Hints
     from plugport.contracts.hooks import ServerHooks
     from plugport.plugin.hookimpls import Wrap
     from plugport.plugin.tracing import HookTrace
@@ -38,9 +39,10 @@ _REGISTER_HOOKS: dict[str, Kind] = {
 }
 _COMMANDS_HOOK = "plugport_register_commands"
 _DOCTOR_HOOK = "plugport_doctor"
+_HINTS_HOOK = "plugport_register_hints"
 _SERVICE_HOOK = "plugport_service_plugin"
 #: The hooks by which each plugin speaks for itself alone, called in the order of the records.
-PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK, _SERVICE_HOOK})
+PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK, _HINTS_HOOK, _SERVICE_HOOK})
 
 
 @dataclass
@@ -136,6 +138,16 @@ class Plugins:
             for impl in self._hookimpls(_DOCTOR_HOOK, record):
                 wanted = [arguments[name] for name in impl.argnames]
                 yield record.qualified_name, partial(impl.function, *wanted)
+
+    def hints(self) -> "Hints":
+        """Return the hints of the active plugins. A plugin that raises is quarantined."""
+        from plugport.contracts.hints import Hints  # late: only an error needs them
+
+        found: list[Hints] = []
+        for record in self.records:
+            for impl in self._hookimpls(_HINTS_HOOK, record):
+                self._attempt(record, partial(_add_hints, found, impl.function))
+        return Hints.merged(found)
 
     def has_service_plugin(self, record: PluginRecord) -> bool:
         """Whether the plugin of *record* puts one of its own into each service. Imports nothing."""
@@ -379,3 +391,12 @@ def _add_commands(
     for name, command in aside.commands.items():
         group.add_command(command, name)
     record.commands = tuple(sorted(aside.commands))
+
+
+def _add_hints(found: "list[Hints]", function: Callable[[], object]) -> None:
+    from plugport.contracts.hints import Hints
+
+    returned = function()
+    if not isinstance(returned, Hints):
+        raise PluginError(f"{_HINTS_HOOK} returned {returned!r}, which is no Hints")
+    found.append(returned)

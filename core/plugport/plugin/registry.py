@@ -1,14 +1,14 @@
-"""Registry: the components that plugins register, by name, and what may keep one from being used.
+"""The registry: the components that plugins register, looked up and loaded by name.
 
-Listing imports no component's target; load() does.
+A listing imports no target of a component; load() does.
 """
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple
 
 from plugport.contracts.component import KINDS, Kind
-from plugport.contracts.elsewhere import ELSEWHERE, SPOKEN_ON
+from plugport.contracts.hints import Hints
 from plugport.contracts.wording import nearest, one_of
 from plugport.errors import (
     AmbiguousNameError,
@@ -138,7 +138,7 @@ class Registry:
         try:
             if isinstance(target, str):
                 target = _resolve(target)
-            _check_kind(entry.kind, target)
+            _check_kind(entry.kind, target, self.plugins.hints)
         except TargetError as error:
             raise TargetError(f"{entry.kind} {entry.name!r}: {error}") from error
         return target
@@ -195,14 +195,15 @@ class Registry:
                 known |= {record.qualified_name} if distribution else {record.name, record.distribution}
             known |= set(HOOKS)
         others = [other for other in KINDS if other != kind and (other, name) in self._by_name]
+        hints = self.plugins.hints()
         message = f"no {what} named {text!r}{nearest(text, known)}"
         if others and not distribution:
             message += f"; there is a {one_of(map(_what, others))} of that name"
         elif text.endswith(".py"):
             message += f"; of a file name the attribute too, {text}:NAME"
-        elif kind == "server" and text.lower() in SPOKEN_ON:
-            message += f"; it is handlers that speak {text}, on {SPOKEN_ON[text.lower()]}://"
-        message += "".join(self._offer(each, text) for each in (KINDS if kind is None else (kind,)))
+        elif kind == "server" and text.lower() in hints.schemes:
+            message += f"; it is handlers that speak {text}, on {hints.schemes[text.lower()]}://"
+        message += "".join(self._offer(hints, each, text) for each in (KINDS if kind is None else (kind,)))
         message += f" ({listing_of(kind)})"
         absent = [record for record in self.plugins.records if record.status != "active"]
         if distribution:
@@ -213,9 +214,9 @@ class Registry:
             return PluginError(message)
         return UnknownNameError(message)
 
-    def _offer(self, kind: Kind, name: str) -> str:
-        """Name the distribution that would bring it, if that is known, and is not installed."""
-        distribution = ELSEWHERE.get((kind, name))
+    def _offer(self, hints: Hints, kind: Kind, name: str) -> str:
+        """Name the distribution that provides the component, if there is a hint and it is not installed."""
+        distribution = hints.components.get((kind, name))
         if distribution is None or any(
             record.distribution == distribution for record in self.plugins.records
         ):
@@ -286,17 +287,17 @@ def _resolve(text: str) -> Any:
     return resolve_target(text)
 
 
-def _check_kind(kind: Kind, target: Any) -> None:
+def _check_kind(kind: Kind, target: object, hints: Callable[[], Hints]) -> None:
     from plugport.contracts.traits import check_traits, handler_traits
     from plugport.handlers.styles import style_of
     from plugport.serving.adoption import is_server  # late: a listing needs no servers
 
     if kind == "handler":
-        style_of(target)
+        style_of(target, hints)
         handler_traits(target)
         return
     if kind == "server":
-        if not is_server(target):
+        if not isinstance(target, type) or not is_server(target):
             raise TargetError(f"{target!r} is no server: it does not derive from BaseServer")
     elif not isinstance(target, type) or is_server(target):
         raise TargetError(f"{target!r} is no concurrency strategy: a strategy is a mix-in class")

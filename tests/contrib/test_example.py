@@ -143,7 +143,7 @@ def test_uninstalled_it_is_gone(with_plugport: Environment, example_wheel: Path,
     assert listed(environment, "show", "upper")
     environment.pip("uninstall", "--yes", "plugport-example")
     assert {entry["distribution"] for entry in listed(environment, "list")} == {"plugport"}
-    assert {entry["name"] for entry in listed(environment, "list", "plugins")} == {"builtins"}
+    assert {entry["name"] for entry in listed(environment, "list", "plugins")} == {"builtins", "tools"}
     result = environment.run("plugport", "serve", "upper")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "plugport: no handler named 'upper' (plugport list handlers)\n"

@@ -23,9 +23,9 @@ def plugport_register_servers():
 def plugport_verify_request(): return True
 
 @plugport.hookimpl
-def plugport_register_commands(group):
+def plugport_register_commands():
     import click
-    group.command("greet")(lambda: click.echo("hello"))
+    yield click.Command("greet", callback=lambda: click.echo("hello"))
 """
 HANDLERS = """
 import plugport

@@ -14,10 +14,10 @@ import click
 
 from plugport.cli.completion import complete_component
 from plugport.cli.session import Session, warn
-from plugport.combination.options import Part, UnknownOptionError, parse_options, parse_own
+from plugport.combination.options import UnknownOptionError, parse_options, parse_own
 from plugport.combination.plugin_options import parse_plugin_options
 from plugport.combination.verdicts import check, compose
-from plugport.contracts.component import KINDS, Kind
+from plugport.contracts.component import PARTS, Part
 from plugport.contracts.hooks import ServerHooks
 from plugport.contracts.members import configure
 from plugport.errors import IncompatibleError
@@ -159,11 +159,11 @@ def _members(
     registry: Registry, options: list[str], handler: Entry, strategy: Entry, servers: list[Entry]
 ) -> list[dict[Part, dict[str, Any]]]:
     """Read the options once for each of *servers*. Those that differ in kind need not all know an option."""
-    members: list[dict[Part, dict[str, Any]]] = [{part: {} for part in KINDS} for _ in servers]
+    members: list[dict[Part, dict[str, Any]]] = [{part: {} for part in PARTS} for _ in servers]
     for text in options:
         unknown: list[UnknownOptionError] = []
         for server, chosen in zip(servers, members, strict=True):
-            entries: dict[Kind, Entry] = {"server": server, "concurrency": strategy, "handler": handler}
+            entries: dict[Part, Entry] = {"server": server, "concurrency": strategy, "handler": handler}
             parts = {part: registry.load(entry) for part, entry in entries.items()}
             try:
                 found = parse_options(

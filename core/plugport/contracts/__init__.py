@@ -4,7 +4,15 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugport.contracts.component import KINDS, Component, Kind
+    from plugport.contracts.component import (
+        KINDS,
+        PARTS,
+        Component,
+        ComponentRegistry,
+        Kind,
+        Part,
+        RegisteredComponent,
+    )
     from plugport.contracts.findings import STATUSES, Finding, Status
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
     from plugport.contracts.loops import (
@@ -28,8 +36,12 @@ else:
         {
             "plugport.contracts.component": (
                 "KINDS",
+                "PARTS",
                 "Component",
+                "ComponentRegistry",
                 "Kind",
+                "Part",
+                "RegisteredComponent",
             ),
             "plugport.contracts.findings": (
                 "STATUSES",
@@ -72,19 +84,23 @@ __all__ = [
     "ABORT_GRACE",
     "KINDS",
     "NO_HOOKS",
+    "PARTS",
     "READ",
     "SERVER_HOOKS",
     "STATUSES",
     "WRITE",
     "Callback",
     "Component",
+    "ComponentRegistry",
     "Finding",
     "Help",
     "Kind",
     "Loop",
     "LoopMember",
     "Outcome",
+    "Part",
     "Poller",
+    "RegisteredComponent",
     "RequestContext",
     "RequestHandedOver",
     "ServerHooks",

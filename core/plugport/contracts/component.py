@@ -1,15 +1,20 @@
-"""What a plugin registers: a named server, concurrency strategy or handler."""
+"""Components: what plugins register under a name, and the registry as their hooks see it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, get_args
 
-__all__ = ["KINDS", "Component", "Kind"]
+__all__ = ["KINDS", "PARTS", "Component", "ComponentRegistry", "Kind", "Part", "RegisteredComponent"]
 
-Kind = Literal["server", "concurrency", "handler"]
-KINDS: tuple[Kind, ...] = ("server", "concurrency", "handler")
+#: The parts of a combination. An option may have the part that it belongs to as its prefix.
+Part = Literal["server", "concurrency", "handler"]
+PARTS: tuple[Part, ...] = get_args(Part)
+#: The kinds of components: the parts, and the framings that message handlers choose by name.
+Kind = Literal["server", "concurrency", "handler", "framing"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # The grammar of a URL scheme (RFC 3986, 3.1): a server's name is one.
 _NAME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
@@ -17,7 +22,7 @@ _NAME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A named server, strategy or handler, as a plugin's register hook returns it.
+    """A named server, strategy, handler or framing, as a plugin's register hook returns it.
 
     ``name``
         what users select it by; the grammar of a URL scheme (RFC 3986): a lower-case letter,
@@ -52,3 +57,37 @@ class Component:
             raise ValueError(
                 f"target {self.target!r} of component {self.name!r} is not 'package.module:attribute'"
             )
+
+
+class RegisteredComponent(Protocol):
+    """A component as the registry lists it; ``reason`` says why the status is not "available"."""
+
+    @property
+    def kind(self) -> Kind:
+        """The kind."""
+
+    @property
+    def name(self) -> str:
+        """The name that it was registered under."""
+
+    @property
+    def distribution(self) -> str:
+        """The distribution that ships it."""
+
+    @property
+    def status(self) -> Literal["available", "unavailable", "shadowed", "conflict"]:
+        """Whether the name selects it."""
+
+    @property
+    def reason(self) -> str:
+        """Why the name does not select it, "" if it does."""
+
+
+class ComponentRegistry(Protocol):
+    """The components of all active plugins, as hooks get them."""
+
+    def entries(self, kind: Kind | None = None) -> Iterator[RegisteredComponent]:
+        """Yield the components of one *kind*, or of all. Imports no target."""
+
+    def get(self, kind: Kind, text: str) -> object:
+        """Import the target that *text* names, as on the command line. Raises PlugportError."""

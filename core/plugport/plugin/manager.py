@@ -6,14 +6,14 @@ keep a hookimpl from harming a request are in :mod:`plugport.plugin.guards`.
 
 import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
-from plugport.contracts.component import KINDS, Component, Kind
+from plugport.contracts.component import PARTS, Component, ComponentRegistry, Kind
 from plugport.contracts.wording import describe_error, nearest
 from plugport.errors import PluginError, PlugportError, UnknownNameError
 from plugport.plugin import specs as hookspecs
@@ -33,6 +33,7 @@ _REGISTER_HOOKS: dict[str, Kind] = {
     "plugport_register_servers": "server",
     "plugport_register_concurrency": "concurrency",
     "plugport_register_handlers": "handler",
+    "plugport_register_framings": "framing",
 }
 _COMMANDS_HOOK = "plugport_register_commands"
 _DOCTOR_HOOK = "plugport_doctor"
@@ -114,22 +115,49 @@ class Plugins:
         self.records.append(record)
         self._attempt(record, lambda: self._register(entry_point.load(), record))
 
-    def register_commands(self, group: "click.Group", reserved: frozenset[str] = frozenset()) -> None:
-        """Have the plugins add commands to *group*, but none of a *reserved* name.
+    def commands(self, reserved: Collection[str] = ()) -> "dict[str, click.Command]":
+        """Return the commands that the plugins add, by name, in the order of ``records``.
 
-        A plugin that raises, or that wants the name of a command that is there, is quarantined:
-        none of its commands is added.
+        A plugin that raises, or whose command has a *reserved* name or that of another plugin's, is
+        quarantined: none of its commands is added.
         """
+        commands: dict[str, click.Command] = {}
         for record in self.records:
             for impl in self._hookimpls(_COMMANDS_HOOK, record):
-                self._attempt(record, partial(_add_commands, record, impl.function, group, reserved))
+                self._attempt(record, partial(self._add_commands, record, impl.function, commands, reserved))
+        return commands
 
-    def examinations(self, urls: "tuple[Url, ...]") -> Iterator[tuple[str, Callable[[], Any]]]:
-        """Yield the active plugins that look for what would go wrong: the qualified name, and a call.
+    def _add_commands(
+        self,
+        record: PluginRecord,
+        function: Callable[[], object],
+        commands: "dict[str, click.Command]",
+        reserved: Collection[str],
+    ) -> None:
+        added: dict[str, click.Command] = {}
+        for command in _commands(function):
+            name = command.name or ""
+            if name in reserved:
+                raise PluginError(f"adds the command {name!r}, a name that is taken: it is plugport's own")
+            if name in commands:
+                owner = next(each for each in self.records if name in each.commands)
+                raise PluginError(
+                    f"adds the command {name!r}, a name that is taken: it is of plugin {owner.qualified_name}"
+                )
+            if name in added:
+                raise PluginError(f"adds the command {name!r} twice")
+            added[name] = command
+        commands.update(added)
+        record.commands = tuple(added)
 
-        The call returns what the plugin finds, for a service on *urls*. It may raise.
+    def examinations(
+        self, urls: "tuple[Url, ...]", registry: ComponentRegistry
+    ) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Yield the active plugins that implement the hook ``doctor``: the qualified name, and a call.
+
+        The call returns what the hookimpl finds in *registry*, for a service on *urls*. It may raise.
         """
-        arguments = {"urls": urls}
+        arguments = {"urls": urls, "registry": registry}
         for record in self.records:
             for impl in self._hookimpls(_DOCTOR_HOOK, record):
                 wanted = [arguments[name] for name in impl.argnames]
@@ -246,7 +274,7 @@ class Plugins:
 
     def _register(self, plugin: object, record: PluginRecord) -> None:
         callers = self._admit(self.manager, plugin, record.qualified_name)
-        if record.name in KINDS and self.has_service_plugin(record):
+        if record.name in PARTS and self.has_service_plugin(record):
             raise PluginError(
                 f"its options would begin with {record.name + '.'!r}, as those of a combination do; "
                 "its entry point must have another name"
@@ -355,16 +383,15 @@ def _components(hook: str, function: Callable[..., Any]) -> Iterator[Component]:
         yield component
 
 
-def _add_commands(
-    record: PluginRecord, function: Callable[..., Any], group: "click.Group", reserved: frozenset[str]
-) -> None:
-    import click
+def _commands(function: Callable[[], object]) -> "Iterator[click.Command]":
+    import click  # late: only the command line has commands
 
-    aside = click.Group()
-    function(aside)
-    taken = sorted(aside.commands.keys() & (reserved | group.commands.keys()))
-    if taken:
-        raise PluginError(f"adds the command {taken[0]!r}, a name that is taken")
-    for name, command in aside.commands.items():
-        group.add_command(command, name)
-    record.commands = tuple(sorted(aside.commands))
+    returned = function()
+    if not isinstance(returned, Iterable):
+        raise PluginError(f"{_COMMANDS_HOOK} returned {returned!r}, which is no iterable of click.Command")
+    for command in returned:
+        if not isinstance(command, click.Command):
+            raise PluginError(f"{_COMMANDS_HOOK} returned {command!r}, which is no click.Command")
+        if not command.name or command.name.startswith("-"):
+            raise PluginError(f"{_COMMANDS_HOOK} returned a command of the name {command.name!r}")
+        yield command

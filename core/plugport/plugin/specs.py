@@ -18,6 +18,7 @@ from plugport.contracts.component import Component
 if TYPE_CHECKING:
     import click
 
+    from plugport.contracts.component import ComponentRegistry
     from plugport.contracts.findings import Finding
     from plugport.contracts.requests import RequestContext
     from plugport.serving.server import BaseServer
@@ -74,26 +75,43 @@ def plugport_register_handlers() -> Iterable[Component]:
 
 
 @hookspec
-def plugport_register_commands(group: click.Group) -> None:
-    """Called when the command line is built: add commands to *group*.
+def plugport_register_framings() -> Iterable[Component]:
+    """Called when plugins are loaded: return the framings that this plugin brings.
 
-    A command of a name that is taken is refused, and the plugin's failure reported::
+    A framing separates the messages of a stream. A message handler selects it by name:
+    ``-o framing=NAME``. The target of each is a class like :class:`plugport.handlers.Framing`::
 
         @plugport.hookimpl
-        def plugport_register_commands(group):
-            @group.command("hello")
-            def hello():
-                "Say hello."
-                click.echo("hello")
+        def plugport_register_framings():
+            yield plugport.Component("slip", "plugport_slip:SlipFraming", "SLIP packets (RFC 1055)")
     """
+    return ()
 
 
 @hookspec
-def plugport_doctor(urls: tuple[Url, ...]) -> Iterable[Finding]:
-    """Called by ``plugport doctor``: return what would go wrong here with what this plugin brings.
+def plugport_register_commands() -> Iterable[click.Command]:
+    """Called when the command line is built: return the commands that this plugin adds.
 
-    *urls* are those that a service is to listen on; there may be none. A hookimpl that raises is
-    reported as a problem of its own::
+    A plugport.cli.LazyCommand is imported only when it is called. Any other click.Command is
+    accepted, a click.Group too. Commands get the plugport.cli.Session by click.pass_obj. A command
+    whose name is taken is refused, and the plugin that adds it is quarantined::
+
+        @plugport.hookimpl
+        def plugport_register_commands():
+            from plugport.cli import LazyCommand
+
+            yield LazyCommand("hello", "plugport_hello.command:hello", "Say hello")
+    """
+    return ()
+
+
+@hookspec
+def plugport_doctor(urls: tuple[Url, ...], registry: ComponentRegistry) -> Iterable[Finding]:
+    """Called by ``plugport doctor``: return what would fail here of what this plugin brings.
+
+    *urls* are the URLs that a service is to listen on; there may be none. *registry* has the
+    components that are installed. A finding without a ``check`` gets the name of the plugin. A
+    hookimpl that raises is reported as a problem::
 
         @plugport.hookimpl
         def plugport_doctor(urls):

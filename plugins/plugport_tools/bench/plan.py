@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from plugport.combination import (
-    Part,
     UnknownOptionError,
     Verdict,
     check,
@@ -17,7 +16,7 @@ from plugport.combination import (
     parse_plugin_options,
     traits_of,
 )
-from plugport.contracts import Kind, configure
+from plugport.contracts import Part, configure
 from plugport.errors import AddressError, IncompatibleError, PlugportError
 from plugport.handlers import style_of
 from plugport.plugin import Entry, Registry
@@ -185,7 +184,7 @@ class _Parts:
         )
 
     def _parse(self, texts: Sequence[str], strategy: Entry) -> dict[Part, dict[str, Any]]:
-        entries: dict[Kind, Entry] = {
+        entries: dict[Part, Entry] = {
             "server": self.server,
             "concurrency": strategy,
             "handler": self.handler,

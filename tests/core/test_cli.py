@@ -83,11 +83,12 @@ def test_list_json(run: Run) -> None:
     }
     assert found["handler", "my-dist:echo"]["status"] == "shadowed"
     assert found["server", "plugport:tcp"]["origin"] == "built-in"
-    assert {kind for kind, _ in found} == {"server", "concurrency", "handler"}
+    assert {kind for kind, _ in found} == {"server", "concurrency", "handler", "framing"}
 
 
 @pytest.mark.parametrize(
-    ("what", "kind"), [("servers", "server"), ("concurrency",) * 2, ("handlers", "handler")]
+    ("what", "kind"),
+    [("servers", "server"), ("concurrency",) * 2, ("handlers", "handler"), ("framings", "framing")],
 )
 def test_list_of_one_kind(run: Run, what: str, kind: str) -> None:
     assert {each["kind"] for each in json.loads(run("list", what, "--json").stdout)} == {kind}
@@ -198,6 +199,214 @@ def test_matrix(run: Run) -> None:
     assert found["upper", "udp", "threading"]["verdict"] == "refused"
     assert ("my-dist:echo", "tcp", "sync") in found
     assert "upper" in run("matrix").stdout
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_the_matrix_is_a_grid(run: Run) -> None:
+    rows = json.loads(run("matrix", "--json").stdout)
+    strategies = list(dict.fromkeys(row["concurrency"] for row in rows))
+    result = run("matrix", COLUMNS="400")
+    assert (result.returncode, result.stderr) == (0, "")
+    grid, _, legend = result.stdout.partition("\n\n")
+    header, *lines = [line.split() for line in grid.splitlines()]
+    assert header == ["handler", "server", *strategies]
+    drawn = {
+        (handler, server, strategy): mark
+        for handler, server, *marks in lines
+        for strategy, mark in zip(strategies, marks, strict=True)
+    }
+    assert drawn == {
+        (row["handler"], row["server"], row["concurrency"]): "-"
+        if row["verdict"] == "refused"
+        else "!"
+        if row["reason"]
+        else "~"
+        if row["bridge"]
+        else "+"
+        for row in rows
+    }
+    assert set(drawn.values()) == {"+", "~", "!", "-"}
+    assert legend.startswith("+ legal, ~ legal by a bridge, ! legal with a warning, - refused\n")
+    legal = sum(row["verdict"] == "legal" for row in rows)
+    assert f"{legal} of {len(rows)} combinations are legal; reasons: plugport matrix --long\n" in legend
+
+
+@pytest.mark.parametrize("columns", [80, 70])
+def test_a_grid_that_is_too_wide_has_numbers_for_strategies(
+    run: Run, columns: int, site: SitePackages
+) -> None:
+    names = [f"strategy-{number}" for number in range(12)]
+    source = "".join(f"    yield plugport.Component({name!r}, 'mixins:MixIn')\n" for name in names)
+    files = {"mixins.py": "class MixIn: styles = frozenset({'blocking'})\n"}
+    site.add("mine", "@plugport.hookimpl\ndef plugport_register_concurrency():\n" + source, files=files)
+    text = run("matrix", COLUMNS=str(columns)).stdout
+    assert max(map(len, text.splitlines())) <= columns
+    header = text.partition("\n")[0].split()
+    assert header == ["handler", "server", *map(str, range(1, len(header) - 1))]
+    for number, name in re.findall(r"(\d+) (strategy-\d+)", text):
+        assert header[int(number) + 1] == number
+        names.remove(name)
+    assert not names
+
+
+def test_the_long_matrix_has_reasons(run: Run) -> None:
+    rows = json.loads(run("matrix", "--json").stdout)
+    header, *lines = run("matrix", "--long").stdout.splitlines()
+    assert header.split() == ["handler", "server", "concurrency", "verdict", "bridge", "reason"]
+    assert len(lines) == len(rows)
+    for line, row in zip(lines, rows, strict=True):
+        cells = (row["handler"], row["server"], row["concurrency"], row["verdict"], row["bridge"] or "")
+        assert line.split()[: len("".join(cells).split())]
+        assert line.endswith(row["reason"] or row["bridge"] or "legal")
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("prefix=>", None),
+        ("prefx=>", "no option 'prefx'; did you mean 'prefix'?"),
+        ("max_threads=0", "no option 'max_threads'"),
+        ("request_queue_size=many", "expected int >= 0, got 'many'"),
+        ("nobody.x=1", "no plugin 'nobody' has options"),
+    ],
+)
+@pytest.mark.usefixtures("my_dist")
+def test_check_looks_at_options_too(run: Run, option: str, message: str | None) -> None:
+    result = run("check", "upper", "tcp", "threading", "-o", option)
+    if message is None:
+        assert (result.returncode, result.stdout, result.stderr) == (0, "legal\n", "")
+    else:
+        assert (result.returncode, result.stdout) == (2, "")
+        assert message in only(result.stderr)
+
+
+# Framings -------------------------------------------------------------------------------------
+
+FRAMINGS = """
+@plugport.hookimpl
+def plugport_register_framings():
+    yield plugport.Component("slashes", "my_framings:SlashFraming", "Messages that end with a slash")
+    yield plugport.Component("lines", "my_framings:SlashFraming", "Not the lines")
+    yield plugport.Component("nothing", "my_framings:Nothing")
+    yield plugport.Component("demanding", "my_framings:Demanding")
+
+@plugport.hookimpl
+def plugport_register_handlers():
+    yield plugport.Component("shout", "my_framings:Shout", "Messages in capitals")
+    yield plugport.Component("slashed", "my_framings:Slashed", "The same, between slashes")
+"""
+SLASHES = """
+from typing import Annotated
+import plugport
+from plugport import Help
+from plugport.handlers import DelimiterFraming
+
+class SlashFraming(DelimiterFraming):
+    "Messages that end with one slash or more."
+    slashes: Annotated[int, Help("slashes that end a message", gt=0)] = 1
+    def __init__(self, max_message_size, slashes=1):
+        super().__init__(max_message_size, b"/" * slashes)
+
+class Nothing: pass
+
+class Demanding(SlashFraming):
+    def __init__(self, max_message_size, *, secret): pass
+
+class Shout(plugport.MessageHandler):
+    def respond(self, message): return message.upper()
+
+class Slashed(Shout):
+    framing = "slashes"
+    slashes = 2
+"""
+
+
+@pytest.fixture
+def slashes(site: SitePackages) -> SitePackages:
+    site.add("my-dist", FRAMINGS, entry_point="mine", files={"my_framings.py": SLASHES})
+    return site
+
+
+def test_framings_are_listed(run: Run, slashes: SitePackages) -> None:
+    found = {each["qualified_name"]: each for each in json.loads(run("list", "framings", "--json").stdout)}
+    assert list(found)[:5] == [
+        f"plugport:{name}" for name in ("lines", "length-prefixed", "netstring", "delimiter", "fixed")
+    ]
+    assert found["my-dist:slashes"]["status"] == "available"
+    assert found["my-dist:lines"]["status"] == "shadowed"
+    assert "\nframings\n" in run("list").stdout
+
+
+def test_a_framing_is_shown(run: Run, slashes: SitePackages) -> None:
+    (shown,) = json.loads(run("show", "slashes", "--json").stdout)
+    assert (shown["kind"], shown["target"]) == ("framing", "my_framings:SlashFraming")
+    assert [option["name"] for option in shown["options"]] == ["max_message_size", "delimiter", "slashes"]
+    assert [each["qualified_name"] for each in json.loads(run("show", "lines", "--json").stdout)] == [
+        "plugport:lines",
+        "my-dist:lines",
+    ]
+    (shown,) = json.loads(run("show", "my_framings:SlashFraming", "--json").stdout)
+    assert (shown["kind"], shown["distribution"]) == ("framing", None)
+    assert "no framing named 'echo'; there is a handler of that name" in only(
+        run("show", "echo", "--kind", "framing").stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("handler", "options", "question", "answer"),
+    [
+        ("shout", [], b"one\ntwo", b"ONE\nTWO\n"),
+        ("shout", ["framing=slashes"], b"one/two", b"ONE/TWO/"),
+        ("shout", ["handler.framing=my-dist:lines"], b"one/two", b"ONE/TWO/"),
+        ("shout", ["framing=my_framings:SlashFraming"], b"one/two", b"ONE/TWO/"),
+        ("shout", ["slashes=2", "framing=slashes"], b"one/1//two", b"ONE/1//TWO//"),
+        ("slashed", [], b"one/1//two", b"ONE/1//TWO//"),
+        ("slashed", ["handler.slashes=1"], b"one/two", b"ONE/TWO/"),
+        ("slashed", ["framing=netstring"], b"3:one,", b"3:ONE,"),
+        ("shout", ["framing=delimiter", "delimiter=;"], b"one;two", b"ONE;TWO;"),
+        ("shout", ["framing=length-prefixed", "prefix_size=1"], b"\3one", b"\3ONE"),
+    ],
+)
+def test_a_framing_is_selected(
+    slashes: SitePackages, handler: str, options: list[str], question: bytes, answer: bytes
+) -> None:
+    arguments = [handler, "tcp://127.0.0.1:0", *(f"-o{option}" for option in options)]
+    with serving(slashes, 1, *arguments) as (_, (url,)):
+        assert ask(("127.0.0.1", int(url.rpartition(":")[2])), question) == answer
+
+
+@pytest.mark.parametrize("command", [["serve", "shout"], ["check", "shout", "tcp", "select"]])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["framing=slahes"],
+            "option handler.framing: no framing named 'slahes'; did you mean 'slashes'? "
+            "(plugport list framings)",
+        ),
+        (["framing=echo"], "no framing named 'echo'; there is a handler of that name"),
+        (["framing=nothing"], "is no framing: it has no method feed()"),
+        (["framing=demanding"], "its parameter 'secret' is neither an option of message handlers nor"),
+        (["slashes=2"], "no option 'slashes'"),
+        (["framing=slashes", "slashes=0"], "expected int > 0, got '0'"),
+        (["framing"], "option 'framing' is not KEY=VALUE"),
+    ],
+)
+def test_a_framing_that_can_not_be_selected(
+    run: Run, slashes: SitePackages, command: list[str], options: list[str], message: str
+) -> None:
+    result = run(*command, *(f"-o{option}" for option in options))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert message in only(result.stderr)
+
+
+def test_a_handler_without_messages_has_no_framing(run: Run, slashes: SitePackages) -> None:
+    assert "no option 'framing'" in only(run("serve", "echo", "-o", "framing=slashes").stderr)
+
+
+def test_a_framing_is_no_part_of_the_matrix(run: Run, slashes: SitePackages) -> None:
+    rows = json.loads(run("matrix", "--json").stdout)
+    assert "slashes" not in {name for row in rows for name in row.values()}
 
 
 # Errors ---------------------------------------------------------------------------------------
@@ -333,6 +542,8 @@ def test_completion_script(run: Run, shell: str) -> None:
         ("plugport show my-d", "plain,my-dist:echo"),
         ("plugport --disable-plugin mi", "plain,mine"),
         ("plugport comp", "plain,completion"),
+        ("plugport show nets", "plain,netstring"),
+        ("plugport list fr", "plain,framings"),
     ],
 )
 def test_completion_of_names(run: Run, line: str, expected: str) -> None:

@@ -17,23 +17,28 @@ if TYPE_CHECKING:
 
 __all__ = ["entry_fields", "hook_fields", "list_command", "plugin_fields", "status_text"]
 
-_KINDS: dict[str, Kind] = {"servers": "server", "concurrency": "concurrency", "handlers": "handler"}
+_KINDS: dict[str, Kind] = {
+    "servers": "server",
+    "concurrency": "concurrency",
+    "handlers": "handler",
+    "framings": "framing",
+}
 
 
 @click.command("list")
 @click.argument(
     "what",
-    metavar="[servers|concurrency|handlers|plugins|hooks]",
+    metavar="[servers|concurrency|handlers|framings|plugins|hooks]",
     required=False,
     type=click.Choice([*_KINDS, "plugins", "hooks"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: an array of objects.")
 @click.pass_obj
 def list_command(session: Session, what: str | None, as_json: bool) -> None:
-    """List the servers, concurrency strategies and handlers, or the plugins that bring them, or the hooks.
+    """List components, plugins or hooks.
 
-    Without an argument it lists what services are made of. Plugins and hooks are not: they are
-    listed where they are asked for.
+    Without an argument all components are listed: servers, concurrency strategies, handlers and
+    framings. No component is imported.
     """
     if what == "plugins":
         _list_plugins(session.plugins.records, as_json)

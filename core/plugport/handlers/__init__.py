@@ -15,12 +15,13 @@ if TYPE_CHECKING:
         DelimiterFraming,
         FixedFraming,
         Framing,
+        FramingClass,
         FramingError,
         LengthPrefixedFraming,
         LinesFraming,
         NetstringFraming,
     )
-    from plugport.handlers.messages import MessageHandler, Respond, responder
+    from plugport.handlers.messages import MessageHandler, Respond, framing_maker, responder
     from plugport.handlers.styles import STYLES, Style, style_of, transports_of, unwrapped
 else:
     from plugport._lazy import lazy
@@ -39,6 +40,7 @@ else:
                 "DelimiterFraming",
                 "FixedFraming",
                 "Framing",
+                "FramingClass",
                 "FramingError",
                 "LengthPrefixedFraming",
                 "LinesFraming",
@@ -47,6 +49,7 @@ else:
             "plugport.handlers.messages": (
                 "MessageHandler",
                 "Respond",
+                "framing_maker",
                 "responder",
             ),
             "plugport.handlers.styles": (
@@ -67,6 +70,7 @@ __all__ = [
     "DelimiterFraming",
     "FixedFraming",
     "Framing",
+    "FramingClass",
     "FramingError",
     "LengthPrefixedFraming",
     "LinesFraming",
@@ -76,6 +80,7 @@ __all__ = [
     "SocketWriter",
     "StreamRequestHandler",
     "Style",
+    "framing_maker",
     "responder",
     "style_of",
     "transports_of",

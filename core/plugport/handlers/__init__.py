@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         LengthPrefixedFraming,
         LinesFraming,
         NetstringFraming,
+        framing_factory,
     )
     from plugport.handlers.messages import MessageHandler, Respond, framing_maker, responder
     from plugport.handlers.styles import STYLES, Style, style_of, transports_of, unwrapped
@@ -45,6 +46,7 @@ else:
                 "LengthPrefixedFraming",
                 "LinesFraming",
                 "NetstringFraming",
+                "framing_factory",
             ),
             "plugport.handlers.messages": (
                 "MessageHandler",
@@ -80,6 +82,7 @@ __all__ = [
     "SocketWriter",
     "StreamRequestHandler",
     "Style",
+    "framing_factory",
     "framing_maker",
     "responder",
     "style_of",

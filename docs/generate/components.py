@@ -1,4 +1,4 @@
-"""The reference of components: servers, strategies and handlers, and their options."""
+"""The reference of components: servers, strategies, handlers and framings, with their options."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ def components() -> str:
     """Return the page."""
     return page(
         "Components and their options",
-        "An option is set by `-o KEY=VALUE` of `plugport serve`, or as a member variable in code. "
-        "`plugport show NAME` tells the same of every component that is installed, those of others too.",
+        "Set an option by `-o KEY=VALUE` of `plugport serve`, or as a class attribute in code. "
+        "`plugport show NAME` shows the same of every component that is installed, also of third parties.",
         *_servers(),
         *_strategies(),
         *_handlers(),
+        *_framings(),
     )
 
 
@@ -46,7 +47,7 @@ def _strategies() -> Iterator[str]:
     yield "## Concurrency strategies"
     entries = list(registry().entries("concurrency"))
     yield _overview(entries)
-    yield "What they declare, which is what combinations are checked by:"
+    yield "The traits that they declare, by which combinations are checked:"
     names = ("styles", "isolates_memory", "multithreaded", "shares_thread", "serial")
     rows = []
     for entry in entries:
@@ -67,6 +68,17 @@ def _handlers() -> Iterator[str]:
         yield from _section(
             entry, _options(entry).values(), f"Style: {style_of(target)}. Serves: {transports}."
         )
+
+
+def _framings() -> Iterator[str]:
+    yield (
+        "## Framings\n\nA message handler selects its framing by the option `framing`. The options of a "
+        "framing are attributes of the handler: a handler may set them, and `-o` sets them."
+    )
+    entries = list(registry().entries("framing"))
+    yield _overview(entries)
+    for entry in entries:
+        yield from _section(entry, _options(entry).values())
 
 
 def _section(entry: Entry, options: Iterable[Option], note: str = "") -> Iterator[str]:
@@ -95,12 +107,14 @@ def options_table(options: Iterable[Option]) -> str:
         [f"`{each.name}`", type_name(each.type, each.note), f"`{_default(each)}`", first_paragraph(each.help)]
         for each in options
     ]
-    return table(["option", "type", "default", "what it says"], rows)
+    return table(["option", "type", "default", "meaning"], rows)
 
 
 def _default(option: Option) -> str:
     """The default as it would be written after ``-o``."""
-    value: Any = option.default
+    value = option.default
+    if isinstance(value, bytes):
+        return repr(value)[2:-1]
     return str(value) if isinstance(value, str) else json.dumps(value, default=repr)
 
 

@@ -88,6 +88,8 @@ def _default(option: Option) -> str:
         return str(value).lower()
     if option.note.octal and isinstance(value, int):
         return f"{value:04o}"
+    if isinstance(value, bytes):
+        return repr(value)[2:-1]
     if isinstance(value, type):  # a framing that is set in code
         return _place(value)
     return str(value) if isinstance(value, (int, float, str)) else repr(value)

@@ -1,4 +1,4 @@
-"""``plugport list``: the components, plugins and hooks there are. Imports no component's target."""
+"""``plugport list``: components, plugins and hooks. Imports no component."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def list_command(session: Session, what: str | None, as_json: bool) -> None:
     """List components, plugins or hooks.
 
     Without an argument all components are listed: servers, concurrency strategies, handlers and
-    framings. No component is imported.
+    framings, but neither plugins nor hooks. No component is imported.
     """
     if what == "plugins":
         _list_plugins(session.plugins.records, as_json)
@@ -78,7 +78,7 @@ def _list_plugins(records: list[PluginRecord], as_json: bool) -> None:
 
 
 def _list_hooks(session: Session, as_json: bool) -> None:
-    from plugport.plugin.records import hook_records  # late: a listing of components needs no hooks
+    from plugport.plugin.records import hook_records  # late: a list of components needs no hooks
 
     records = hook_records(session.plugins)
     if as_json:
@@ -94,12 +94,12 @@ def _row(entry: Entry) -> tuple[str, str, str, str]:
 
 
 def status_text(status: str, reason: str) -> str:
-    """A status for people, and why it is not the best if it is not."""
+    """Return *status* with its reason, "" if it needs none."""
     return f"{status}: {reason}" if reason else status
 
 
 def entry_fields(entry: Entry) -> dict[str, Any]:
-    """A component as JSON has it; what there is nothing of is null."""
+    """Return the fields of a component for JSON. A missing value is None."""
     return {
         "kind": entry.kind,
         "name": entry.name,
@@ -114,7 +114,7 @@ def entry_fields(entry: Entry) -> dict[str, Any]:
 
 
 def plugin_fields(record: PluginRecord) -> dict[str, Any]:
-    """A plugin as JSON has it."""
+    """Return the fields of a plugin for JSON."""
     return {
         "name": record.name,
         "distribution": record.distribution,
@@ -126,7 +126,7 @@ def plugin_fields(record: PluginRecord) -> dict[str, Any]:
 
 
 def hook_fields(record: HookRecord) -> dict[str, Any]:
-    """A hook as JSON has it."""
+    """Return the fields of a hook for JSON."""
     return {
         "name": record.name,
         "summary": record.summary,

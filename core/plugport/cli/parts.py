@@ -3,47 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from plugport.combination.framings import parse_framing
 from plugport.combination.options import UnknownOptionError, parse_options
 from plugport.combination.verdicts import Verdict, check, compose
 from plugport.contracts.component import PARTS, Part
 from plugport.contracts.members import configure
+from plugport.handlers.styles import style_of
 from plugport.plugin.registry import Entry, Registry
 
-__all__ = ["ConfiguredParts", "Parts"]
+__all__ = ["Parts"]
 
 
-@dataclass(frozen=True, slots=True)
-class ConfiguredParts:
-    """The handler and the server classes of a service, with their options set."""
-
-    handler: Any
-    servers: list[Any]
-
-
-@dataclass(frozen=True, slots=True)
 class Parts:
     """A handler, a strategy and one or more servers."""
 
-    registry: Registry
-    handler: Entry
-    servers: Sequence[Entry]
-    strategy: Entry
+    def __init__(self, registry: Registry, handler: Entry, servers: Sequence[Entry], strategy: Entry) -> None:
+        self.registry = registry
+        self.handler = handler
+        self.servers = servers
+        self.strategy = strategy
 
     def verdicts(self) -> list[Verdict]:
         """Return the verdict on each of the servers."""
         return [check(self.handler, server, self.strategy, self.registry) for server in self.servers]
 
-    def configure(self, texts: Sequence[str]) -> ConfiguredParts:
-        """Set the options that ``KEY=VALUE`` *texts* name; each must be known with one of the servers.
+    def configure(self, texts: Sequence[str]) -> tuple[Any, list[Any]]:
+        """Return the handler and the server classes, with the options that ``KEY=VALUE`` *texts* set.
 
-        Raises OptionError, and what loading a component raises.
+        Each option must be known with one of the servers. Raises OptionError, and what loading a
+        component raises.
         """
         load = self.registry.load
-        handler, texts = parse_framing(load(self.handler), texts, self.registry)
+        handler = load(self.handler)
+        if style_of(handler) == "message":
+            from plugport.combination.framings import parse_framing  # late: no other style has framings
+
+            handler, texts = parse_framing(handler, texts, self.registry)
         members: list[dict[Part, dict[str, Any]]] = [{part: {} for part in PARTS} for _ in self.servers]
         for text in texts:
             unknown: list[UnknownOptionError] = []
@@ -74,4 +70,4 @@ class Parts:
             )
             for server, chosen in zip(self.servers, members, strict=True)
         ]
-        return ConfiguredParts(configure(handler, members[0]["handler"]), classes)
+        return configure(handler, members[0]["handler"]), classes

@@ -7,8 +7,7 @@ import logging
 import math
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -106,8 +105,7 @@ def serve(
     context.exit(_serve(plan, session.plugins.server_hooks(members), grace))
 
 
-@dataclass(frozen=True, slots=True)
-class _Plan:
+class _Plan(NamedTuple):
     """A service that was checked, and is not built yet."""
 
     handler: Any
@@ -135,11 +133,10 @@ def _plan(
                 f"{verdict.reason}"
             )
         warnings += [warning for warning in verdict.warnings if warning not in warnings]
-    configured = parts.configure(options)
-    for server_class, url in zip(configured.servers, parsed, strict=True):
+    configured, server_classes = parts.configure(options)
+    for server_class, url in zip(server_classes, parsed, strict=True):
         server_class.resolve_url(url)
-    plan = list(zip(configured.servers, parsed, strict=True))
-    return _Plan(configured.handler, handler_entry.selector, plan, warnings)
+    return _Plan(configured, handler_entry.selector, list(zip(server_classes, parsed, strict=True)), warnings)
 
 
 def _prepare_process(strategy: Any, options: list[str]) -> list[str]:

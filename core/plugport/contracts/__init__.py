@@ -4,15 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugport.contracts.component import (
-        KINDS,
-        PARTS,
-        Component,
-        ComponentRegistry,
-        Kind,
-        Part,
-        RegisteredComponent,
-    )
+    from plugport.contracts.component import KINDS, PARTS, Component, Kind, Part
     from plugport.contracts.findings import STATUSES, Finding, Status
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
     from plugport.contracts.loops import (
@@ -26,6 +18,7 @@ if TYPE_CHECKING:
         TimerHandle,
     )
     from plugport.contracts.members import Help, configure
+    from plugport.contracts.registry import ComponentRegistry, RegisteredComponent
     from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver
     from plugport.contracts.wording import describe_error, nearest, one_of
 else:
@@ -38,10 +31,8 @@ else:
                 "KINDS",
                 "PARTS",
                 "Component",
-                "ComponentRegistry",
                 "Kind",
                 "Part",
-                "RegisteredComponent",
             ),
             "plugport.contracts.findings": (
                 "STATUSES",
@@ -66,6 +57,10 @@ else:
             "plugport.contracts.members": (
                 "Help",
                 "configure",
+            ),
+            "plugport.contracts.registry": (
+                "ComponentRegistry",
+                "RegisteredComponent",
             ),
             "plugport.contracts.requests": (
                 "Outcome",

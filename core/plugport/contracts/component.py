@@ -1,13 +1,12 @@
-"""Components: what plugins register under a name, and the registry as their hooks see it."""
+"""Components: the servers, strategies, handlers and framings that plugins register under a name."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
-__all__ = ["KINDS", "PARTS", "Component", "ComponentRegistry", "Kind", "Part", "RegisteredComponent"]
+__all__ = ["KINDS", "PARTS", "Component", "Kind", "Part"]
 
 #: The parts of a combination. An option may have the part that it belongs to as its prefix.
 Part = Literal["server", "concurrency", "handler"]
@@ -57,37 +56,3 @@ class Component:
             raise ValueError(
                 f"target {self.target!r} of component {self.name!r} is not 'package.module:attribute'"
             )
-
-
-class RegisteredComponent(Protocol):
-    """A component as the registry lists it; ``reason`` says why the status is not "available"."""
-
-    @property
-    def kind(self) -> Kind:
-        """The kind."""
-
-    @property
-    def name(self) -> str:
-        """The name that it was registered under."""
-
-    @property
-    def distribution(self) -> str:
-        """The distribution that ships it."""
-
-    @property
-    def status(self) -> Literal["available", "unavailable", "shadowed", "conflict"]:
-        """Whether the name selects it."""
-
-    @property
-    def reason(self) -> str:
-        """Why the name does not select it, "" if it does."""
-
-
-class ComponentRegistry(Protocol):
-    """The components of all active plugins, as hooks get them."""
-
-    def entries(self, kind: Kind | None = None) -> Iterator[RegisteredComponent]:
-        """Yield the components of one *kind*, or of all. Imports no target."""
-
-    def get(self, kind: Kind, text: str) -> object:
-        """Import the target that *text* names, as on the command line. Raises PlugportError."""

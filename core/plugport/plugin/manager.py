@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pluggy
 
-from plugport.contracts.component import PARTS, Component, ComponentRegistry, Kind
+from plugport.contracts.component import PARTS, Component, Kind
 from plugport.contracts.wording import describe_error, nearest
 from plugport.errors import PluginError, PlugportError, UnknownNameError
 from plugport.plugin import specs as hookspecs
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import click
 
     from plugport.contracts.hooks import ServerHooks
+    from plugport.contracts.registry import ComponentRegistry
     from plugport.plugin.tracing import HookTrace
     from plugport.serving.url import Url
 
@@ -151,7 +152,7 @@ class Plugins:
         record.commands = tuple(added)
 
     def examinations(
-        self, urls: "tuple[Url, ...]", registry: ComponentRegistry
+        self, urls: "tuple[Url, ...]", registry: "ComponentRegistry"
     ) -> Iterator[tuple[str, Callable[[], object]]]:
         """Yield the active plugins that implement the hook ``doctor``: the qualified name, and a call.
 

@@ -18,8 +18,8 @@ from plugport.contracts.component import Component
 if TYPE_CHECKING:
     import click
 
-    from plugport.contracts.component import ComponentRegistry
     from plugport.contracts.findings import Finding
+    from plugport.contracts.registry import ComponentRegistry
     from plugport.contracts.requests import RequestContext
     from plugport.serving.server import BaseServer
     from plugport.serving.url import Url

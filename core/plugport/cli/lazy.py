@@ -50,7 +50,7 @@ class LazyCommand(click.Command):
         info_name: str | None,
         args: list[str],
         parent: click.Context | None = None,
-        **extra: Any,
+        **extra: Any,  # click's
     ) -> click.Context:
         """Return the context of the target, which parses *args*. (click.Command.make_context)"""
         return self.load().make_context(info_name, args, parent, **extra)

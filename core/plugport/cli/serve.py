@@ -139,7 +139,7 @@ def _plan(
     return _Plan(configured, handler_entry.selector, list(zip(server_classes, parsed, strict=True)), warnings)
 
 
-def _prepare_process(strategy: Any, options: list[str]) -> list[str]:
+def _prepare_process(strategy: object, options: list[str]) -> list[str]:
     """Call the ``prepare_process()`` of a strategy that has one; return its warnings."""
     if not hasattr(strategy, "prepare_process"):
         return []

@@ -1,7 +1,7 @@
-"""The plugins: found through entry points, imported, validated, and asked what they register.
+"""Plugins: found through entry points, imported, validated, and their registrations collected.
 
-A thin façade over pluggy. How names are looked up is in :mod:`plugport.plugin.registry`; the guards that
-keep a hookimpl from harming a request are in :mod:`plugport.plugin.guards`.
+A thin façade over pluggy. Names are looked up in :mod:`plugport.plugin.registry`. Exceptions of
+hookimpls are caught in :mod:`plugport.plugin.guards`.
 """
 
 import inspect
@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pluggy
 
@@ -39,7 +39,7 @@ _REGISTER_HOOKS: dict[str, Kind] = {
 _COMMANDS_HOOK = "plugport_register_commands"
 _DOCTOR_HOOK = "plugport_doctor"
 _SERVICE_HOOK = "plugport_service_plugin"
-#: The hooks by which each plugin speaks for itself alone, called in the order of the records.
+#: The hooks whose answers belong to one plugin each. They are called in the order of the records.
 PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK, _SERVICE_HOOK})
 
 
@@ -47,9 +47,9 @@ PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK, _S
 class PluginRecord:
     """One plugin as it is listed.
 
-    ``name`` is that of its entry point, and ``module`` what that names; ``error`` is one line, ""
-    unless it failed; ``hooks`` are the hooks it implements, without their prefix; ``commands``
-    are what it added to the command line.
+    ``name`` is the name of its entry point, and ``module`` the module that this names. ``error`` is
+    one line, "" unless the plugin failed. ``hooks`` are the hooks that it implements, without their
+    prefix; ``commands`` are the names of the commands that it adds.
     """
 
     name: str
@@ -63,22 +63,22 @@ class PluginRecord:
 
     @property
     def qualified_name(self) -> str:
-        """The name with its distribution's before it: ``plugport-example:example``."""
+        """The name with the prefix of its distribution: ``plugport-example:example``."""
         return f"{self.distribution}:{self.name}"
 
     @property
     def is_builtin(self) -> bool:
-        """Whether it comes with plugport itself."""
+        """Whether it is shipped with plugport."""
         return canonical_name(self.distribution) == "plugport"
 
     @property
     def inactive_reason(self) -> str:
-        """What has become of a plugin that is not active, in words."""
+        """Why the plugin is not active, as a clause of an error message."""
         what = f"plugin {self.name!r} of {self.distribution}"
         return f"{what} failed: {self.error}" if self.status == "failed" else f"{what} is disabled"
 
     def answers_to(self, name: str) -> bool:
-        """Whether *name* is its entry point's, its distribution's, or ``distribution:name``."""
+        """Whether *name* is that of its entry point, of its distribution, or ``distribution:name``."""
         distribution, _, entry = name.rpartition(":")
         if distribution:
             return entry == self.name and canonical_name(distribution) == canonical_name(self.distribution)
@@ -165,11 +165,11 @@ class Plugins:
                 yield record.qualified_name, partial(impl.function, *wanted)
 
     def has_service_plugin(self, record: PluginRecord) -> bool:
-        """Whether the plugin of *record* puts one of its own into each service. Imports nothing."""
+        """Whether the plugin of *record* has a class that is made for each service. Imports nothing."""
         return bool(self._hookimpls(_SERVICE_HOOK, record))
 
     def service_plugin(self, record: PluginRecord) -> type:
-        """Return the class that the plugin of *record* puts into services, which it imports for that.
+        """Import and return the class that the plugin of *record* makes for each service.
 
         Raises PluginError if that fails.
         """
@@ -182,15 +182,15 @@ class Plugins:
             raise _failure(record, f"{_SERVICE_HOOK} returned {target!r}, which is no class")
         return target
 
-    def server_hooks(self, members: Mapping[str, Mapping[str, Any]] | None = None) -> "ServerHooks":
-        """The run-time hooks of the active plugins, for the servers of one service to call.
+    def server_hooks(self, members: Mapping[str, Mapping[str, object]] | None = None) -> "ServerHooks":
+        """Return the run-time hooks of the active plugins, for the servers of one service.
 
-        The plugins' own for that service are made now; *members* are the member variables of
-        these, by the qualified names of their plugins: see :mod:`plugport.combination.plugin_options`. Hooks
-        that are traced are called although nobody implements them: they tell of the service's life.
+        The service plugins are made here. *members* are their options, by the qualified names of their
+        plugins: see :mod:`plugport.combination.plugin_options`. A traced hook is called although no
+        plugin implements it.
 
-        Raises OptionError, whatever of plugport's errors such a plugin refuses to be made with, and
-        PluginError if it fails: a service is not to run without what was to watch over it.
+        Raises OptionError, any PlugportError that a service plugin raises, and PluginError for other
+        exceptions: a service does not run without its plugins.
         """
         from plugport.plugin.guards import server_hooks  # late: a listing fires no hooks
 
@@ -216,7 +216,9 @@ class Plugins:
                         raise _failure(record, str(error)) from error
         return server_hooks(manager, traced)
 
-    def _make_service_plugin(self, record: PluginRecord, members: Mapping[str, Mapping[str, Any]]) -> object:
+    def _make_service_plugin(
+        self, record: PluginRecord, members: Mapping[str, Mapping[str, object]]
+    ) -> object:
         from plugport.contracts.members import configure
 
         target = configure(self.service_plugin(record), members.get(record.qualified_name, {}))
@@ -228,7 +230,7 @@ class Plugins:
             raise _failure(record, describe_error(error)) from error
 
     def failed(self) -> list[PluginRecord]:
-        """The plugins that are in quarantine."""
+        """Return the plugins that failed, and are quarantined."""
         return [record for record in self.records if record.status == "failed"]
 
     def _attempt(self, record: PluginRecord, action: Callable[[], None]) -> None:
@@ -260,7 +262,7 @@ class Plugins:
     def _admit(
         self, manager: pluggy.PluginManager, plugin: object, name: str, barred: str = ""
     ) -> list[pluggy.HookCaller]:
-        """Register the hookimpls of *plugin*, which may not be PER_PLUGIN_HOOKS if these are *barred*."""
+        """Register the hookimpls of *plugin*. *barred*: why PER_PLUGIN_HOOKS are refused, or ""."""
         manager.register(plugin, name)
         callers = manager.get_hookcallers(plugin) or []
         for caller in callers:
@@ -302,8 +304,8 @@ class Plugins:
         return [impl for impl in impls if impl.plugin_name == record.qualified_name]
 
 
-#: Why a plugin that is made for a service has no hooks of registration.
-_PART_OF_SERVICE = "in what it puts into services, where nobody calls it"
+#: Why the plugin of a service has no hooks of registration.
+_PART_OF_SERVICE = "in the class of its service plugin, where it is never called"
 
 
 def _failure(record: PluginRecord, reason: str) -> PluginError:
@@ -316,11 +318,13 @@ def _failure(record: PluginRecord, reason: str) -> PluginError:
 def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugins:
     """Find and load the plugins of all installed distributions.
 
-    The built-ins come first, then by normalised distribution name and entry point name.
-    *disable*, and the comma separated PLUGPORT_DISABLE of the environment, name plugins that are
-    not imported: by entry point, by distribution, or ``distribution:name``.
-    Hooks are traced if PLUGPORT_TRACE says so: see plugport.plugin.tracing.
-    Raises UnknownNameError if such a name is nobody's; with *strict* PluginError if a plugin fails.
+    plugport's own come first, the others follow by normalised distribution name and entry point name.
+    *disable* names plugins that are not imported: by entry point, by distribution, or
+    ``distribution:name``; so does PLUGPORT_DISABLE of the environment, separated by commas. Hooks are
+    traced as PLUGPORT_TRACE says: see plugport.plugin.tracing.
+
+    Raises UnknownNameError if no plugin has a name to disable; with *strict* PluginError if a plugin
+    fails.
     """
     plugins = Plugins(strict=strict, trace=_trace())
     found = [
@@ -348,7 +352,7 @@ def _trace() -> "HookTrace | None":
     text = os.environ.get("PLUGPORT_TRACE")
     if not text:
         return None
-    from plugport.plugin.tracing import HookTrace, hooks_to_trace  # late: needed when something is wrong
+    from plugport.plugin.tracing import HookTrace, hooks_to_trace  # late: only a trace needs it
 
     hooks = hooks_to_trace(text)
     return HookTrace(hooks) if hooks else None
@@ -362,7 +366,7 @@ def _names(disable: Iterable[str]) -> Iterator[str]:
 
 
 def _validate(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
-    """Hold a hookimpl to what pluggy does not ask of it."""
+    """Check what pluggy does not check. Raises PluginError."""
     if not caller.has_spec():
         if impl.optionalhook:
             return
@@ -371,10 +375,10 @@ def _validate(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
     if inspect.iscoroutinefunction(impl.function):
         raise PluginError(f"{caller.name} is a coroutine function; hooks are called, not awaited")
     if (impl.wrapper or impl.hookwrapper) and caller.name in PER_PLUGIN_HOOKS:
-        raise PluginError(f"{caller.name} is a wrapper; each plugin speaks for itself alone")
+        raise PluginError(f"{caller.name} is a wrapper; the answers of other plugins are not wrapped")
 
 
-def _components(hook: str, function: Callable[..., Any]) -> Iterator[Component]:
+def _components(hook: str, function: Callable[[], object]) -> Iterator[Component]:
     returned = function()
     if not isinstance(returned, Iterable):
         raise PluginError(f"{hook} returned {returned!r}, which is no iterable of Component")

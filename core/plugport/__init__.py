@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from plugport.contracts.findings import Finding
     from plugport.contracts.members import Help
     from plugport.contracts.requests import RequestContext
+    from plugport.contracts.traits import HandlerTraits, ServerTraits, StrategyTraits
     from plugport.errors import PlugportError
     from plugport.handlers.base import (
         AsyncRequestHandler,
@@ -37,6 +38,11 @@ else:
             "plugport.contracts.findings": ("Finding",),
             "plugport.contracts.members": ("Help",),
             "plugport.contracts.requests": ("RequestContext",),
+            "plugport.contracts.traits": (
+                "HandlerTraits",
+                "ServerTraits",
+                "StrategyTraits",
+            ),
             "plugport.errors": ("PlugportError",),
             "plugport.handlers.base": (
                 "AsyncRequestHandler",
@@ -58,10 +64,13 @@ __all__ = [
     "Component",
     "DatagramRequestHandler",
     "Finding",
+    "HandlerTraits",
     "Help",
     "MessageHandler",
     "PlugportError",
     "RequestContext",
+    "ServerTraits",
+    "StrategyTraits",
     "StreamRequestHandler",
     "compose",
     "hookimpl",

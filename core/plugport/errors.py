@@ -25,6 +25,10 @@ from __future__ import annotations
 
 import errno
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugport.contracts.interfaces import ClientAddress
+
 __all__ = [
     "AddressError",
     "AmbiguousNameError",
@@ -92,7 +96,7 @@ class IncompatibleError(PlugportError):
 class DatagramTooLongError(PlugportError, OSError):
     """A datagram was longer than the server's max_packet_size (errno EMSGSIZE)."""
 
-    def __init__(self, message: str, client_address: object = None) -> None:
+    def __init__(self, message: str, client_address: ClientAddress = None) -> None:
         super().__init__(errno.EMSGSIZE, message)
         self.client_address = client_address
 

@@ -91,7 +91,7 @@ def test_used_alone_it_loads_no_plugins_and_fires_no_hooks() -> None:
     script = """
 import sys
 from plugport_builtins import socketserver
-from plugport.hooks import NO_HOOKS
+from plugport.contracts.hooks import NO_HOOKS
 
 class Line(socketserver.StreamRequestHandler):
     def handle(self):

@@ -87,7 +87,7 @@ def test_unknown_names(tmp_path: Path, arguments: list[str], message: str) -> No
         ("tcp://127.0.0.1:65536", "the port must be a number"),
         ("tcp://127.0.0.1:-1", "the port must be a number"),
         ("tcp://127.0.0.1:٣", "the port must be a number"),
-        ("tcp://127.0.0.1:9000/", "there is no path or query in it"),
+        ("tcp://127.0.0.1:9000/", "a path or a query has no place in it"),
         ("tcp://::1:9000", "an IPv6 address goes in brackets"),
         ("tcp://[::1]", "has no port"),
         ("tcp://[::1:9000", "an IPv6 address goes in brackets"),

@@ -465,7 +465,7 @@ def test_the_deadline_ends_a_handler_that_hangs(
             service.signal()
             assert service.wait(0.2 + 2 * 1.0 + PROMPTLY) == status
             assert is_closed(client)
-        assert (re.search(" ERROR .*would not end", service.output) is not None) is (status == 1)
+        assert (re.search(" ERROR .*did not end", service.output) is not None) is (status == 1)
 
 
 @pytest.mark.parametrize(

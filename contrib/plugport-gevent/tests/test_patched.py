@@ -132,7 +132,7 @@ def test_a_handler_that_would_not_end_is_abandoned(service: Service, handler: st
         time.sleep(0.2)
         process.signal()
         assert process.join()[0] == 1
-    assert "would not end" in process.log
+    assert "did not end" in process.log
     assert "Traceback" not in process.log
 
 

@@ -79,7 +79,7 @@ def test_rejections_are_counted_by_their_reasons(measure: Any, strategy: str) ->
             while client.recv(100):
                 pass
     rejected = "plugport_requests_rejected_total"
-    found = wait_for_figure(url, rejected, {"echo", strategy, "a verify_request hook said no"}, 2)
+    found = wait_for_figure(url, rejected, {"echo", strategy, "a verify_request hook returned False"}, 2)
     assert found[rejected, frozenset({"echo", strategy, "banned"})] == 4
     wait_for_figure(url, "plugport_requests_finished_total", {"echo", strategy, "completed"}, 3)
 

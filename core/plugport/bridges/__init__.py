@@ -13,12 +13,13 @@ The form in which a strategy gets a handler is its style's own:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from importlib import import_module
 from typing import Any
 
+from plugport.contracts.interfaces import Handler
+from plugport.contracts.traits import Style
 from plugport.errors import IncompatibleError
-from plugport.handlers.styles import Style
 
 __all__ = ["BRIDGES", "adapt", "bridge_between"]
 
@@ -66,7 +67,7 @@ _SECURED: dict[Style, str] = {
 
 
 def bridge_between(
-    style: Style, driven: frozenset[str], *, shares_thread: bool = False
+    style: Style, driven: Collection[Style], *, shares_thread: bool = False
 ) -> tuple[Style, Style] | None:
     """Return the bridge from *style* to one that a strategy drives; None if it needs none or has none.
 
@@ -81,13 +82,13 @@ def bridge_between(
 
 
 def adapt(
-    handler: Any,
+    handler: Handler,
     style: Style,
-    driven: frozenset[str],
+    driven: Collection[Style],
     *,
     stream: bool,
     shares_thread: bool = False,
-    secured: frozenset[str] = frozenset(),
+    secured: Collection[Style] = frozenset(),
 ) -> tuple[Style, Callable[..., Any]]:
     """Return *handler* in the form of a style that is driven, and that style.
 

@@ -13,7 +13,7 @@ from typing import Any
 from plugport.bridges.tls.eventloop import connect, record_traffic
 from plugport.bridges.tls.failures import as_connection_error
 from plugport.contracts.requests import RequestContext
-from plugport.handlers.styles import unwrapped
+from plugport.contracts.traits import unwrapped
 from plugport.transports import override_methods, send_datagram, with_peername
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from plugport.handlers.styles import unwrapped
+from plugport.contracts.traits import unwrapped
 
 __all__ = ["inline_datagrams", "made_protocol"]
 

@@ -11,6 +11,7 @@ from plugport.plugin.specs import hookimpl
 from plugport.serving.url import format_client
 
 if TYPE_CHECKING:
+    from plugport.contracts.interfaces import ClientAddress
     from plugport.serving.server import BaseServer
 
 __all__ = ["add_access_log"]
@@ -37,7 +38,9 @@ class AccessLog:
         )
 
     @hookimpl
-    def plugport_request_rejected(self, server: BaseServer, client_address: object, reason: str) -> None:
+    def plugport_request_rejected(
+        self, server: BaseServer, client_address: ClientAddress, reason: str
+    ) -> None:
         """Log one rejected request."""
         logger.info(
             "- %s %s %s rejected: %s",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from plugport.cli.listing import entry_fields, hook_fields, plugin_fields, status_text
 from plugport.combination.conversion import type_name
 from plugport.combination.options import Option, collect
-from plugport.combination.verdicts import traits_of
+from plugport.contracts.traits import StrategyTraits, strategy_traits
 from plugport.errors import PlugportError
 from plugport.handlers.styles import style_of, transports_of
 from plugport.plugin.manager import PluginRecord
@@ -56,11 +57,16 @@ def describe_component(registry: Registry, entry: Entry) -> Description:
         fields["style"] = style_of(target)
         fields["transports"] = sorted(transports_of(target))
     elif entry.kind == "concurrency":
-        fields.update(traits_of(target))
+        fields.update(_strategy_fields(strategy_traits(target)))
     options = collect(target).values()
     return Description(
         fields, {"options": [_option_fields(each) for each in options]}, [_options_table(options)]
     )
+
+
+def _strategy_fields(traits: StrategyTraits) -> dict[str, object]:
+    values = {field.name: getattr(traits, field.name) for field in dataclass_fields(traits)}
+    return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()}
 
 
 def _place(target: object) -> str:

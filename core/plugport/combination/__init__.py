@@ -15,7 +15,7 @@ if TYPE_CHECKING:
         parse_own,
     )
     from plugport.combination.plugin_options import assign_plugin_options, is_plugin_key, parse_plugin_options
-    from plugport.combination.verdicts import MatrixRow, Verdict, check, compose, matrix, traits_of
+    from plugport.combination.verdicts import MatrixRow, Verdict, check, compose, is_strategy, matrix
 else:
     from plugport._lazy import lazy
 
@@ -46,8 +46,8 @@ else:
                 "Verdict",
                 "check",
                 "compose",
+                "is_strategy",
                 "matrix",
-                "traits_of",
             ),
         },
     )
@@ -66,10 +66,10 @@ __all__ = [
     "collect",
     "compose",
     "is_plugin_key",
+    "is_strategy",
     "matrix",
     "parse_framing",
     "parse_options",
     "parse_own",
     "parse_plugin_options",
-    "traits_of",
 ]

@@ -19,7 +19,7 @@ from plugport.contracts.members import Help
 from plugport.contracts.wording import nearest, one_of
 from plugport.errors import OptionError
 from plugport.handlers import base as handlers
-from plugport.serving.adopt import adopt, is_foreign_server
+from plugport.serving.adoption import adopt, is_foreign_server
 
 __all__ = [
     "Option",

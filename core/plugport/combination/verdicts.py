@@ -1,31 +1,32 @@
-"""Combinations: composing a server class with a strategy, and the verdict on what can work together."""
+"""Combinations of server, strategy and handler: composing them, and the verdict on what can work together."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from plugport.bridges import bridge_between
 from plugport.contracts.component import Kind
+from plugport.contracts.interfaces import Handler
+from plugport.contracts.traits import (
+    Style,
+    check_traits,
+    handler_traits,
+    handler_warnings,
+    has_strategy_traits,
+    server_traits,
+    strategy_traits,
+)
 from plugport.contracts.wording import one_of
 from plugport.errors import IncompatibleError, PlugportError, UnavailableError
-from plugport.handlers.styles import Style, style_of, transports_of, unwrapped
+from plugport.handlers.styles import style_of
 from plugport.plugin.registry import Entry, Registry, default_registry
-from plugport.serving.adopt import adopt, is_foreign_server, is_server
+from plugport.serving.adoption import adopt, is_foreign_server, is_server
 from plugport.serving.running import Serving
+from plugport.serving.server import BaseServer
 
-__all__ = ["MatrixRow", "Verdict", "check", "compose", "matrix", "traits_of"]
-
-#: What a strategy declares as class attributes, where it is not as here.
-_TRAITS: dict[str, Any] = {
-    "styles": frozenset({"blocking"}),
-    "isolates_memory": False,
-    "multithreaded": False,  # or the styles that it runs in threads, when others it does not
-    "shares_thread": False,
-    "serial": False,
-}
+__all__ = ["MatrixRow", "Verdict", "check", "compose", "is_strategy", "matrix"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,20 @@ class MatrixRow(NamedTuple):
     verdict: Verdict
 
 
-def compose(server: Any, concurrency: Any, registry: Registry | None = None) -> type:
+def compose(
+    server: str | Entry | type, concurrency: str | Entry | type, registry: Registry | None = None
+) -> type[BaseServer]:
     """Put a strategy's mix-in before a server class: ``class ThreadingUDPServer(ThreadingMixIn, UDPServer)``.
 
     Either is a class, a name in *registry* (by default that of the installed plugins), or an Entry of it.
     The class has the strategy's name as ``concurrency_name``, for logs and hooks.
-    Raises IncompatibleError if the server class has a strategy already, and what finding the
-    names raises.
+    Raises IncompatibleError if the server class has a strategy already, TargetError for a misspelt trait, and
+    what looking up the names raises.
     """
     server_class = _resolve("server", server, registry)
     mixin = _resolve("concurrency", concurrency, registry)
+    check_traits(mixin)
+    check_traits(server_class)
     refusal = _has_strategy(server_class)
     if refusal:
         raise IncompatibleError(refusal)
@@ -73,10 +78,16 @@ def compose(server: Any, concurrency: Any, registry: Registry | None = None) -> 
     if is_foreign_server(server_class):
         server_class = adopt(server_class)
     members = {"__module__": server_class.__module__, "concurrency_name": _label(concurrency)}
-    return type(name, (mixin, server_class), members)
+    composed: type[BaseServer] = type(name, (mixin, server_class), members)
+    return composed
 
 
-def check(handler: Any, server: Any, concurrency: Any, registry: Registry | None = None) -> Verdict:
+def check(
+    handler: str | Entry | Handler,
+    server: str | Entry | type,
+    concurrency: str | Entry | type,
+    registry: Registry | None = None,
+) -> Verdict:
     """Say whether *concurrency* can run *handler* on *server*, and why not.
 
     Each is an object, a name in *registry*, or an Entry of it. Raises what finding a name or
@@ -92,11 +103,7 @@ def check(handler: Any, server: Any, concurrency: Any, registry: Registry | None
     if problem is not None:
         reason, curable = problem
         return Verdict("refused", reason + (_cure(target, server_class, registry, _fits) if curable else ""))
-    warnings: tuple[str, ...] = ()
-    if _trait(mixin, "serial") and _is_stream(server_class):
-        warning = "one slow client makes the service deaf to all others"
-        # The service goes on after that, and what it does not use need not be imported for it.
-        warnings = (warning + _cure(target, server_class, registry, _not_deaf, origins=("built-in",)),)
+    warnings = tuple(_warnings(target, server_class, mixin, registry))
     bridge = _bridge(style_of(target), mixin)
     return Verdict("legal", bridge=" -> ".join(bridge) if bridge else None, warnings=warnings)
 
@@ -113,7 +120,7 @@ def matrix(registry: Registry) -> Iterator[MatrixRow]:
                 yield MatrixRow(handler.selector, server.selector, concurrency.selector, verdict)
 
 
-def _resolve(kind: Kind, what: Any, registry: Registry | None) -> Any:
+def _resolve(kind: Kind, what: object, registry: Registry | None) -> Any:
     if isinstance(what, str):
         return (registry or default_registry()).get(kind, what)
     if isinstance(what, Entry):
@@ -124,38 +131,32 @@ def _resolve(kind: Kind, what: Any, registry: Registry | None) -> Any:
 # The rules ------------------------------------------------------------------------------------
 
 
-def _refusal(handler: Any, server: type, mixin: type, name: str = "") -> tuple[str, bool] | None:
+def _refusal(handler: Handler, server: type, mixin: type, name: str = "") -> tuple[str, bool] | None:
     """Return why the three can't work together, and whether another strategy would help; or None."""
     strategy_inside = _has_strategy(server)
     if strategy_inside:
         return strategy_inside, False
+    wanted, offered, run = handler_traits(handler), server_traits(server), strategy_traits(mixin)
     transport = "stream" if _is_stream(server) else "datagram"
-    transports = transports_of(handler)
-    if transport not in transports:
-        wanted = one_of(sorted(transports))
-        return f"a {wanted} handler can't serve a {transport} server; use a {wanted} server", False
+    if transport not in wanted.transports:
+        kinds = one_of(sorted(wanted.transports))
+        return f"a {kinds} handler can't serve a {transport} server; use a {kinds} server", False
     style = style_of(handler)
-    driven = _trait(mixin, "styles")
-    if style not in driven and _bridge(style, mixin) is None:
+    if style not in run.drives and _bridge(style, mixin) is None:
         if style == "async":
             return f"an async handler needs an event loop, and {name} has none", True
-        return (
-            f"{name} drives {one_of(sorted(driven))} handlers, and no bridge leads there from {style}",
-            True,
-        )
-    inner = unwrapped(handler)
-    if getattr(server, "secure", False) and getattr(inner, "needs_descriptor", False):
+        drives = one_of(sorted(run.drives))
+        return f"{name} drives {drives} handlers, and no bridge leads there from {style}", True
+    if offered.secure and wanted.needs_descriptor:
         return "the handler gives its connection's descriptor away, and there the bytes are encrypted", False
-    shares_thread = _trait(mixin, "shares_thread") or "blocking" not in driven
-    if shares_thread and getattr(inner, "needs_thread", False):
+    if offered.has_threads and run.isolates_memory:
+        return f"the server runs threads of its own, and {name} forks", True
+    if (run.shares_thread or "blocking" not in run.drives) and wanted.needs_thread:
         return f"the handler waits for more than its connection, and would hold up the loop of {name}", True
-    if getattr(inner, "shared_state", False):
-        if _trait(mixin, "isolates_memory"):
+    if wanted.shared_state:
+        if run.isolates_memory:
             return f"the handler keeps state in memory, and {name} gives each request a copy of its own", True
-        threads = _trait(mixin, "multithreaded")
-        if isinstance(threads, frozenset):
-            threads = style in threads
-        if threads and not getattr(inner, "thread_safe", False):
+        if run.runs_in_threads(style) and not wanted.thread_safe:
             return (
                 f"the handler keeps state in memory and does not declare thread_safe, "
                 f"and {name} runs requests at the same time",
@@ -164,23 +165,35 @@ def _refusal(handler: Any, server: type, mixin: type, name: str = "") -> tuple[s
     return None
 
 
+def _warnings(handler: Handler, server: type, mixin: type, registry: Registry | None) -> Iterator[str]:
+    """Yield what to know of a legal combination."""
+    yield from handler_warnings(handler)
+    if strategy_traits(mixin).serial and _is_stream(server):
+        # The service goes on after that, so that what it does not use need not be imported.
+        cure = _cure(handler, server, registry, _serves_several, origins=("built-in",))
+        yield f"one slow client makes the service deaf to all others{cure}"
+    if server_traits(server).shares_requests and handler_traits(handler).shared_state:
+        yield "other processes serve the same requests, each with a memory of its own"
+
+
 def _bridge(style: Style, mixin: type) -> tuple[Style, Style] | None:
-    return bridge_between(style, _trait(mixin, "styles"), shares_thread=_trait(mixin, "shares_thread"))
+    traits = strategy_traits(mixin)
+    return bridge_between(style, traits.drives, shares_thread=traits.shares_thread)
 
 
-def _fits(handler: Any, server: type, mixin: type) -> bool:
+def _fits(handler: Handler, server: type, mixin: type) -> bool:
     return _refusal(handler, server, mixin) is None
 
 
-def _not_deaf(handler: Any, server: type, mixin: type) -> bool:
-    return not _trait(mixin, "serial") and _fits(handler, server, mixin)
+def _serves_several(handler: Handler, server: type, mixin: type) -> bool:
+    return not strategy_traits(mixin).serial and _fits(handler, server, mixin)
 
 
 def _cure(
-    handler: Any,
+    handler: Handler,
     server: type,
     registry: Registry | None,
-    will_do: Callable[[Any, type, type], bool],
+    will_do: Callable[[Handler, type, type], bool],
     origins: Collection[str] = ("built-in", "third-party"),
 ) -> str:
     """Name the registered strategies that *will_do*, of these *origins*. They are imported."""
@@ -197,46 +210,33 @@ def _cure(
     return f"; {one_of(names)} would do" if names else "; no strategy that is installed would do"
 
 
-def _is_stream(server: Any) -> bool:
-    # A class of the standard library's answers as it will once it is adopted.
-    serving: Any = server if issubclass(server, Serving) else adopt(server)
-    stream: bool = serving.is_stream()
-    return stream
+def _is_stream(server: type) -> bool:
+    return (server if issubclass(server, Serving) else adopt(server)).is_stream()
 
 
-def _label(concurrency: Any) -> str:
+def _label(concurrency: str | Entry | type) -> str:
     if isinstance(concurrency, Entry):
         return concurrency.selector
-    return concurrency if isinstance(concurrency, str) else str(concurrency.__name__)
+    return concurrency if isinstance(concurrency, str) else concurrency.__name__
 
 
-def traits_of(mixin: type) -> dict[str, Any]:
-    """Return what a strategy declares: styles (sorted), isolates_memory, multithreaded and the others."""
-    traits = {name: _trait(mixin, name) for name in _TRAITS}
-    return {name: sorted(trait) if isinstance(trait, frozenset) else trait for name, trait in traits.items()}
+def is_strategy(base: type) -> bool:
+    """Return whether *base* itself makes a class that comes before a server class a concurrency strategy.
+
+    So do the traits of one, and an override of process_request(), serve_forever() or serve_together().
+    """
+    return has_strategy_traits(base) or bool(vars(base).keys() & _OVERRIDDEN)
 
 
-def _trait(mixin: type, name: str) -> Any:
-    foreign = _foreign_traits(mixin).get(name)
-    return getattr(mixin, name, _TRAITS[name]) if foreign is None else foreign
-
-
-def _foreign_traits(mixin: type) -> dict[str, bool]:
-    """The traits of the standard library's mix-ins, which declare none."""
-    module = sys.modules.get("socketserver")
-    for name, trait in (("ThreadingMixIn", "multithreaded"), ("ForkingMixIn", "isolates_memory")):
-        base = getattr(module, name, None)
-        if isinstance(base, type) and issubclass(mixin, base):
-            return {trait: True}
-    return {}
+_OVERRIDDEN = {"process_request", "serve_forever", "serve_together"}
 
 
 def _has_strategy(server: type) -> str:
     """Return why *server* can't take a strategy, "" if it can: it was composed with one before."""
     for base in server.__mro__:
-        if is_server(base):
+        if is_server(base) or base is object:
             continue
-        if _foreign_traits(base) or vars(base).keys() & _TRAITS.keys():
+        if is_strategy(base):
             plain = next(one for one in server.__mro__ if is_server(one) and not issubclass(one, base))
             return (
                 f"{server.__name__} has a concurrency strategy already, {base.__name__}; "

@@ -7,6 +7,18 @@ if TYPE_CHECKING:
     from plugport.contracts.component import KINDS, PARTS, Component, Kind, Part
     from plugport.contracts.findings import STATUSES, Finding, Status
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
+    from plugport.contracts.interfaces import (
+        AnyProtocol,
+        Buffer,
+        ClientAddress,
+        DatagramRequest,
+        Handler,
+        Request,
+        ServerAddress,
+        StreamRequest,
+        Transport,
+        TransportOwner,
+    )
     from plugport.contracts.loops import (
         ABORT_GRACE,
         READ,
@@ -19,7 +31,20 @@ if TYPE_CHECKING:
     )
     from plugport.contracts.members import Help, configure
     from plugport.contracts.registry import ComponentRegistry, RegisteredComponent
-    from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver
+    from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver, Server
+    from plugport.contracts.traits import (
+        STYLES,
+        HandlerTraits,
+        ServerTraits,
+        StrategyTraits,
+        Style,
+        TransportKind,
+        handler_traits,
+        handler_warnings,
+        server_traits,
+        strategy_traits,
+        unwrapped,
+    )
     from plugport.contracts.wording import describe_error, nearest, one_of
 else:
     from plugport._lazy import lazy
@@ -44,6 +69,18 @@ else:
                 "SERVER_HOOKS",
                 "ServerHooks",
             ),
+            "plugport.contracts.interfaces": (
+                "AnyProtocol",
+                "Buffer",
+                "ClientAddress",
+                "DatagramRequest",
+                "Handler",
+                "Request",
+                "ServerAddress",
+                "StreamRequest",
+                "Transport",
+                "TransportOwner",
+            ),
             "plugport.contracts.loops": (
                 "ABORT_GRACE",
                 "READ",
@@ -66,6 +103,20 @@ else:
                 "Outcome",
                 "RequestContext",
                 "RequestHandedOver",
+                "Server",
+            ),
+            "plugport.contracts.traits": (
+                "STYLES",
+                "HandlerTraits",
+                "ServerTraits",
+                "StrategyTraits",
+                "Style",
+                "TransportKind",
+                "handler_traits",
+                "handler_warnings",
+                "server_traits",
+                "strategy_traits",
+                "unwrapped",
             ),
             "plugport.contracts.wording": (
                 "describe_error",
@@ -83,11 +134,18 @@ __all__ = [
     "READ",
     "SERVER_HOOKS",
     "STATUSES",
+    "STYLES",
     "WRITE",
+    "AnyProtocol",
+    "Buffer",
     "Callback",
+    "ClientAddress",
     "Component",
     "ComponentRegistry",
+    "DatagramRequest",
     "Finding",
+    "Handler",
+    "HandlerTraits",
     "Help",
     "Kind",
     "Loop",
@@ -96,13 +154,28 @@ __all__ = [
     "Part",
     "Poller",
     "RegisteredComponent",
+    "Request",
     "RequestContext",
     "RequestHandedOver",
+    "Server",
+    "ServerAddress",
     "ServerHooks",
+    "ServerTraits",
     "Status",
+    "StrategyTraits",
+    "StreamRequest",
+    "Style",
     "TimerHandle",
+    "Transport",
+    "TransportKind",
+    "TransportOwner",
     "configure",
     "describe_error",
+    "handler_traits",
+    "handler_warnings",
     "nearest",
     "one_of",
+    "server_traits",
+    "strategy_traits",
+    "unwrapped",
 ]

@@ -1,4 +1,4 @@
-"""One request's record: RequestContext, what hooks are given and logs are written from."""
+"""A request's record, and the server that it belongs to, as hooks, handlers and strategies see them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,20 @@ import socket
 import struct
 import sys
 from time import monotonic, time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-__all__ = ["Outcome", "RequestContext", "RequestHandedOver", "outcome_of", "traffic"]
+if TYPE_CHECKING:
+    import ssl
+    import threading
+    from collections.abc import Callable
+    from types import SimpleNamespace
+
+    from plugport.contracts.hooks import ServerHooks
+    from plugport.contracts.interfaces import ClientAddress, Request, Transport
+    from plugport.contracts.loops import Callback, Loop, Poller
+    from plugport.contracts.traits import ServerTraits, StrategyTraits, Style
+
+__all__ = ["Outcome", "RequestContext", "RequestHandedOver", "Server", "outcome_of", "traffic"]
 
 Outcome = Literal["completed", "failed", "timed-out", "aborted"]
 
@@ -60,7 +71,7 @@ class RequestContext:
         "transport",
     )
 
-    def __init__(self, server: Any, request: Any, client_address: Any) -> None:
+    def __init__(self, server: Server, request: Request, client_address: ClientAddress) -> None:
         self.id = _next_id()
         self.server = server
         self.request = request
@@ -73,30 +84,88 @@ class RequestContext:
         self.bytes_sent: int | None = None
         self.outcome: Outcome | None = None
         self.error: BaseException | None = None
-        self.transport: Any = None
-        #: Whether bytes came or went since an idle timeout was last looked after.
+        self.transport: Transport | None = None
+        #: Whether bytes came or went since the idle timeout was last checked.
         self.active = True
-        #: When the request was cut, for a timeout or because its server stops, by the monotonic clock.
+        #: When the request was aborted, for a timeout or because its server stops, by the monotonic clock.
         self.aborted_at: float | None = None
-        #: The connection on another descriptor, where an event loop closes it before it can be asked.
-        self.copy: Any = None
-        #: The account is not closed with the connection: a forked child has the request.
+        #: The connection on a second descriptor, where an event loop closes the first too early.
+        self.copy: socket.socket | None = None
+        #: Whether the record stays open when the connection is closed: a forked child has the request.
         self.held = False
 
     @property
     def handler(self) -> str:
         """The name of the handler that the request went to."""
-        name: str = self.server.handler_name
-        return name
+        return self.server.handler_name
 
     @property
     def deadline(self) -> float | None:
         """When ``request_timeout`` will have passed, by the monotonic clock; None if there is none."""
-        limit: float | None = self.server.request_timeout
+        limit = self.server.request_timeout
         return None if limit is None else self.started + limit
 
     def __repr__(self) -> str:
         return f"<RequestContext {self.id} {self.handler} {self.client_address!r} {self.outcome or 'active'}>"
+
+
+class Server(Protocol):
+    """A server as hooks, handlers, bridges and strategies see it; :class:`plugport.BaseServer` is one.
+
+    Options are attributes that can be set by name; what begins and ends requests is there for strategies.
+    """
+
+    # Options, and what a service has set.
+    scheme: str
+    handler_name: str
+    concurrency_name: str
+    hooks: ServerHooks
+    max_active_requests: int
+    request_timeout: float | None
+    idle_timeout: float | None
+    handshake_timeout: float
+    block_on_close: bool
+
+    #: What requests share in memory, where the strategy lets them; hold ``lock`` to change it.
+    state: SimpleNamespace
+    lock: threading.RLock
+    #: The records of the requests that have begun and not ended, by the id() of the request object.
+    active_requests: dict[int, RequestContext]
+    #: Functions called in the serving thread when the server begins to drain.
+    drain_callbacks: set[Callable[[], object]]
+    #: The loop that polls for this server, while one does.
+    serving_loop: Loop | None
+    handler_style: Style | None
+
+    @property
+    def strategy_traits(self) -> StrategyTraits: ...
+    @property
+    def server_traits(self) -> ServerTraits: ...
+    @property
+    def poller_class(self) -> type[Poller] | None: ...
+
+    @property
+    def has_preludes(self) -> bool: ...
+    @classmethod
+    def is_stream(cls) -> bool: ...
+    def listening_url(self) -> str: ...
+    def is_draining(self) -> bool: ...
+    def has_room(self) -> bool: ...
+    def tls_context(self) -> ssl.SSLContext: ...
+    def wrap_connection(self, request: socket.socket) -> socket.socket: ...
+
+    def begin_request(self, request: Request, client_address: ClientAddress) -> RequestContext | None: ...
+    def fail_request(self, request: Request | None, error: BaseException) -> None: ...
+    def handle_failure(
+        self, request: Request | None, client_address: ClientAddress, error: Exception
+    ) -> None: ...
+    def end_request(self, request: Request) -> None: ...
+    def conclude_request(self, request: Request) -> None: ...
+    def expire_request(self, context: RequestContext, reason: str) -> None: ...
+    def finish_in_child(self, request: Request, client_address: ClientAddress) -> None: ...
+    def transport_made(self, transport: Transport, context: RequestContext) -> None: ...
+    def watch(self, fd: int, callback: Callback) -> None: ...
+    def unwatch(self, fd: int) -> None: ...
 
 
 def outcome_of(error: BaseException) -> Outcome:
@@ -122,7 +191,7 @@ _LINUX = sys.platform == "linux"
 _TCP = (int(socket.IPPROTO_TCP), int(getattr(socket, "TCP_INFO", 0)), _TCP_INFO.size)
 
 
-def traffic(request: Any) -> tuple[int | None, int | None]:
+def traffic(request: Request) -> tuple[int | None, int | None]:
     """Return (bytes received, bytes sent) of *request*, None for what can't be known.
 
     For a TCP connection on Linux the kernel has counted already (TCP_INFO), so that nothing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from plugport.contracts.traits import STYLES, Style, TransportKind, unwrapped
     from plugport.handlers.base import (
         AsyncRequestHandler,
         BaseRequestHandler,
@@ -23,13 +24,19 @@ if TYPE_CHECKING:
         framing_factory,
     )
     from plugport.handlers.messages import MessageHandler, Respond, framing_maker, responder
-    from plugport.handlers.styles import STYLES, Style, style_of, transports_of, unwrapped
+    from plugport.handlers.styles import evident_style_of, style_of, transports_of
 else:
     from plugport._lazy import lazy
 
     __getattr__ = lazy(
         __name__,
         {
+            "plugport.contracts.traits": (
+                "STYLES",
+                "Style",
+                "TransportKind",
+                "unwrapped",
+            ),
             "plugport.handlers.base": (
                 "AsyncRequestHandler",
                 "BaseRequestHandler",
@@ -55,11 +62,9 @@ else:
                 "responder",
             ),
             "plugport.handlers.styles": (
-                "STYLES",
-                "Style",
+                "evident_style_of",
                 "style_of",
                 "transports_of",
-                "unwrapped",
             ),
         },
     )
@@ -82,6 +87,8 @@ __all__ = [
     "SocketWriter",
     "StreamRequestHandler",
     "Style",
+    "TransportKind",
+    "evident_style_of",
     "framing_factory",
     "framing_maker",
     "responder",

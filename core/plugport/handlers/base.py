@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import socket
 from io import BufferedIOBase, BytesIO
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from plugport.contracts.interfaces import ClientAddress, Request
 from plugport.contracts.members import Help
-from plugport.contracts.requests import RequestHandedOver
+from plugport.contracts.requests import RequestHandedOver, Server
+from plugport.contracts.traits import TransportKind
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from _typeshed import ReadableBuffer
 
 __all__ = [
+    "AsyncRequestHandler",
     "BaseRequestHandler",
     "DatagramRequestHandler",
     "SocketWriter",
     "StreamRequestHandler",
-    "Transport",
 ]
-
-Transport = str  # "stream" or "datagram"
 
 
 class BaseRequestHandler:
@@ -27,30 +32,24 @@ class BaseRequestHandler:
     on datagram servers; ``self.client_address`` and ``self.server`` are what they say. Each
     request has an instance of its own. (socketserver.BaseRequestHandler)
 
-    Class attributes that tell plugport where the handler may live:
-
-    ``transports``     what it can serve: "stream", "datagram", or both
-    ``shared_state``   it keeps state in memory that all requests must see
-    ``thread_safe``    that state is guarded (by ``self.server.lock``, say)
-    ``needs_thread``   it waits for more than its connection, for a program, say: it can't live in
-                       the one thread of a loop
-    ``needs_descriptor``  it gives the descriptor of its connection away, to a program, say: it can't
-                       live where there is TLS above that
-    ``alpn_protocols``  the protocols that it speaks, by their names in ALPN (RFC 7301), the best first;
-                       () if it does not say
-
-    A class method ``as_protocol(context)``, if there is one, makes a protocol that does the same work:
-    where requests live in a loop it takes the place of the greenlet. (plugport.bridges)
+    The class attributes ``transports``, ``shared_state``, ``thread_safe``, ``needs_thread``,
+    ``needs_descriptor`` and ``alpn_protocols`` are traits: they tell where the handler can live. A class
+    method ``as_protocol(context)``, if there is one, makes a protocol that does the same work; where requests
+    live in a loop it takes the place of the greenlet. See :class:`plugport.contracts.HandlerTraits`.
     """
 
-    transports: ClassVar[frozenset[Transport]] = frozenset({"stream", "datagram"})
+    transports: ClassVar[frozenset[TransportKind]] = frozenset({"stream", "datagram"})
     shared_state: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = False
     needs_thread: ClassVar[bool] = False
     needs_descriptor: ClassVar[bool] = False
     alpn_protocols: ClassVar[tuple[str, ...]] = ()
 
-    def __init__(self, request: Any, client_address: Any, server: Any) -> None:
+    request: Any
+    client_address: Any
+    server: Any
+
+    def __init__(self, request: Request, client_address: ClientAddress, server: Server) -> None:
         self.request = request
         self.client_address = client_address
         self.server = server
@@ -75,15 +74,15 @@ class BaseRequestHandler:
         """Called after handle(), also when that raised. May be overridden."""
 
     def finish_in_child(self) -> None:
-        """Go on where it holds nobody up: what follows this call runs off the accepting thread.
+        """Continue in a forked child, so that the request does not keep others waiting.
 
-        Under a serial strategy the process forks: the child returns from this call, carries on
-        with handle() and exits after finish(); in the parent the call does not return, the
-        request leaves it, and the server takes the next one. Under a strategy that has given
-        the request a thread or process of its own the call does nothing.
+        Under a serial strategy the process forks. The child returns from this call, continues with handle()
+        and exits after finish(). In the parent the call does not return: the request leaves it, and the
+        server takes the next one. Under a strategy that gives each request a thread or a process the call
+        does nothing.
 
-        Does not wait: when there are ``max_children`` of them no request begins. Raises OSError if
-        the system can't fork.
+        It does not wait: while there are ``max_children`` children no request begins. Raises OSError if the
+        system can't fork.
         """
         wfile = getattr(self, "wfile", None)
         if wfile is not None:
@@ -100,7 +99,7 @@ class StreamRequestHandler(BaseRequestHandler):
 
     rbufsize: Annotated[int, Help("buffer of rfile in bytes (-1: the default size, 0: none)", ge=-1)] = -1
     wbufsize: Annotated[int, Help("buffer of wfile in bytes (-1: the default size, 0: none)", ge=-1)] = 0
-    timeout: Annotated[float | None, Help("seconds that a read or write may wait (null: for ever)", gt=0)] = (
+    timeout: Annotated[float | None, Help("seconds that a read or write may wait (null: no limit)", gt=0)] = (
         None
     )
     disable_nagle_algorithm: Annotated[bool, Help("send small writes at once (TCP_NODELAY)")] = False
@@ -142,7 +141,7 @@ class SocketWriter(BufferedIOBase):
         """Return True."""
         return True
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         """Send all of *data*; return its length in bytes."""
         self._sock.sendall(data)
         with memoryview(data) as view:
@@ -178,30 +177,29 @@ class DatagramRequestHandler(BaseRequestHandler):
 
 
 class AsyncRequestHandler:
-    """A handler of requests written with async and await, for those who want a class rather than a function.
+    """The base of async handlers, for authors who prefer a class to a function.
 
-    On stream servers ``handle(reader, writer)`` is called as asyncio.start_server calls its
-    callback, and returning from it ends the request; on datagram servers ``handle(message, reply)``
-    with the datagram and a function that sends one back.
+    On stream servers ``handle(reader, writer)`` is called as asyncio.start_server calls its callback, and
+    returning from it ends the request. On datagram servers it is ``handle(message, reply)``, with the
+    datagram and a function that sends one back.
 
-    A class of the style may have a class method ``serving(servers)`` that returns an async context
-    manager: it is entered on the loop before the servers take requests, and left when the last has
-    ended. Under a strategy that runs a loop for each request it is around each request.
+    A class method ``serving(servers)``, if there is one, returns an async context manager. It is entered on
+    the loop before the servers take requests, and left when the last request has ended. Under a strategy that
+    runs a loop for each request it is around each request.
 
-    An asyncio.Protocol whose ``style`` is "async" is run on the event loop itself. It is made by
-    its class method ``for_request(context)``, with the connection's RequestContext, if it has one;
-    and the request ends when its coroutine method ``wait_closed()`` returns, if it has one, which is
-    called when the connection is lost.
+    An asyncio.Protocol whose ``style`` is "async" runs on the event loop itself. A class method
+    ``for_request(context)``, if there is one, makes it for the request of that record. The request ends when
+    the connection is lost, and then its coroutine method ``wait_closed()``, if there is one, has returned.
     """
 
     style: ClassVar[str] = "async"
-    transports: ClassVar[frozenset[Transport]] = frozenset({"stream", "datagram"})
+    transports: ClassVar[frozenset[TransportKind]] = frozenset({"stream", "datagram"})
     shared_state: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = False
 
-    def __init__(self, client_address: Any, server: Any) -> None:
+    def __init__(self, client_address: ClientAddress, server: Server) -> None:
         self.client_address = client_address
         self.server = server
 
-    async def handle(self, reader: Any, writer: Any) -> None:
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve the request. To be overridden."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
+from plugport.contracts.interfaces import ClientAddress, Handler
 from plugport.contracts.members import Help
+from plugport.contracts.requests import Server
+from plugport.contracts.traits import Style, TransportKind, unwrapped
 from plugport.errors import OptionError
-from plugport.handlers.base import Transport
 from plugport.handlers.framing import FRAMINGS, Framing, FramingClass, framing_factory
-from plugport.handlers.styles import Style, unwrapped
 
 if TYPE_CHECKING:
     FramingChoice = str | FramingClass
@@ -20,7 +21,7 @@ __all__ = ["MessageHandler", "Respond", "framing_maker", "message_handler_class"
 
 Respond = Callable[[bytes], bytes | None]
 #: Makes the responder of a connection, or of a datagram, from (client_address, server).
-MakeRespond = Callable[[Any, Any], Respond]
+MakeRespond = Callable[[ClientAddress, Server], Respond]
 
 
 class MessageHandler:
@@ -37,7 +38,7 @@ class MessageHandler:
     """
 
     style: ClassVar[Style] = "message"
-    transports: ClassVar[frozenset[Transport]] = frozenset({"stream", "datagram"})
+    transports: ClassVar[frozenset[TransportKind]] = frozenset({"stream", "datagram"})
     shared_state: ClassVar[bool] = False
     thread_safe: ClassVar[bool] = False
 
@@ -52,7 +53,7 @@ class MessageHandler:
         int, Help("bytes of the length, with the framing 'length-prefixed'", ge=1, le=8)
     ] = 4
 
-    def __init__(self, client_address: Any, server: Any) -> None:
+    def __init__(self, client_address: ClientAddress, server: Server) -> None:
         self.client_address = client_address
         self.server = server
 
@@ -70,7 +71,7 @@ class MessageHandler:
         return _factory_of(cls)()
 
 
-def responder(handler: Any) -> MakeRespond:
+def responder(handler: Handler) -> MakeRespond:
     """Return what makes a responder of (client_address, server).
 
     *handler* is a MessageHandler class, or a plain function of a message.
@@ -80,7 +81,7 @@ def responder(handler: Any) -> MakeRespond:
     return lambda client_address, server: handler
 
 
-def framing_maker(handler: Any) -> Callable[[], Framing]:
+def framing_maker(handler: Handler) -> Callable[[], Framing]:
     """Return what makes the framing of each connection; what needs to be looked up is looked up here.
 
     Raises OptionError as :meth:`MessageHandler.make_framing` does.

@@ -10,44 +10,28 @@ A handler that is
 
 from __future__ import annotations
 
-import functools
 import inspect
-import sys
-from typing import Any, Literal
+from collections.abc import Collection
 
 from plugport.contracts.elsewhere import APPLICATIONS
+from plugport.contracts.traits import Style, TransportKind, handler_traits, is_subclass_of, unwrapped
 from plugport.errors import TargetError
-from plugport.handlers.base import Transport
 
-__all__ = ["STYLES", "Style", "evident_style_of", "style_of", "transports_of", "unwrapped"]
-
-Style = Literal["blocking", "protocol", "async", "message"]
-STYLES: tuple[Style, ...] = ("blocking", "protocol", "async", "message")
-
-_BOTH: frozenset[Transport] = frozenset({"stream", "datagram"})
-_STREAM: frozenset[Transport] = frozenset({"stream"})
-_DATAGRAM: frozenset[Transport] = frozenset({"datagram"})
+__all__ = ["evident_style_of", "style_of", "transports_of"]
 
 
-def unwrapped(handler: Any) -> Any:
-    """Return the class or function inside functools.partial, which is where attributes are."""
-    while isinstance(handler, functools.partial):
-        handler = handler.func
-    return handler
-
-
-def style_of(handler: Any) -> Style:
+def style_of(handler: object) -> Style:
     """Return the style of *handler*. Raises TargetError if it is no handler."""
     inner = unwrapped(handler)
     if isinstance(inner, type):
-        declared = getattr(inner, "style", None)
-        if declared in STYLES:
-            return declared  # type: ignore[no-any-return]
-        if _is_subclass(inner, "plugport.handlers.messages", "MessageHandler"):
+        declared = handler_traits(inner).style
+        if declared is not None:
+            return declared
+        if is_subclass_of(inner, "plugport.handlers.messages", "MessageHandler"):
             return "message"
-        if _is_subclass(inner, "asyncio.streams", "StreamReaderProtocol"):
+        if is_subclass_of(inner, "asyncio.streams", "StreamReaderProtocol"):
             return "async"  # a protocol by its base, but its readers wait on an event loop
-        if _is_subclass(inner, "asyncio.protocols", "BaseProtocol"):
+        if is_subclass_of(inner, "asyncio.protocols", "BaseProtocol"):
             return "protocol"
         if hasattr(inner, "serve_forever") or not _takes(handler, 3) or _application_handler(inner):
             raise _refusal(inner, "it is not called with (request, client_address, server)")
@@ -63,7 +47,7 @@ def style_of(handler: Any) -> Style:
     raise _refusal(inner, "neither a class nor a function")
 
 
-def _refusal(target: Any, reason: str) -> TargetError:
+def _refusal(target: object, reason: str) -> TargetError:
     """Return the error for what is no handler; who gives an application is told which handler takes it."""
     handler = _application_handler(target)
     if handler is not None:
@@ -71,8 +55,10 @@ def _refusal(target: Any, reason: str) -> TargetError:
     return TargetError(f"{target!r} is no handler: {reason}")
 
 
-def _application_handler(target: Any) -> str | None:
+def _application_handler(target: object) -> str | None:
     """Return the name of the handler that *target* is an application for; None if it looks like none."""
+    if not callable(target):
+        return None
     try:
         first, second = tuple(inspect.signature(target).parameters)[-2:]
     except Exception:  # it may be anything, and raise what it likes when it is looked at
@@ -80,7 +66,7 @@ def _application_handler(target: Any) -> str | None:
     return APPLICATIONS.get((first, second))
 
 
-def evident_style_of(handler: Any) -> Style:
+def evident_style_of(handler: object) -> Style:
     """Return the style of what was given to a server class in code; "blocking" unless it is plain.
 
     socketserver calls whatever it is given: a function there is a maker of handlers, no message
@@ -95,41 +81,14 @@ def evident_style_of(handler: Any) -> Style:
     return "blocking"
 
 
-def transports_of(handler: Any) -> frozenset[Transport]:
-    """Return what *handler* can serve: "stream", "datagram" or both.
-
-    Its own ``transports``, else what follows from the base class of the standard library, or from
-    the names of a coroutine function's arguments: (reader, writer) or (message, reply).
-    """
-    inner = unwrapped(handler)
-    declared = getattr(inner, "transports", None)
-    if declared is not None:
-        return frozenset(declared)
-    if inspect.iscoroutinefunction(inner):
-        names = list(inspect.signature(inner).parameters)[-2:]
-        if names == ["reader", "writer"]:
-            return _STREAM
-        if names[-1] == "reply":
-            return _DATAGRAM
-    for module, name, transports in (
-        ("socketserver", "StreamRequestHandler", _STREAM),
-        ("socketserver", "DatagramRequestHandler", _DATAGRAM),
-        ("asyncio.protocols", "Protocol", _STREAM),
-        ("asyncio.protocols", "BufferedProtocol", _STREAM),
-        ("asyncio.protocols", "DatagramProtocol", _DATAGRAM),
-    ):
-        if _is_subclass(inner, module, name):
-            return transports
-    return _BOTH
+def transports_of(handler: object) -> Collection[TransportKind]:
+    """Return what *handler* can serve: "stream", "datagram" or both."""
+    return handler_traits(handler).transports
 
 
-def _is_subclass(target: Any, module: str, name: str) -> bool:
-    # A module that is not imported has no subclasses, and importing asyncio takes its time.
-    base = getattr(sys.modules.get(module), name, None)
-    return isinstance(target, type) and isinstance(base, type) and issubclass(target, base)
-
-
-def _takes(target: Any, count: int) -> bool:
+def _takes(target: object, count: int) -> bool:
+    if not callable(target):
+        return False
     try:
         inspect.signature(target).bind(*range(count))
     except TypeError:

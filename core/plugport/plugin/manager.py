@@ -4,7 +4,6 @@ A thin façade over pluggy. Names are looked up in :mod:`plugport.plugin.registr
 hookimpls are caught in :mod:`plugport.plugin.guards`.
 """
 
-import inspect
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,17 @@ from plugport.contracts.wording import describe_error, nearest
 from plugport.errors import PluginError, PlugportError, UnknownNameError
 from plugport.plugin import specs as hookspecs
 from plugport.plugin.distributions import EntryPoint, canonical_name, entry_points
+from plugport.plugin.validation import (
+    COMMANDS_HOOK,
+    DOCTOR_HOOK,
+    PER_PLUGIN_HOOKS,
+    PREFIX,
+    REGISTER_HOOKS,
+    SERVICE_HOOK,
+    commands_of,
+    components_of,
+    validate_hookimpl,
+)
 
 if TYPE_CHECKING:
     import click
@@ -27,20 +37,7 @@ if TYPE_CHECKING:
     from plugport.plugin.tracing import HookTrace
     from plugport.serving.url import Url
 
-__all__ = ["PER_PLUGIN_HOOKS", "PluginRecord", "Plugins", "Registration", "load_plugins"]
-
-_PREFIX = "plugport_"
-_REGISTER_HOOKS: dict[str, Kind] = {
-    "plugport_register_servers": "server",
-    "plugport_register_concurrency": "concurrency",
-    "plugport_register_handlers": "handler",
-    "plugport_register_framings": "framing",
-}
-_COMMANDS_HOOK = "plugport_register_commands"
-_DOCTOR_HOOK = "plugport_doctor"
-_SERVICE_HOOK = "plugport_service_plugin"
-#: The hooks whose answers belong to one plugin each. They are called in the order of the records.
-PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK, _SERVICE_HOOK})
+__all__ = ["PluginRecord", "Plugins", "Registration", "load_plugins"]
 
 
 @dataclass
@@ -124,7 +121,7 @@ class Plugins:
         """
         commands: dict[str, click.Command] = {}
         for record in self.records:
-            for impl in self._hookimpls(_COMMANDS_HOOK, record):
+            for impl in self._hookimpls(COMMANDS_HOOK, record):
                 self._attempt(record, partial(self._add_commands, record, impl.function, commands, reserved))
         return commands
 
@@ -136,7 +133,7 @@ class Plugins:
         reserved: Collection[str],
     ) -> None:
         added: dict[str, click.Command] = {}
-        for command in _commands(function):
+        for command in commands_of(function):
             name = command.name or ""
             if name in reserved:
                 raise PluginError(f"adds the command {name!r}, a name that is taken: it is plugport's own")
@@ -160,26 +157,26 @@ class Plugins:
         """
         arguments = {"urls": urls, "registry": registry}
         for record in self.records:
-            for impl in self._hookimpls(_DOCTOR_HOOK, record):
+            for impl in self._hookimpls(DOCTOR_HOOK, record):
                 wanted = [arguments[name] for name in impl.argnames]
                 yield record.qualified_name, partial(impl.function, *wanted)
 
     def has_service_plugin(self, record: PluginRecord) -> bool:
         """Whether the plugin of *record* has a class that is made for each service. Imports nothing."""
-        return bool(self._hookimpls(_SERVICE_HOOK, record))
+        return bool(self._hookimpls(SERVICE_HOOK, record))
 
     def service_plugin(self, record: PluginRecord) -> type:
         """Import and return the class that the plugin of *record* makes for each service.
 
         Raises PluginError if that fails.
         """
-        (impl,) = self._hookimpls(_SERVICE_HOOK, record)
+        (impl,) = self._hookimpls(SERVICE_HOOK, record)
         try:
             target = impl.function()
         except (Exception, SystemExit) as error:
             raise _failure(record, describe_error(error)) from error
         if not isinstance(target, type):
-            raise _failure(record, f"{_SERVICE_HOOK} returned {target!r}, which is no class")
+            raise _failure(record, f"{SERVICE_HOOK} returned {target!r}, which is no class")
         return target
 
     def server_hooks(self, members: Mapping[str, Mapping[str, object]] | None = None) -> "ServerHooks":
@@ -270,7 +267,7 @@ class Plugins:
                 raise PluginError(f"implements {caller.name} {barred}")
             for impl in caller.get_hookimpls():
                 if impl.plugin_name == name:
-                    _validate(caller, impl)
+                    validate_hookimpl(caller, impl)
                     if self.trace is not None:
                         self.trace.follow(impl, caller.name)
         return callers
@@ -283,11 +280,11 @@ class Plugins:
                 "its entry point must have another name"
             )
         record.hooks = tuple(
-            sorted(caller.name.removeprefix(_PREFIX) for caller in callers if caller.has_spec())
+            sorted(caller.name.removeprefix(PREFIX) for caller in callers if caller.has_spec())
         )
-        for hook, kind in _REGISTER_HOOKS.items():
+        for hook, kind in REGISTER_HOOKS.items():
             for impl in self._hookimpls(hook, record):
-                for component in _components(hook, impl.function):
+                for component in components_of(hook, impl.function):
                     self._add_component(Registration(kind, component, record))
 
     def _add_component(self, new: Registration) -> None:
@@ -363,40 +360,3 @@ def _names(disable: Iterable[str]) -> Iterator[str]:
     for name in os.environ.get("PLUGPORT_DISABLE", "").split(","):
         if name.strip():
             yield name.strip()
-
-
-def _validate(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
-    """Check what pluggy does not check. Raises PluginError."""
-    if not caller.has_spec():
-        if impl.optionalhook:
-            return
-        known = [_PREFIX + name for name in hookspecs.HOOKS]
-        raise PluginError(f"implements {caller.name!r}, which is no hook{nearest(caller.name, known)}")
-    if inspect.iscoroutinefunction(impl.function):
-        raise PluginError(f"{caller.name} is a coroutine function; hooks are called, not awaited")
-    if (impl.wrapper or impl.hookwrapper) and caller.name in PER_PLUGIN_HOOKS:
-        raise PluginError(f"{caller.name} is a wrapper; the answers of other plugins are not wrapped")
-
-
-def _components(hook: str, function: Callable[[], object]) -> Iterator[Component]:
-    returned = function()
-    if not isinstance(returned, Iterable):
-        raise PluginError(f"{hook} returned {returned!r}, which is no iterable of Component")
-    for component in returned:
-        if not isinstance(component, Component):
-            raise PluginError(f"{hook} returned {component!r}, which is no Component")
-        yield component
-
-
-def _commands(function: Callable[[], object]) -> "Iterator[click.Command]":
-    import click  # late: only the command line has commands
-
-    returned = function()
-    if not isinstance(returned, Iterable):
-        raise PluginError(f"{_COMMANDS_HOOK} returned {returned!r}, which is no iterable of click.Command")
-    for command in returned:
-        if not isinstance(command, click.Command):
-            raise PluginError(f"{_COMMANDS_HOOK} returned {command!r}, which is no click.Command")
-        if not command.name or command.name.startswith("-"):
-            raise PluginError(f"{_COMMANDS_HOOK} returned a command of the name {command.name!r}")
-        yield command

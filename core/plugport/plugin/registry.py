@@ -289,12 +289,15 @@ def _resolve(text: str) -> Any:
 
 
 def _check_kind(kind: Kind, target: Any) -> None:
+    from plugport.contracts.traits import check_traits, handler_traits
     from plugport.handlers.styles import style_of
-    from plugport.serving.adopt import is_server  # late: a listing needs no servers
+    from plugport.serving.adoption import is_server  # late: a listing needs no servers
 
     if kind == "handler":
         style_of(target)
-    elif kind == "server":
+        handler_traits(target)
+        return
+    if kind == "server":
         if not is_server(target):
             raise TargetError(f"{target!r} is no server: it does not derive from BaseServer")
     elif kind == "framing":
@@ -304,3 +307,4 @@ def _check_kind(kind: Kind, target: Any) -> None:
         check_framing(target, MessageHandler)
     elif not isinstance(target, type) or is_server(target):
         raise TargetError(f"{target!r} is no concurrency strategy: a strategy is a mix-in class")
+    check_traits(target)

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from plugport.bridges.tls.sockets import SecuredSocketMixIn, do_handshake, suppress_ragged_eof
     from plugport.loop.loop import ServerLoop
     from plugport.loop.poller import EpollPoller, blocking_poller, make_poller
-    from plugport.serving.adopt import adopt, is_foreign_server
+    from plugport.serving.accounting import is_record_keeping, record_keeping
+    from plugport.serving.adoption import adopt, is_foreign_server
+    from plugport.serving.intake import Intake
+    from plugport.serving.interface import LoopServer
     from plugport.serving.listener import Listener
-    from plugport.serving.preludes import Prelude, Steps, peek, receiver_of
-    from plugport.serving.running import is_overridden
+    from plugport.serving.preludes import PendingConnections, Prelude, Steps, peek, receiver_of
+    from plugport.serving.running import has_periodic_work, not_each_turn
     from plugport.serving.server import BaseServer
     from plugport.serving.service import Service, build_server
     from plugport.serving.url import MAX_UNIX_PATH, Url, format_client, format_url, parse_url, resolve_url
@@ -52,18 +55,28 @@ else:
                 "blocking_poller",
                 "make_poller",
             ),
-            "plugport.serving.adopt": (
+            "plugport.serving.accounting": (
+                "is_record_keeping",
+                "record_keeping",
+            ),
+            "plugport.serving.adoption": (
                 "adopt",
                 "is_foreign_server",
             ),
+            "plugport.serving.intake": ("Intake",),
+            "plugport.serving.interface": ("LoopServer",),
             "plugport.serving.listener": ("Listener",),
             "plugport.serving.preludes": (
+                "PendingConnections",
                 "Prelude",
                 "Steps",
                 "peek",
                 "receiver_of",
             ),
-            "plugport.serving.running": ("is_overridden",),
+            "plugport.serving.running": (
+                "has_periodic_work",
+                "not_each_turn",
+            ),
             "plugport.serving.server": ("BaseServer",),
             "plugport.serving.service": (
                 "Service",
@@ -84,7 +97,10 @@ __all__ = [
     "MAX_UNIX_PATH",
     "BaseServer",
     "EpollPoller",
+    "Intake",
     "Listener",
+    "LoopServer",
+    "PendingConnections",
     "Prelude",
     "SecuredSocketMixIn",
     "ServerLoop",
@@ -104,12 +120,15 @@ __all__ = [
     "format_client",
     "format_url",
     "handler_lifespan",
+    "has_periodic_work",
     "is_foreign_server",
-    "is_overridden",
+    "is_record_keeping",
     "make_poller",
+    "not_each_turn",
     "parse_url",
     "peek",
     "receiver_of",
+    "record_keeping",
     "record_traffic",
     "resolve_url",
     "serve_datagram",

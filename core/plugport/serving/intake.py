@@ -1,168 +1,205 @@
-"""How a server takes requests and begins them; what became of get_request().
+"""Intake: how a server takes requests, and those that it has taken and not begun.
 
-When it does so is the business of :mod:`plugport.serving.listener`, the account of each request that of
-:mod:`plugport.serving.accounting`.
+The stages of a drain are in :mod:`plugport.serving.listener`, the records of requests in
+:mod:`plugport.serving.accounting`, connections with preludes in :mod:`plugport.serving.preludes`.
 """
 
 from __future__ import annotations
 
 import errno
 import logging
-import time
 from collections import deque
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from time import monotonic
 
-from plugport.contracts.requests import RequestHandedOver
+from plugport.contracts.interfaces import ClientAddress, Request
+from plugport.contracts.loops import Loop
 from plugport.errors import DatagramTooLongError
-from plugport.serving.accounting import RequestAccounting
+from plugport.serving.interface import LoopServer
 from plugport.serving.preludes import PendingConnections, Prelude
 
-__all__ = ["Accepting"]
+__all__ = ["Intake"]
 
 logger = logging.getLogger("plugport.server")
 
-#: What accept() says when the process or the system is out of something that comes back.
+#: The errors of accept() that mean that the process or the system is out of something that comes back.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 #: Seconds to wait after the first such failure, doubled with each next one up to the second number
 #: (asyncio.constants.ACCEPT_RETRY_DELAY).
-_ACCEPT_DELAY, _ACCEPT_DELAY_MAX = 0.05, 1.0
-#: Seconds after which a burst takes no more: whatever else is in the loop has its turn.
+_BACK_OFF, _BACK_OFF_MAX = 0.05, 1.0
+#: Seconds after which a burst takes no more, so that the rest of the loop has its turn.
 _LONGEST_BURST = 0.005
 
 
-class Accepting(RequestAccounting):
-    """Takes requests by get_request(), and hands those that may begin to process_request()."""
+class Intake:
+    """Takes requests by the server's get_request(), and passes each on: to begin, to a queue, to preludes.
 
-    #: How many requests the loop may take when the socket is ready; above 1 only where get_request()
-    #: raises BlockingIOError instead of waiting for one that is not there.
-    burst: int = 1
+    ``queue``     requests that were accepted and have not begun: before a drain stopped listening, or because
+                  there is no room
+    ``pending``   the connections whose preludes are not complete; None for a server without preludes
+    ``settled``   how many of those have begun or were rejected
+    ``burst``     how many requests the loop may take when the socket is ready; above 1 only where
+                  get_request() raises BlockingIOError instead of waiting for one
+    ``deliver``   called with each request that was taken, (request, client_address)
 
-    #: What has been accepted, and has not begun: before a drain stopped listening, or for want of room.
-    accepted: deque[tuple[Any, Any]]
-    #: Where connections wait until their preludes are complete; None for a server that has none.
-    waiting: PendingConnections | None = None
-    #: How many of those have begun, or were turned away.
-    settled: int = 0
-    #: Seconds that the preludes of a connection may take, and how many connections may be at them.
-    prelude_timeout: float = 10.0
-    max_preludes: int = 512
-    #: Seconds that it pauses for want of descriptors or memory, and when that is over; 0 if it does not.
-    _accept_delay: float = 0.0
-    _accept_resumes: float = 0.0
-    _BaseServer__shutdown_request: bool
-    _drain_deadline: float | None = None
+    A strategy that takes requests in a way of its own makes an object of a subclass in make_intake().
+    """
 
-    if TYPE_CHECKING:  # what this needs of the server class: template methods of socketserver
+    __slots__ = (
+        "_adopt",
+        "_back_off",
+        "_resumes",
+        "_server",
+        "_take_one",
+        "burst",
+        "deliver",
+        "pending",
+        "queue",
+        "settled",
+    )
 
-        def get_request(self) -> tuple[Any, Any]: ...
-        def process_request(self, request: Any, client_address: Any) -> None: ...
-        def close_request(self, request: Any) -> None: ...
-        def listening_url(self) -> str: ...
+    def __init__(self, server: LoopServer, adopt: Callable[[Request], Request] | None = None) -> None:
+        """Take requests of *server*; *adopt* makes the request object that the strategy needs of each."""
+        self._server = server
+        #: In place of take_one(), where a class overrides socketserver's method for that.
+        self._take_one: Callable[[], object] | None = None
+        self._adopt = adopt
+        self.queue: deque[tuple[Request, ClientAddress]] = deque()
+        self.pending: PendingConnections | None = None
+        self.settled = 0
+        self.burst = 1
+        self.deliver: Callable[[Request, ClientAddress], None] = server.begin_and_process
+        #: Seconds of the current pause after accept() failed for want of a resource, 0 if it works.
+        self._back_off = 0.0
+        self._resumes = 0.0
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
-        self = super().__new__(cls, *args, **kwargs)
-        self.accepted = deque()
-        return self
+    def take_one_by(self, method: Callable[[], object]) -> None:
+        """Take each request by *method*, which returns whether there was one and may call take_one()."""
+        self._take_one = method
 
-    def preludes(self) -> Sequence[Prelude]:
-        """Return what must be seen of each connection before its request begins, in this order.
+    def enter_loop(self, loop: Loop, preludes: Sequence[Prelude]) -> None:
+        """Let *loop* poll for connections with *preludes*, and for those that are pending already."""
+        if self.pending is None and preludes:
+            self.pending = PendingConnections(self._server, self, preludes)
+            self.deliver = self.pending.admit
+        if self.pending is not None:
+            self.pending.enter(loop)
 
-        Asked once, when serving begins. A server of connections may override it, and adds to what its
-        base class returns; see :mod:`plugport.serving.preludes`.
-        """
-        return ()
+    def leave_loop(self) -> None:
+        """Leave the loop; pending connections go on in the next one."""
+        if self.pending is not None:
+            self.pending.leave()
 
-    def take_requests(self, most: int) -> int:
-        """Take up to *most* requests that wait, and process each. Return how many there were.
+    def is_empty(self) -> bool:
+        """Return whether nothing was accepted that has not begun."""
+        return not (self.queue or self.pending)
 
-        *most* is above 1 only for a server with a ``burst``. A strategy may override it.
-        """
-        ends = time.monotonic() + _LONGEST_BURST if most > 1 else 0.0
+    # Taking -------------------------------------------------------------------------------------
+
+    def take(self, most: int) -> int:
+        """Take up to *most* requests that wait, and deliver each. Return how many there were."""
+        server = self._server
+        get_request, adopt, deliver = server.get_request, self._adopt, self.deliver
+        ends = monotonic() + _LONGEST_BURST if most > 1 else 0.0
         for taken in range(most):
-            if not self._handle_request_noblock():
-                return taken
-            if self._BaseServer__shutdown_request or (most > 1 and self._burst_is_over(ends)):
+            if self._take_one is not None:
+                if not self._take_one():
+                    return taken
+            else:
+                try:
+                    request, client_address = get_request()
+                except OSError as error:
+                    self.accept_failed(error)
+                    return taken
+                if self._back_off:
+                    self._back_off = 0.0
+                deliver(request if adopt is None else adopt(request), client_address)
+            if server.stopping or (most > 1 and self._burst_is_over(ends)):
                 return taken + 1
         return most
 
     def _burst_is_over(self, ends: float) -> bool:
-        """Whether the loop must look, in the middle of a burst, before one more request is taken."""
-        return self._drain_deadline is not None or time.monotonic() >= ends or not self.has_room()
+        """Return whether the loop must decide anew before one more request is taken."""
+        return self._server.is_draining() or monotonic() >= ends or not self._server.has_room()
 
-    def _handle_request_noblock(self, *, later: bool = False) -> bool:
-        """Take one request if one waits, and process it, now or *later*. Return whether there was one."""
+    def take_one(self) -> bool:
+        """Take one request if one waits, and deliver it. Return whether there was one."""
+        taken = self._take()
+        if taken is None:
+            return False
+        self.deliver(*taken)
+        return True
+
+    def take_for_later(self) -> None:
+        """Take one request that is known to wait, and queue it."""
+        taken = self._take()
+        if taken is not None:
+            (self.append if self.pending is None else self.pending.admit)(*taken)
+
+    def _take(self) -> tuple[Request, ClientAddress] | None:
         try:
-            request, client_address = self.get_request()
+            request, client_address = self._server.get_request()
         except OSError as error:
             self.accept_failed(error)
-            return False
-        if self._accept_delay:
-            self._accept_delay = 0.0
-        if self.waiting is not None:
-            self.waiting.admit(request, client_address)
-        elif later:
-            self.accepted.append((request, client_address))
-        else:
-            self._begin_and_process(request, client_address)
-        return True
+            return None
+        self._back_off = 0.0
+        return request if self._adopt is None else self._adopt(request), client_address
+
+    def append(self, request: Request, client_address: ClientAddress) -> None:
+        """Queue a request that can't begin yet."""
+        self.queue.append((request, client_address))
+
+    def has_queued(self) -> bool:
+        """Return whether requests are queued."""
+        return bool(self.queue)
 
     def accept_failed(self, error: OSError) -> None:
-        """Take note of what get_request() raised."""
+        """Handle what get_request() raised: there is no request, or none can be had now."""
+        server = self._server
         if isinstance(error, DatagramTooLongError):
-            self.handle_failure(None, error.client_address, error)
-            self.reject_request(error.client_address, str(error.strerror))
+            server.handle_failure(None, error.client_address, error)
+            server.reject_request(error.client_address, str(error.strerror))
         elif error.errno in _EXHAUSTED:
-            # Stop accepting for a while: there are no descriptors, or there is no memory.
-            if not self._accept_delay:
-                logger.warning("%s can't accept, will try again: %s", self.listening_url(), error)
-            self._accept_delay = min(self._accept_delay * 2 or _ACCEPT_DELAY, _ACCEPT_DELAY_MAX)
-            self._accept_resumes = time.monotonic() + self._accept_delay
-            if self.waiting:
-                self.waiting.reject_oldest_half()
-        # else: there is none, or the client went away before it was accepted
+            if not self._back_off:
+                logger.warning("%s can't accept, will try again: %s", server.listening_url(), error)
+            self._back_off = min(self._back_off * 2 or _BACK_OFF, _BACK_OFF_MAX)
+            self._resumes = monotonic() + self._back_off
+            if self.pending:
+                self.pending.reject_oldest_half()
+        # else: none waits, or the client closed the connection before it was accepted
 
-    def accept_for_later(self) -> None:
-        """Take one request that is known to wait, for serve_accepted()."""
-        Accepting._handle_request_noblock(self, later=True)  # whatever a class has in its place
+    @property
+    def is_backing_off(self) -> bool:
+        """Whether accepting has failed for want of a resource, and no request was taken since."""
+        return self._back_off > 0.0
 
-    def serve_accepted(self) -> bool:
-        """Process one of the requests that were accepted for later; False if there is none, or no room."""
-        if not self.accepted or not self.has_room():
+    def seconds_to_retry(self) -> float:
+        """Return the seconds until accepting may be tried again, after it failed; 0 or less for now."""
+        return self._resumes - monotonic()
+
+    # What was taken before ----------------------------------------------------------------------
+
+    def process_queued(self) -> bool:
+        """Begin one queued request. Return False if there is none, or no room for it."""
+        if not self.queue or not self._server.has_room():
             return False
-        if self.waiting is not None:
+        if self.pending is not None:
             self.settled += 1
-        self._begin_and_process(*self.accepted.popleft())
+        self._server.begin_and_process(*self.queue.popleft())
         return True
 
-    def reject_accepted(self) -> None:
-        """Close what was accepted and has not begun."""
-        if self.waiting is not None:
-            self.waiting.dismiss("the service has ended")
-        while self.accepted:
-            request, client_address = self.accepted.popleft()
-            self.reject_request(client_address, "the service has ended")
-            self.shutdown_request(request)
+    def reject_all(self, reason: str) -> None:
+        """Reject and close what was accepted and has not begun."""
+        if self.pending is not None:
+            self.pending.reject_all(reason)
+        while self.queue:
+            request, client_address = self.queue.popleft()
+            self._server.reject_request(client_address, reason)
+            self._server.shutdown_request(request)
 
-    def abandon_accepted(self) -> None:
-        """Close, in a forked child, its copies of what has not begun: it is the parent's."""
-        while self.accepted:
-            self.close_request(self.accepted.popleft()[0])
-        if self.waiting is not None:
-            self.waiting.abandon()
-
-    def _begin_and_process(self, request: Any, client_address: Any) -> None:
-        if self.begin_request(request, client_address) is None:
-            self.shutdown_request(request)
-            return
-        try:
-            self.process_request(request, client_address)
-        except RequestHandedOver:
-            return
-        except Exception as error:
-            self.handle_failure(request, client_address, error)
-            self.conclude_request(request)
-        except BaseException as error:
-            self.fail_request(request, error)
-            self.conclude_request(request)
-            raise
+    def abandon(self) -> None:
+        """Close, in a forked child, its copies of what has not begun: the parent has the connections."""
+        while self.queue:
+            self._server.close_request(self.queue.popleft()[0])
+        if self.pending is not None:
+            self.pending.abandon()

@@ -1,4 +1,4 @@
-"""BaseServer: the template methods that every server class answers to."""
+"""BaseServer: the template methods of every server class."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Annotated, Any, Self
 
+from plugport.contracts.interfaces import ClientAddress, Request, ServerAddress
 from plugport.contracts.members import Help
-from plugport.serving.running import Serving
+from plugport.serving.accounting import record_keeping
+from plugport.serving.running import Serving, not_each_turn
 
 __all__ = ["BaseServer"]
 
@@ -15,25 +17,25 @@ __all__ = ["BaseServer"]
 class BaseServer(Serving):
     """The base of all servers, with the template methods of socketserver.BaseServer, in their order.
 
-    For the caller: serve_forever(), shutdown(), drain(), handle_request(), server_close().
+    Called by the user: serve_forever(), handle_request(), shutdown(), drain(), server_close().
 
-    To be overridden by server classes: server_bind(), server_activate(), get_request(),
-    shutdown_request(), close_request(), fileno(), stop_listening(), resolve_url().
+    Overridden by server classes: server_bind(), server_activate(), get_request(), shutdown_request(),
+    close_request(), fileno(), stop_listening(), resolve_url(), preludes(), tls_context().
 
-    To be overridden by strategies: process_request() or serve_forever(), server_close(),
-    service_actions(), has_room(), abort_requests().
+    Overridden by strategies: process_request() or serve_forever(), server_close(), service_actions(),
+    has_room(), abort_request(), enter_loop(), leave_loop().
 
-    To be overridden by anyone: verify_request(), handle_error(), handle_timeout(), finish_request().
+    Overridden by any class: verify_request(), handle_error(), handle_timeout(), finish_request().
     """
 
-    timeout: Annotated[float | None, Help("seconds that handle_request() waits (null: for ever)", ge=0)] = (
+    timeout: Annotated[float | None, Help("seconds that handle_request() waits (null: no limit)", ge=0)] = (
         None
     )
 
-    server_address: Any
+    server_address: ServerAddress
 
-    def __init__(self, server_address: Any, RequestHandlerClass: Callable[[Any, Any, Any], Any]) -> None:
-        """Keep both. May be extended, not overridden."""
+    def __init__(self, server_address: ServerAddress, RequestHandlerClass: Callable[..., Any]) -> None:
+        """Keep both. A subclass may extend it."""
         self.server_address = server_address
         self.RequestHandlerClass = RequestHandlerClass
 
@@ -44,44 +46,48 @@ class BaseServer(Serving):
         """Return the descriptor to poll for requests. To be overridden."""
         raise NotImplementedError(f"{type(self).__name__} does not define fileno()")
 
-    def get_request(self) -> tuple[Any, Any]:
-        """Return (request, client_address) of one that waits. To be overridden; may raise OSError."""
+    def get_request(self) -> tuple[Request, ClientAddress]:
+        """Return (request, client_address) of a request that waits. To be overridden; may raise OSError."""
         raise NotImplementedError(f"{type(self).__name__} does not define get_request()")
 
+    @not_each_turn
     def service_actions(self) -> None:
         """Called each turn of the serving loop."""
 
     def handle_timeout(self) -> None:
-        """Called when handle_request() has seen no request within ``timeout``."""
+        """Called when no request has come to handle_request() within ``timeout``."""
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Request | None, client_address: ClientAddress) -> None:
         """Report the exception that is being handled. See report_error()."""
         self.report_error(request, client_address)
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Return whether to go on with this request."""
+    @record_keeping
+    def verify_request(self, request: Request, client_address: ClientAddress) -> bool:
+        """Return whether this request may begin."""
         return True
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Schedule a request that has begun. Here: run it at once; strategies override this."""
         self.run_request(request, client_address)
 
     def server_close(self) -> None:
         """Release what the server holds. May be called again."""
         if self.serving_loop is None:
-            self.reject_accepted()
+            self.intake.reject_all("the service has ended")
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
+    def finish_request(self, request: Request, client_address: ClientAddress) -> None:
         """Run the handler on the request."""
         self.RequestHandlerClass(request, client_address, self)
 
-    def shutdown_request(self, request: Any) -> None:
-        """End the account of a request, say goodbye to the client, and close."""
+    @record_keeping
+    def shutdown_request(self, request: Request) -> None:
+        """Close the record of a request, end the connection, and close it."""
         self.end_request(request)
         self.close_request(request)
 
-    def close_request(self, request: Any) -> None:
-        """Release the request in this process, without a word to the client."""
+    @record_keeping
+    def close_request(self, request: Request) -> None:
+        """Release the request in this process; the client is sent nothing."""
         self.end_request(request)
 
     def __enter__(self) -> Self:

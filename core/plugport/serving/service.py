@@ -1,4 +1,4 @@
-"""A service: servers that run together in this process, from their binding to their orderly end."""
+"""Service: servers that run together in this process, until signals stop them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,35 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 from plugport.contracts.hooks import ServerHooks
+from plugport.contracts.interfaces import Handler
 from plugport.contracts.loops import ABORT_GRACE
 from plugport.contracts.members import configure
 from plugport.errors import AddressError, ListenError
 from plugport.handlers.styles import style_of
-from plugport.serving.running import Serving
+from plugport.serving.server import BaseServer
 from plugport.serving.url import Url
 
 __all__ = ["Service", "build_server"]
 
 logger = logging.getLogger("plugport.service")
 
-#: Seconds by which the alarm leaves precedence to the serving loop, which keeps the same deadline.
+#: Seconds by which the alarm comes after the deadline, which the serving loop keeps as a rule.
 _ALARM_LAG = 0.1
 
 
 def build_server(
-    server_class: type, url: Url, handler: Callable[..., Any], *, handler_name: str, hooks: ServerHooks
-) -> Any:
-    """Make a server of *server_class* that is bound to *url* and listens, and fire server_bound.
+    server_class: type[BaseServer], url: Url, handler: Handler, *, handler_name: str, hooks: ServerHooks
+) -> BaseServer:
+    """Return a server of *server_class* that is bound to *url* and listens; call the hook server_bound.
 
     Raises AddressError for a URL that makes no sense, ListenError if the system refuses it, and the
-    PlugportError of a server_bound that wants no service; the server is closed then.
+    PlugportError of a server_bound hookimpl; the server is closed then.
     """
-    resolve: Callable[[Url], tuple[Any, dict[str, Any]]] = server_class.resolve_url  # type: ignore[attr-defined]
-    address, members = resolve(url)
+    address, members = server_class.resolve_url(url)
     try:
-        server = configure(server_class, members)(address, handler)
+        server: BaseServer = configure(server_class, members)(address, handler)
     except OSError as error:
         raise ListenError(f"can't listen on {url}: {_reason(error)}") from error
     except (OverflowError, ValueError) as error:
@@ -60,7 +59,7 @@ def build_server(
 
 def _reason(error: OSError) -> str:
     if error.errno is not None and error.strerror != os.strerror(error.errno):
-        return str(error.strerror)  # the server knows better
+        return str(error.strerror)  # the server's own reason
     if error.errno == errno.EADDRINUSE:
         return "the address is in use; stop what listens there, or choose another"
     if error.errno in (errno.EACCES, errno.EPERM):
@@ -72,29 +71,29 @@ def _reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
-def _announce(server: Any) -> None:
+def _announce(server: BaseServer) -> None:
     if sys.stderr is not None:
         print(f"listening on {server.listening_url()}", file=sys.stderr, flush=True)
 
 
 class _Abandoned(BaseException):
-    """Breaks off a handler that holds the serving thread after the last deadline."""
+    """Unwinds a handler that holds the serving thread after the last deadline."""
 
 
 class Service:
     """Runs servers until SIGINT or SIGTERM, then drains them.
 
-    *servers*: what build_server() made. *grace*: seconds that active requests have to finish
-    once the service was told to stop; what is left is cut. A second signal cuts at once.
-    *announce*: called with each server when it begins to serve. *last*: whether the process ends
-    after run(), and no further signal need stop it: they are ignored then, not handed back.
+    *servers*: what build_server() returned. *grace*: seconds that active requests have to finish after the
+    first signal; what is left is aborted. A second signal aborts at once. *announce*: called with each server
+    when it begins to serve. *last*: whether the process ends after run(), so that further signals are ignored
+    then and their handlers not restored.
     """
 
     def __init__(
         self,
-        servers: Sequence[Any],
+        servers: Sequence[BaseServer],
         grace: float = 30.0,
-        announce: Callable[[Any], None] = _announce,
+        announce: Callable[[BaseServer], None] = _announce,
         *,
         last: bool = False,
     ) -> None:
@@ -102,8 +101,8 @@ class Service:
         self.grace = grace
         self._announce = announce
         self._last = last
-        #: Whether requests were left that neither ended nor could be ended. Threads of theirs may
-        #: still run, and would keep the interpreter from exiting.
+        #: Whether requests were left that could not be ended. Their threads may still run, and would keep the
+        #: interpreter from exiting.
         self.abandoned = False
         self._stopping = False
         self._aborts = 0
@@ -124,30 +123,30 @@ class Service:
                 self._serve()
         except _Abandoned:
             self.abandoned = True
-            logger.error("a handler that held the serving thread would not end and was broken off")
+            logger.error("a handler that held the serving thread did not end and was abandoned")
         finally:
             self.close()
         return 1 if self.abandoned else 0
 
     def stop(self) -> None:
-        """Drain all servers; the second time, at once. Safe from any thread and from a signal handler."""
+        """Drain all servers; a second call aborts. Safe from any thread and from a signal handler."""
         grace = 0.0 if self._stopping else self.grace
         self._stopping = True
         for server in self.servers:
             server.drain(grace)
-        # Not asked of threading.current_thread(): where greenlets pass for threads it knows only these.
+        # Not threading.current_thread(): where gevent has patched it, it returns greenlets.
         if self._has_alarm and threading.get_native_id() == self._thread:
             _set_alarm(grace + _ALARM_LAG)
 
     def close(self) -> None:
-        """Close all servers, and fire server_stopped for each."""
+        """Close all servers, and call the hook server_stopped for each."""
         for server in self.servers:
             left = tuple(server.active_requests.values())
             if left:
                 self.abandoned = True
                 server.block_on_close = False
                 ids = ", ".join(str(context.id) for context in left)
-                logger.error("%s: would not end, and are abandoned: requests %s", server.listening_url(), ids)
+                logger.error("%s: requests %s did not end and are abandoned", server.listening_url(), ids)
             for context in left:
                 context.outcome = context.outcome or "aborted"
                 context.held = False
@@ -160,7 +159,7 @@ class Service:
                 server.hooks.server_stopped(server=server)
 
     def _serve(self) -> None:
-        if all(type(server).serve_forever is Serving.serve_forever for server in self.servers):
+        if not any(server.has_own_loop for server in self.servers):
             self.servers[0].serve_together(self.servers)
         elif len(self.servers) == 1:
             self.servers[0].serve_forever()
@@ -173,7 +172,7 @@ class Service:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Install the signal handlers, in the main thread; elsewhere signals are not ours."""
+        """Install the signal handlers, in the main thread; in another thread there are none to install."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -196,19 +195,19 @@ class Service:
         if os.getpid() == self._pid:
             self.stop()
         elif number == signal.SIGTERM:
-            # In a forked child: unwind its handler, which may have something to clean up. A SIGINT
-            # from the terminal reaches children, too, and is left to the parent, which drains them.
+            # In a forked child: unwind its handler, which may have something to clean up. A SIGINT from the
+            # terminal reaches children too, and is ignored there: the parent drains them.
             raise SystemExit(128 + number)
 
     def _on_alarm(self, number: int, frame: FrameType | None) -> None:
-        """Do what the serving loop would do at its deadline, if a handler keeps it from that."""
+        """Abort requests at the deadline, when a handler keeps the serving loop from doing it."""
         self._aborts += 1
         if self._aborts > 2:
-            _set_alarm(ABORT_GRACE)  # what cleans up after that may hang as well
+            _set_alarm(ABORT_GRACE)  # clean-up after that may hang too
             raise _Abandoned
         for server in self.servers:
             for context in tuple(server.active_requests.values()):
-                # Transports belong to the loop, which may be in the middle of one.
+                # Transports belong to the loop, which may be inside a call of one.
                 if context.transport is None:
                     server.cancel_request(context, force=self._aborts == 2)
         _set_alarm(ABORT_GRACE)

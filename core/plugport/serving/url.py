@@ -1,4 +1,4 @@
-"""URLs of listening sockets: parsed, resolved into socket addresses, and formatted again."""
+"""URLs of listening sockets: parsed, resolved into socket addresses, and formatted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import os
 import socket
 import sys
 from dataclasses import dataclass
-from typing import Any
 
+from plugport.contracts.interfaces import ClientAddress, ServerAddress
 from plugport.errors import AddressError
 
 __all__ = ["MAX_UNIX_PATH", "Url", "format_client", "format_url", "parse_url", "resolve_url"]
@@ -18,7 +18,7 @@ MAX_UNIX_PATH = 107 if sys.platform == "linux" else 103
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A URL cut at its scheme: ``tcp://127.0.0.1:9000`` has the rest ``127.0.0.1:9000``."""
+    """A URL split after its scheme: ``tcp://127.0.0.1:9000`` has the rest ``127.0.0.1:9000``."""
 
     scheme: str
     rest: str
@@ -28,19 +28,18 @@ class Url:
 
 
 def parse_url(text: str) -> Url:
-    """Cut *text* into scheme and rest. Raises AddressError if it is not ``scheme://rest``."""
+    """Split *text* into scheme and rest. Raises AddressError if it is not ``scheme://rest``."""
     scheme, separator, rest = text.partition("://")
     if not separator or not scheme:
         raise AddressError(f"{text!r} is not a URL; write SERVER://ADDRESS, as tcp://127.0.0.1:9000")
     return Url(scheme, rest)
 
 
-def resolve_url(url: Url, family: int, stream: bool) -> tuple[Any, dict[str, Any]]:
-    """Turn *url* into a socket address, and the member variables that it implies.
+def resolve_url(url: Url, family: int, stream: bool) -> tuple[ServerAddress, dict[str, object]]:
+    """Return the socket address of *url*, and the class attributes of the server that it implies.
 
-    *family* is the server class's address_family. Hosts are looked up; an empty host means all
-    interfaces, by IPv6 and IPv4 where the system can listen on both at once.
-    Raises AddressError.
+    *family* is the server class's address_family. Hosts are looked up; an empty host means all interfaces, by
+    IPv6 and IPv4 where the system can listen on both at once. Raises AddressError.
     """
     if family == getattr(socket, "AF_UNIX", None):
         return _unix_address(url), {}
@@ -55,7 +54,7 @@ def resolve_url(url: Url, family: int, stream: bool) -> tuple[Any, dict[str, Any
         reason = getattr(error, "strerror", None) or error
         raise AddressError(f"{url}: no address for host {host!r}: {reason}") from None
     chosen, _, _, _, address = found[0]
-    members: dict[str, Any] = {"address_family": chosen}
+    members: dict[str, object] = {"address_family": chosen}
     if chosen == socket.AF_INET6 and address[0] == "::":
         members["ipv6_only"] = False
     return address, members
@@ -64,7 +63,9 @@ def resolve_url(url: Url, family: int, stream: bool) -> tuple[Any, dict[str, Any
 def _host_and_port(url: Url) -> tuple[str, int]:
     example = f"{url.scheme}://127.0.0.1:9000"
     if set(url.rest) & set("/?#"):
-        raise AddressError(f"{url}: there is no path or query in it; write {example}, and options with -o")
+        raise AddressError(
+            f"{url}: a path or a query has no place in it; write {example}, and options with -o"
+        )
     host, colon, port = url.rest.rpartition(":")
     if not colon or "]" in port:
         raise AddressError(f"{url} has no port; write {example}, with port 0 for any free one")
@@ -94,8 +95,8 @@ def _unix_address(url: Url) -> str:
     return path
 
 
-def format_url(scheme: str, address: Any) -> str:
-    """Write *address*, as getsockname() gives it, as a URL."""
+def format_url(scheme: str, address: ServerAddress | None) -> str:
+    """Return *address*, as getsockname() gives it, as a URL."""
     if isinstance(address, bytes):
         address = os.fsdecode(address)
     if isinstance(address, str):
@@ -108,10 +109,10 @@ def format_url(scheme: str, address: Any) -> str:
     return f"{scheme}://{rest}"
 
 
-def format_client(address: Any) -> str:
-    """Write the address of a client for a log: ``127.0.0.1:9000``, a path, ``-`` for one without a name."""
+def format_client(address: ClientAddress) -> str:
+    """Return the address of a client for a log: ``127.0.0.1:9000``, a path, ``-`` for one without a name."""
     if isinstance(address, tuple) and len(address) >= 2:
         host, port = address[:2]
         return f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}"
     name = str(address) if address else "-"
-    return name if name.isprintable() else ascii(name)  # it is the client that named it
+    return name if name.isprintable() else ascii(name)  # the client has chosen it

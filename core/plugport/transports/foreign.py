@@ -48,7 +48,7 @@ def with_peername(transport: Any, context: RequestContext) -> Any:
 
     The two differ only after preludes: that of a proxy's header, say.
     """
-    if context.server.waiting is None:
+    if not context.server.has_preludes:
         return transport
     get_extra_info = transport.get_extra_info
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Annotated, Any, ClassVar
 
 from plugport import Help, RequestContext, resolve_target
+from plugport.contracts import StrategyTraits
 from plugport.errors import OptionError, PlugportError
 from plugport.serving import (
     Listener,
@@ -14,6 +15,7 @@ from plugport.serving import (
     connect,
     deliver_memoryviews,
     handler_lifespan,
+    record_keeping,
     record_traffic,
     serve_datagram,
     serve_stream,
@@ -30,9 +32,9 @@ __all__ = ["AsyncioMixIn"]
 class AsyncioMixIn(EndpointMixIn):
     """Runs protocols and coroutines on an event loop, and blocking handlers in threads beside it."""
 
-    styles: ClassVar[frozenset[str]] = frozenset({"protocol", "async", "blocking"})
-    multithreaded: ClassVar[frozenset[str]] = frozenset({"blocking"})
-    secures: ClassVar[frozenset[str]] = frozenset({"protocol", "async"})
+    traits = StrategyTraits(
+        drives={"protocol", "async", "blocking"}, parallel={"blocking"}, secures={"protocol", "async"}
+    )
 
     loop_factory: Annotated[
         str | None, Help("what makes the event loop, as uvloop:new_event_loop (null: asyncio's)")
@@ -63,6 +65,7 @@ class AsyncioMixIn(EndpointMixIn):
         """Whether one more request may begin; a blocking one needs a thread."""
         return (self._pool is None or self._pool.has_room()) and super().has_room()
 
+    @record_keeping
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start the request: on the loop, or in a thread."""
         context = self.active_requests[id(request)]
@@ -227,7 +230,8 @@ def _watched(protocol: Any, server: Any, context: RequestContext) -> Any:
                 method()
             except Exception as error:
                 server.handle_failure(request, client_address, error)
-                context.transport.abort()
+                if context.transport is not None:
+                    context.transport.abort()
 
         return call
 
@@ -251,7 +255,7 @@ def _watching_protocols(transport: Any, server: Any, context: RequestContext) ->
 
     def set_watched(protocol: Any) -> None:
         watched = _watched(protocol, server, context)
-        if server.secure and hasattr(watched, "get_buffer"):
+        if server.server_traits.secure and hasattr(watched, "get_buffer"):
             deliver_memoryviews(watched)
         set_protocol(watched)
 

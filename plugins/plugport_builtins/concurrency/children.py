@@ -1,12 +1,12 @@
 """ChildrenMixIn: requests in forked children, which the sync and forking strategies have in common.
 
-All children of a server write to one pipe, each a line when it is done: its pid, and a report of its
-request where a hook wants to know. That tells the parent, through the serving loop, whom to wait for;
-who was killed, and so wrote nothing, is found by a look at all of them now and then. So only children
-that plugport forked are ever waited for, and nobody waits for a signal.
+All children of a server write to one pipe, each a line when it is done: its pid, and a report of its request
+where a hook needs it. The serving loop reads the pipe, so that the parent knows which child to reap. A child
+that was killed wrote nothing; a check of all children at intervals finds it. So plugport reaps only children
+that it forked, and needs no SIGCHLD.
 
-What parent and child touch after a fork is copied page by page, which is most of what a fork costs:
-so both do as little as they can, and nothing for each child that can be done for several.
+What parent and child write after a fork is copied page by page, which is most of what a fork costs: so both
+do as little as they can, and nothing for each child that can be done for several.
 """
 
 from __future__ import annotations
@@ -20,12 +20,21 @@ import signal
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from plugport import Help, RequestContext
-from plugport.contracts import NO_HOOKS, READ, Loop, Outcome, RequestHandedOver
+from plugport.contracts import (
+    NO_HOOKS,
+    READ,
+    ClientAddress,
+    Loop,
+    Outcome,
+    Request,
+    RequestHandedOver,
+    TimerHandle,
+)
 from plugport.errors import ChildError
-from plugport.serving import blocking_poller, is_overridden
+from plugport.serving import blocking_poller, has_periodic_work, not_each_turn
 
 if TYPE_CHECKING:
     from signal import pthread_sigmask
@@ -33,9 +42,9 @@ if TYPE_CHECKING:
     from plugport import BaseServer as _Server
 else:
     try:
-        # The one of the module signal makes enumerations of what this returns: pages to copy, twice a fork.
+        # signal.pthread_sigmask() makes enumerations of the result: pages to copy, twice a fork.
         from _signal import pthread_sigmask
-    except ImportError:  # another interpreter, or a platform that can't fork: sync does without
+    except ImportError:  # another interpreter, or a platform without fork()
         pthread_sigmask = getattr(signal, "pthread_sigmask", None)
 
     _Server = object
@@ -44,21 +53,21 @@ __all__ = ["ChildrenMixIn"]
 
 logger = logging.getLogger("plugport.children")
 
-#: What a service handles by unwinding, in a child.
+#: The signals that unwind the handler in a child.
 _STOP_SIGNALS = (int(signal.SIGINT), int(signal.SIGTERM))
 _BLOCK, _SET = int(getattr(signal, "SIG_BLOCK", 0)), int(getattr(signal, "SIG_SETMASK", 0))
-#: Seconds between two looks at a child that is about to exit.
-_EXIT_POLL = 0.01
-#: Seconds between two looks at all children.
-_LOOK_INTERVAL = 0.2
-#: Characters of an error's message that a report carries, and bytes of a report: one that is no longer
-#: than PIPE_BUF is not torn by those of others.
+#: Seconds between two checks of a child that is about to exit.
+_EXIT_CHECK = 0.01
+#: Seconds between two checks of all children.
+_CHECK_INTERVAL = 0.2
+#: Characters of an error's message in a report, and bytes of a report: up to PIPE_BUF a write is atomic
+#: (pipe(7)).
 _MAX_MESSAGE = 1000
 _MAX_REPORT = getattr(select, "PIPE_BUF", 512)
 
 
 class Child:
-    """One forked child: its pid, its request, and what it has reported of it."""
+    """One forked child: its pid, its request, and the report of that."""
 
     __slots__ = ("context", "pid", "report")
 
@@ -69,27 +78,25 @@ class Child:
 
 
 class ChildrenMixIn(_Server):
-    """Forks children for requests, takes their reports, reaps them, and keeps their number within bounds."""
+    """Forks children for requests, reads their reports, reaps them, and limits their number."""
 
-    max_children: Annotated[
-        int, Help("children at once; when they are, the server stops accepting", gt=0)
-    ] = 40
+    max_children: Annotated[int, Help("children at once; at the limit the server stops accepting", gt=0)] = 40
     block_on_close: Annotated[bool, Help("server_close() waits for the children")] = True
 
-    #: The pids of the children that run; None before the first.
+    #: The pids of the children that run; None before the first fork.
     active_children: set[int] | None = None
 
     _children: dict[int, Child]
-    #: Those that are about to exit: they have said so.
+    #: Children that are about to exit: they have reported.
     _exiting: tuple[Child, ...] = ()
-    #: When _look() comes next, and when it looks at all of them, by the monotonic clock.
-    _next_look = math.inf
-    _look_timer: Any = None
+    #: When _check_children() runs next, and when it checks all of them, by the monotonic clock.
+    _next_check = math.inf
+    _check_timer: TimerHandle | None = None
     _next_collection = 0.0
-    #: The pipe that the children report to, (reader, writer), and what has come of a line that is not whole.
+    #: The pipe that the children report to, (reader, writer), and the beginning of an incomplete line.
     _reports: tuple[int, int] | None = None
-    _unheard = b""
-    #: In a child: the end of the pipe that its report goes to, and whether it has gone there.
+    _partial_report = b""
+    #: In a child: the writing end of the pipe, and whether the report was written.
     _report_fd: int | None = None
     _reported = False
     _warned_of_threads = False
@@ -97,7 +104,7 @@ class ChildrenMixIn(_Server):
     # In the parent ------------------------------------------------------------------------------
 
     def has_room(self) -> bool:
-        """Whether one more request may begin: there must be room for its child, too."""
+        """Return whether one more request may begin: there must be room for its child too."""
         if self.active_children and len(self.active_children) >= self.max_children:
             for child in self._exiting:
                 self._reap(child)
@@ -105,17 +112,17 @@ class ChildrenMixIn(_Server):
                 return False
         return super().has_room()
 
-    def fork_request(self, request: Any) -> bool:
+    def fork_request(self, request: Request) -> bool:
         """Fork a child for *request*. Return True in the child, False in the parent.
 
-        The parent keeps the account of the request open until the child has reported or exited,
-        and closes its copy of the connection. Raises OSError if the system can't fork.
+        The parent keeps the record of the request open until the child has reported or exited, and closes its
+        copy of the connection. Raises OSError if the system can't fork.
         """
-        if self._look_timer is None:  # else it was looked for not long ago
+        if self._check_timer is None:  # else that was checked not long ago
             self._warn_of_threads()
         _flush_output()
         self.open_reports()
-        # A signal's handler must not run in the child before it knows that it is one.
+        # A signal handler must not run in the child before _enter_child().
         mask = pthread_sigmask(_BLOCK, _STOP_SIGNALS)
         try:
             pid = os.fork()
@@ -132,20 +139,20 @@ class ChildrenMixIn(_Server):
         if context is not None:
             context.held = True
         self._children[pid] = Child(pid, context)
-        if self._look_timer is None:
-            self._schedule_look(_LOOK_INTERVAL)
+        if self._check_timer is None:
+            self._schedule_check(_CHECK_INTERVAL)
         self.close_request(request)
         return False
 
     def open_reports(self) -> None:
-        """Have the pipe that the children report to. Raises OSError."""
+        """Open the pipe that the children report to, if it is not open. Raises OSError."""
         if self._reports is None:
             self._reports = reader, _ = os.pipe()
-            os.set_blocking(reader, False)  # the loop may call when there is nothing
-            self.watch(reader, self._hear)
+            os.set_blocking(reader, False)  # the loop may report it when there is nothing
+            self.watch(reader, self._read_reports)
 
-    def hand_over(self, request: Any) -> None:
-        """Fork in the middle of a handler: return in the child, unwind the handler in the parent."""
+    def hand_over(self, request: Request) -> None:
+        """Fork inside a handler: return in the child, unwind the handler in the parent."""
         if self._report_fd is None and not self.fork_request(request):
             raise RequestHandedOver
 
@@ -161,15 +168,15 @@ class ChildrenMixIn(_Server):
                 "s" if others == 1 else "",
             )
 
-    def _hear(self, events: int = 0) -> None:
-        """Read who is about to exit, and what they report."""
+    def _read_reports(self, events: int = 0) -> None:
+        """Read which children are about to exit, and their reports."""
         if self._reports is None:
             return
         try:
             data = os.read(self._reports[0], 65536)
         except BlockingIOError:
             return
-        *lines, self._unheard = (self._unheard + data).split(b"\n")
+        *lines, self._partial_report = (self._partial_report + data).split(b"\n")
         for line in lines:
             pid, _, report = line.partition(b" ")
             child = self._children.get(int(pid)) if pid.isdigit() else None
@@ -177,11 +184,11 @@ class ChildrenMixIn(_Server):
                 self._exiting += (child,)
                 if report:
                     child.report = report
-                    self._end_childs_request(child)
+                    self._end_request_of(child)
         if self._exiting:
-            self._schedule_look(_EXIT_POLL)
+            self._schedule_check(_EXIT_CHECK)
 
-    def _end_childs_request(self, child: Child, unreported: Outcome = "aborted") -> None:
+    def _end_request_of(self, child: Child, unreported: Outcome = "aborted") -> None:
         context, child.context = child.context, None
         if context is None:
             return
@@ -198,21 +205,21 @@ class ChildrenMixIn(_Server):
         self.end_request(request)
 
     def _reap(self, child: Child) -> None:
-        """Let a child go, if it has exited."""
+        """Reap a child, if it has exited."""
         try:
             pid, status = os.waitpid(child.pid, os.WNOHANG)
             code = os.waitstatus_to_exitcode(status) if pid else None
         except ChildProcessError:
-            pid, code = child.pid, None  # somebody else has its status
+            pid, code = child.pid, None  # it was reaped elsewhere
         if pid == 0:
             return
         if child not in self._exiting:
-            self._hear()  # what it has reported since the loop looked
+            self._read_reports()  # it may have reported since the loop polled
         self._exiting = tuple(other for other in self._exiting if other is not child)
         del self._children[child.pid]
         if self.active_children is not None:
             self.active_children.discard(child.pid)
-        self._end_childs_request(child, "completed" if code == 0 else "aborted")
+        self._end_request_of(child, "completed" if code == 0 else "aborted")
         self.notify_room()  # its request may have ended before
         if self.hooks.child_exited is not None:
             self.hooks.child_exited(server=self, pid=child.pid, status=code)
@@ -223,62 +230,62 @@ class ChildrenMixIn(_Server):
             for child in tuple(self._children.values()):
                 self._reap(child)
                 while blocking and child.pid in self.active_children:
-                    # Not in waitpid(): it may be that it can't exit before others' reports are read.
+                    # Not in waitpid(): the pipe may be full, and a child can't exit before it is read.
                     self._wait_for_reports()
-                    self._hear()
+                    self._read_reports()
                     self._reap(child)
 
     def _wait_for_reports(self) -> None:
         if self._reports is None:
-            time.sleep(_EXIT_POLL)
+            time.sleep(_EXIT_CHECK)
             return
         poller = blocking_poller()  # select() takes no descriptor above 1023
         poller.register(self._reports[0], READ, lambda events: None)
-        poller.dispatch(_EXIT_POLL)
+        poller.dispatch(_EXIT_CHECK)
         poller.close()
 
-    def _schedule_look(self, seconds: float) -> None:
-        """Have the serving loop call _look() in so many seconds, or sooner."""
+    def _schedule_check(self, seconds: float) -> None:
+        """Have the serving loop call _check_children() in so many seconds at the latest."""
         when = time.monotonic() + seconds
-        if when < self._next_look and self.serving_loop is not None:
-            if self._look_timer is not None:
-                self._look_timer.cancel()
-            self._next_look = when
-            self._look_timer = self.serving_loop.call_later(seconds, self._look)
+        if when < self._next_check and self.serving_loop is not None:
+            if self._check_timer is not None:
+                self._check_timer.cancel()
+            self._next_check = when
+            self._check_timer = self.serving_loop.call_later(seconds, self._check_children)
 
-    def _look(self) -> None:
-        """Reap the children that are about to exit, and now and then any that have exited."""
-        self._next_look, self._look_timer = math.inf, None
+    def _check_children(self) -> None:
+        """Reap the children that are about to exit, and at intervals any that have exited."""
+        self._next_check, self._check_timer = math.inf, None
         now = time.monotonic()
         if now >= self._next_collection:
-            # One may have exited without a word.
-            self._next_collection = now + _LOOK_INTERVAL
+            # A child that was killed has not reported.
+            self._next_collection = now + _CHECK_INTERVAL
             self.collect_children()
         else:
             for child in self._exiting:
                 self._reap(child)
         if self.active_children:
-            self._schedule_look(_EXIT_POLL if self._exiting else _LOOK_INTERVAL)
+            self._schedule_check(_EXIT_CHECK if self._exiting else _CHECK_INTERVAL)
 
+    @not_each_turn  # timers see to it
     def service_actions(self) -> None:
         """Reap the children that have exited."""
         self.collect_children()
         super().service_actions()
 
     def enter_loop(self, loop: Loop) -> None:
-        """Look after the children that there are."""
+        """Check the children that there are."""
         super().enter_loop(loop)
-        if getattr(self.service_actions, "__func__", None) is ChildrenMixIn.service_actions:
-            # No need to reap each turn: timers see to it.
-            self.has_service_actions = is_overridden(super().service_actions)
+        if not self.has_service_actions:
+            self.has_service_actions = has_periodic_work(super().service_actions)
         if self.active_children:
-            self._schedule_look(_EXIT_POLL)
+            self._schedule_check(_EXIT_CHECK)
 
     def leave_loop(self, loop: Loop) -> None:
-        """Nobody looks any more."""
-        if self._look_timer is not None:
-            self._look_timer.cancel()
-        self._next_look, self._look_timer = math.inf, None
+        """Check no longer."""
+        if self._check_timer is not None:
+            self._check_timer.cancel()
+        self._next_check, self._check_timer = math.inf, None
         super().leave_loop(loop)
 
     def handle_request(self) -> None:
@@ -293,7 +300,7 @@ class ChildrenMixIn(_Server):
         super().handle_timeout()
 
     def abort_request(self, context: RequestContext, *, force: bool = False) -> None:
-        """Cut the connection, or end the child that has it: by SIGTERM, then with *force* by SIGKILL."""
+        """Abort the connection, or end the child that has it: by SIGTERM, with *force* by SIGKILL."""
         if not context.held:
             super().abort_request(context, force=force)
             return
@@ -321,7 +328,7 @@ class ChildrenMixIn(_Server):
         if self._reports is not None:
             reader, self._report_fd = self._reports
             os.close(reader)
-        self._reports = self._look_timer = self.active_children = None
+        self._reports = self._check_timer = self.active_children = None
         self.after_fork_in_child()
         hooks = self.hooks
         if hooks is not NO_HOOKS:
@@ -329,14 +336,16 @@ class ChildrenMixIn(_Server):
             if hooks.child_started is not None:
                 hooks.child_started(server=self)
 
-    def exit_child(self, request: Any, client_address: Any, error: BaseException | None = None) -> NoReturn:
-        """End the request in the child, as *error* has it, and exit: with status 0 if there is none."""
+    def exit_child(
+        self, request: Request, client_address: ClientAddress, error: BaseException | None = None
+    ) -> NoReturn:
+        """End the request in the child, with *error* if there is one, and exit: without one with status 0."""
         status = 1
         try:
-            # It ends now: a signal has nothing to add.
+            # It ends now; a signal changes nothing.
             pthread_sigmask(_BLOCK, _STOP_SIGNALS)
             if self._report_fd is None and self.hooks is not NO_HOOKS:
-                self.hooks = self.hooks.in_child(self._report)  # a handler's own fork: nobody listens
+                self.hooks = self.hooks.in_child(self._report)  # a handler's own fork: no parent reads
             if error is not None:
                 self.fail_request(request, error)
                 if isinstance(error, Exception):
@@ -366,7 +375,7 @@ class ChildrenMixIn(_Server):
 
 
 def _parse(report: bytes) -> tuple[Outcome, str | None, int | None, int | None] | None:
-    """Return (outcome, message, bytes received, bytes sent); None if the child did not get to a report."""
+    """Return (outcome, message, bytes received, bytes sent); None if the child did not report."""
     try:
         outcome, message, received, sent = json.loads(report)
     except (TypeError, ValueError):
@@ -375,7 +384,7 @@ def _parse(report: bytes) -> tuple[Outcome, str | None, int | None, int | None] 
 
 
 def _flush_output() -> None:
-    # What waits in the buffers would be written by both, or by neither, after a fork or _exit().
+    # After a fork or _exit() both processes would write what is buffered, or neither.
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

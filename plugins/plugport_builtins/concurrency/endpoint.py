@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
-from plugport.contracts import Loop
+from plugport.contracts import ClientAddress, DatagramRequest, Loop, Request
+from plugport.serving import Intake, LoopServer, is_record_keeping
 from plugport.transports import DatagramTransport
 
 if TYPE_CHECKING:
@@ -15,53 +18,29 @@ else:
 
 __all__ = ["EndpointMixIn"]
 
-#: What of a server's sees each of its requests.
-_SEEING = (
-    "take_requests",
-    "begin_request",
-    "verify_request",
-    "process_request",
-    "end_request",
-    "shutdown_request",
-    "close_request",
-)
-
 logger = logging.getLogger("plugport.server")
 
 
-class EndpointMixIn(_Server):
-    """Makes the protocol for the first datagram, gives it each one, and tells it of the end."""
+class DatagramIntake(Intake):
+    """Gives datagrams to the protocol without request records, while nothing would read them.
 
-    _endpoint: DatagramTransport | None = None
+    Such a datagram begins and ends in one call; it has a record only if it fails.
+    """
 
-    def enter_loop(self, loop: Loop) -> None:
-        """Find out who looks at requests."""
-        super().enter_loop(loop)
-        hooks = self.hooks
-        watched = hooks.verify_request or hooks.request_started or hooks.request_finished
-        if not (watched or self.is_stream()) and all(self._is_ours(name) for name in _SEEING):
-            vars(self)["take_requests"] = self._take_unseen
+    __slots__ = ("endpoint",)
 
-    def leave_loop(self, loop: Loop) -> None:
-        """Tell the protocol that it is over."""
-        vars(self).pop("take_requests", None)
-        endpoint, self._endpoint = self._endpoint, None
-        if endpoint is not None:
-            endpoint.close()
-        super().leave_loop(loop)
+    def __init__(self, server: LoopServer) -> None:
+        super().__init__(server)
+        #: The transport of the protocol; None where records are kept, or there was no datagram yet.
+        self.endpoint: DatagramTransport | None = None
 
-    def _is_ours(self, name: str) -> bool:
-        module: str = getattr(getattr(self, name), "__module__", "")
-        return module.partition(".")[0] in ("plugport", "plugport_builtins")
-
-    def _take_unseen(self, most: int) -> int:
-        """Do what take_requests() does, where nobody could tell if requests had accounts.
-
-        A datagram begins and ends here, in one call; it has an account only if it fails.
-        """
-        if self._endpoint is None:
-            return super().take_requests(most)
-        get_request, receive = self.get_request, self._endpoint.receive
+    def take(self, most: int) -> int:
+        """Take up to *most* datagrams that wait. Return how many there were."""
+        endpoint = self.endpoint
+        if endpoint is None:
+            return super().take(most)
+        server, receive = self._server, endpoint.receive
+        get_request = cast("Callable[[], tuple[DatagramRequest, ClientAddress]]", server.get_request)
         for taken in range(most):
             try:
                 request, client_address = get_request()
@@ -71,40 +50,79 @@ class EndpointMixIn(_Server):
             try:
                 receive(request[0], client_address)
             except BaseException as error:
-                self._account_for(request, client_address, error)
-            if self._BaseServer__shutdown_request:
+                self._record_failure(request, client_address, error)
+            if server.stopping:
                 return taken + 1
         return most
 
-    def _account_for(self, request: Any, client_address: Any, error: BaseException) -> None:
-        self.begin_request(request, client_address)
+    def _record_failure(self, request: Request, client_address: ClientAddress, error: BaseException) -> None:
+        server = self._server
+        server.begin_request(request, client_address)
         try:
             if not isinstance(error, Exception):
-                self.fail_request(request, error)
+                server.fail_request(request, error)
                 raise error
-            self.handle_failure(request, client_address, error)
+            server.handle_failure(request, client_address, error)
         finally:
-            self.conclude_request(request)
+            server.conclude_request(request)
 
-    def receive_datagram(self, request: Any, client_address: Any) -> None:
-        """Give a datagram to the protocol, and conclude its request. Raises what the protocol raises."""
+
+class EndpointMixIn(_Server):
+    """Makes the protocol for the first datagram, passes each one to it, and tells it of the end."""
+
+    _endpoint: DatagramTransport | None = None
+    #: Whether request records of datagrams are kept.
+    _keeps_records = True
+
+    def make_intake(self) -> Intake:
+        """Return an intake that can do without request records, for datagrams."""
+        return super().make_intake() if self.is_stream() else DatagramIntake(self)
+
+    def enter_loop(self, loop: Loop) -> None:
+        """Decide whether request records are kept."""
+        super().enter_loop(loop)
+        hooks = self.hooks
+        has_hooks = hooks.verify_request or hooks.request_started or hooks.request_finished
+        methods = (
+            self.begin_request,
+            self.verify_request,
+            self.process_request,
+            self.end_request,
+            self.shutdown_request,
+            self.close_request,
+        )
+        self._keeps_records = bool(has_hooks) or not all(is_record_keeping(method) for method in methods)
+
+    def leave_loop(self, loop: Loop) -> None:
+        """Close the endpoint: its protocol's connection_lost() is called."""
+        endpoint, self._endpoint = self._endpoint, None
+        if isinstance(self.intake, DatagramIntake):
+            self.intake.endpoint = None
+        if endpoint is not None:
+            endpoint.close()
+        super().leave_loop(loop)
+
+    def receive_datagram(self, request: DatagramRequest, client_address: ClientAddress) -> None:
+        """Pass a datagram to the protocol, and conclude its request. Raises what the protocol raises."""
         data, sock = request
         (self._endpoint or self._open_endpoint(sock)).receive(data, client_address)
         self.conclude_request(request)
 
-    def _open_endpoint(self, sock: Any) -> DatagramTransport:
+    def _open_endpoint(self, sock: socket.socket) -> DatagramTransport:
         protocol = self.RequestHandlerClass(self)
         self._endpoint = transport = DatagramTransport(self.serving_loop, sock, protocol, _Owner())
+        if not self._keeps_records and isinstance(self.intake, DatagramIntake):
+            self.intake.endpoint = transport
         protocol.connection_made(transport)
         return transport
 
 
 class _Owner:
-    """Who hears of the transport's end."""
+    """What the endpoint reports its end to."""
 
-    def transport_failed(self, transport: Any, error: Exception) -> None:
+    def transport_failed(self, transport: object, error: Exception) -> None:
         """Log what connection_lost() raised: there is no request that it belongs to."""
         logger.error("connection_lost() of a datagram protocol raised", exc_info=error)
 
-    def transport_lost(self, transport: Any) -> None:
-        """Do nothing: the socket is the server's."""
+    def transport_lost(self, transport: object) -> None:
+        """Do nothing: the socket belongs to the server."""

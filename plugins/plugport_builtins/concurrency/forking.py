@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
 
-from plugport.contracts import Loop
+from plugport.contracts import ClientAddress, Loop, Request, StrategyTraits
 from plugport_builtins.concurrency.children import ChildrenMixIn
 
 __all__ = ["ForkingMixIn"]
@@ -14,20 +13,20 @@ __all__ = ["ForkingMixIn"]
 class ForkingMixIn(ChildrenMixIn):
     """Runs each request in a forked child. (socketserver.ForkingMixIn)
 
-    What a handler changes in memory is gone with its child.
+    What a handler changes in memory is lost with its child.
     """
 
-    isolates_memory: ClassVar[bool] = True
+    traits = StrategyTraits(isolates_memory=True)
 
     timeout = 300
 
     def enter_loop(self, loop: Loop) -> None:
-        """Have what the first child needs, so that no request is lost for want of descriptors."""
+        """Open what the first child needs, so that no request is lost for want of descriptors."""
         super().enter_loop(loop)
         self.open_reports()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Fork: the parent goes on to the next request, the child runs this one and exits."""
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
+        """Fork: the parent takes the next request, the child runs this one and exits."""
         parent = os.getpid()
         try:
             if not self.fork_request(request):

@@ -1,16 +1,14 @@
 """SelectMixIn: one thread, and a table of partially finished requests.
 
-The table is ``active_requests``; each connection's transport knows its protocol and its unsent
-bytes. The serving loop polls them together with the listening socket, and goes on with each that
-is ready, for one read or write, before it looks again: so nobody starves.
+The table is ``active_requests``; each connection's transport has its protocol and its unsent bytes. The
+serving loop polls them together with the listening socket, and does one read or write for each that is ready
+before it polls again: so none starves.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
-
-from plugport.contracts import Loop
-from plugport.serving import ServerLoop
+from plugport.contracts import ClientAddress, Loop, Request, StrategyTraits
+from plugport.serving import ServerLoop, record_keeping
 from plugport.transports import StreamTransport
 from plugport_builtins.concurrency.endpoint import EndpointMixIn
 from plugport_builtins.concurrency.idle import IdleSweep
@@ -21,35 +19,35 @@ __all__ = ["SelectMixIn"]
 class SelectMixIn(EndpointMixIn):
     """Drives protocols in the serving loop: asyncio's Protocol, BufferedProtocol and DatagramProtocol.
 
-    Blocking handlers come over the bridge of greenlets, and block nobody where they wait for
-    their connection; where they wait for anything else they block all.
+    Blocking handlers run behind the bridge of greenlets: where they wait for their connection, others run;
+    where they wait for anything else, they block all.
     """
 
-    styles: ClassVar[frozenset[str]] = frozenset({"protocol"})
-    shares_thread: ClassVar[bool] = True
+    traits = StrategyTraits(drives={"protocol"}, shares_thread=True)
 
     _idle_sweep: IdleSweep | None = None
 
-    def process_request(self, request: Any, client_address: Any) -> None:
-        """Take a connection into the table; hand a datagram to the protocol."""
+    @record_keeping
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
+        """Put a connection in the table; pass a datagram to the protocol."""
         if isinstance(request, tuple):
             self.receive_datagram(request, client_address)
             return
         context = self.active_requests[id(request)]
         request.setblocking(False)
         protocol = self.RequestHandlerClass(context)
-        context.transport = StreamTransport(self.serving_loop, request, protocol, self, context)
+        context.transport = transport = StreamTransport(self.serving_loop, request, protocol, self, context)
         if self.idle_timeout is not None and self._idle_sweep is None:
             self._idle_sweep = IdleSweep(self)
-        context.transport.start()
+        transport.start()
 
-    def transport_failed(self, transport: Any, error: Exception) -> None:
-        """Take note of what a protocol raised, or what broke its connection."""
+    def transport_failed(self, transport: StreamTransport, error: Exception) -> None:
+        """Note what a protocol raised, or what broke its connection."""
         context = transport.context
         self.handle_failure(context.request, context.client_address, error)
 
-    def transport_lost(self, transport: Any) -> None:
-        """Strike the connection from the table, and close it."""
+    def transport_lost(self, transport: StreamTransport) -> None:
+        """Remove the connection from the table, and close it."""
         context = transport.context
         self.conclude_request(context.request)
         context.transport = None
@@ -60,7 +58,7 @@ class SelectMixIn(EndpointMixIn):
             loop.poll(None)
 
     def leave_loop(self, loop: Loop) -> None:
-        """Cut the connections that shutdown() left in the table: nobody would go on with them."""
+        """Abort the connections that shutdown() left in the table: no loop would continue them."""
         self.abort_requests()
         self._idle_sweep = None
         super().leave_loop(loop)

@@ -1,20 +1,19 @@
-"""SyncMixIn: one request after the other, with a way out for those that take long."""
+"""SyncMixIn: one request after the other; one that takes long may finish in a forked child."""
 
 from __future__ import annotations
 
 import os
 import threading
-from typing import Any, ClassVar
 
 from plugport import RequestContext
-from plugport.contracts import RequestHandedOver
+from plugport.contracts import ClientAddress, Request, RequestHandedOver, StrategyTraits
 from plugport_builtins.concurrency.children import ChildrenMixIn
 
 __all__ = ["SyncMixIn"]
 
 
 class ForkCounter:
-    """Counts the forks of this process, and those that lie between it and the first one."""
+    """Counts the forks of this process, and its generation: the forks between it and the first process."""
 
     def __init__(self) -> None:
         self.forks = 0
@@ -36,16 +35,16 @@ fork_counter = ForkCounter()
 class SyncMixIn(ChildrenMixIn):
     """Runs each request in the serving thread, before the next one is taken.
 
-    A handler whose request takes long may finish it in a forked child: by
-    ``self.finish_in_child()``, with reaping and limits; or by an os.fork() of its own, whose
-    child exits when handle() returns there, and whose parent leaves the connection to the child.
+    A handler whose request takes long may finish it in a forked child: by ``self.finish_in_child()``, with
+    reaping and limits; or by an os.fork() of its own: the child exits when its handle() returns, and the
+    parent leaves the connection to the child.
     """
 
-    serial: ClassVar[bool] = True
+    traits = StrategyTraits(serial=True)
 
     _timer: threading.Timer | None = None
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Run the request now."""
         if self.request_timeout is not None:
             self._start_timer(self.active_requests[id(request)], self.request_timeout)
@@ -56,7 +55,7 @@ class SyncMixIn(ChildrenMixIn):
                 self._stop_timer()
 
     def _start_timer(self, context: RequestContext, limit: float) -> None:
-        # The loop, which keeps the timeouts of others, is not there while a handler runs.
+        # The loop, which enforces request_timeout elsewhere, does not run while a handler does.
         reason = f"it took longer than request_timeout = {limit} s"
         self._timer = threading.Timer(limit, self.expire_request, (context, reason))
         self._timer.daemon = True
@@ -68,8 +67,8 @@ class SyncMixIn(ChildrenMixIn):
             timer.cancel()
             timer.join()
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Run the handler, and see whether it forked."""
+    def finish_request(self, request: Request, client_address: ClientAddress) -> None:
+        """Run the handler, and find out whether it forked."""
         forks, generation = fork_counter.forks, fork_counter.generation
         try:
             super().finish_request(request, client_address)
@@ -87,7 +86,7 @@ class SyncMixIn(ChildrenMixIn):
             self.close_request(request)
             raise RequestHandedOver
 
-    def finish_in_child(self, request: Any, client_address: Any) -> None:
+    def finish_in_child(self, request: Request, client_address: ClientAddress) -> None:
         """Return in a forked child; in the parent, take the request from the handler."""
-        self._stop_timer()  # its thread must not run when the process forks; the loop goes on with it
+        self._stop_timer()  # its thread must not run when the process forks; now the loop has the timeout
         self.hand_over(request)

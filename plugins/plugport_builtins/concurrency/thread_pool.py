@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from plugport import Help
+from plugport.contracts import ClientAddress, Request, StrategyTraits
 from plugport_builtins.concurrency.workers import WorkerPool
 
 if TYPE_CHECKING:
@@ -16,25 +17,27 @@ __all__ = ["ThreadPoolMixIn"]
 
 
 class ThreadPoolMixIn(_Server):
-    """Runs requests in worker threads that stay: at most so many, started as they are needed.
+    """Runs requests in a bounded number of worker threads, started as they are needed.
 
     When all workers are busy and the queue is full, the server stops accepting.
     """
 
-    multithreaded: ClassVar[bool] = True
+    traits = StrategyTraits(parallel=True)
 
     max_workers: Annotated[int, Help("threads at most", gt=0)] = 32
     max_queue: Annotated[int, Help("requests that may wait for a thread", ge=0)] = 128
-    daemon_threads: Annotated[bool, Help("let the process end although threads still run")] = False
-    block_on_close: Annotated[bool, Help("server_close() waits for the threads (but not for daemons)")] = True
+    daemon_threads: Annotated[bool, Help("whether the process may end while threads run")] = False
+    block_on_close: Annotated[
+        bool, Help("whether server_close() waits for the threads, daemons excepted")
+    ] = True
 
     _pool: WorkerPool | None = None
 
     def has_room(self) -> bool:
-        """Whether a worker or a place in the queue is free."""
+        """Return whether a worker or a place in the queue is free."""
         return (self._pool is None or self._pool.has_room()) and super().has_room()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Give the request to a worker."""
         if self._pool is None:
             self._pool = WorkerPool(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated
 
 from plugport import Help
+from plugport.contracts import ClientAddress, Request, StrategyTraits
 
 if TYPE_CHECKING:
     from plugport import BaseServer as _Server
@@ -18,18 +19,20 @@ __all__ = ["ThreadingMixIn"]
 class ThreadingMixIn(_Server):
     """Runs each request in a thread of its own. (socketserver.ThreadingMixIn)"""
 
-    multithreaded: ClassVar[bool] = True
+    traits = StrategyTraits(parallel=True)
 
-    daemon_threads: Annotated[bool, Help("let the process end although threads still run")] = False
-    block_on_close: Annotated[bool, Help("server_close() waits for the threads (but not for daemons)")] = True
+    daemon_threads: Annotated[bool, Help("whether the process may end while threads run")] = False
+    block_on_close: Annotated[
+        bool, Help("whether server_close() waits for the threads, daemons excepted")
+    ] = True
 
     _threads: Threads | NoThreads
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Run the request; what each thread runs."""
+    def process_request_thread(self, request: Request, client_address: ClientAddress) -> None:
+        """Run the request; each thread calls this."""
         self.run_request(request, client_address)
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Start a thread for the request."""
         if self.block_on_close and "_threads" not in vars(self):
             self._threads = Threads()
@@ -37,7 +40,7 @@ class ThreadingMixIn(_Server):
             target=self.process_request_thread, args=(request, client_address), daemon=self.daemon_threads
         )
         thread.start()
-        # Only now: a thread that could not be started can't be joined.
+        # After start(): a thread that could not be started can't be joined.
         self._threads.append(thread)
 
     def server_close(self) -> None:
@@ -49,7 +52,7 @@ class ThreadingMixIn(_Server):
 
 
 class Threads(list[threading.Thread]):
-    """The threads to be joined: those that still run, or did when last looked at, and are no daemons."""
+    """The threads to be joined: those that ran at the last check, and are no daemons."""
 
     _reap_at = 8
 
@@ -69,13 +72,13 @@ class Threads(list[threading.Thread]):
 
 
 class NoThreads:
-    """Stands for threads that nobody waits for."""
+    """Takes the place of Threads where server_close() waits for none."""
 
     def append(self, thread: threading.Thread) -> None:
         """Forget *thread*."""
 
     def join(self) -> None:
-        """Wait for nobody."""
+        """Return at once."""
 
 
 ThreadingMixIn._threads = NoThreads()

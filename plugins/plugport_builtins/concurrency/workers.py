@@ -6,13 +6,12 @@ import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any
 
 __all__ = ["WorkerPool"]
 
 
 class WorkerPool:
-    """Threads that stay, started as they are needed, *max_workers* at most.
+    """Threads that are kept, started as they are needed, *max_workers* at most.
 
     *max_queue*: pieces of work that may wait for a thread. *notify()* is called, in a worker,
     when has_room() may have become true.
@@ -26,15 +25,15 @@ class WorkerPool:
         self._notify = notify
         self._daemon = daemon
         self._threads: list[threading.Thread] = []
-        self._queue: SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None] = SimpleQueue()
         self._unfinished = 0
         self._lock = threading.Lock()
 
     def has_room(self) -> bool:
-        """Whether a thread or a place in the queue is free."""
+        """Return whether a thread or a place in the queue is free."""
         return self._unfinished < self._limit
 
-    def submit(self, work: Callable[..., object], *args: Any) -> None:
+    def submit(self, work: Callable[..., object], *args: object) -> None:
         """Have a thread call ``work(*args)``, which must not raise.
 
         Raises RuntimeError if there is no thread yet and the system can't start one.
@@ -54,7 +53,7 @@ class WorkerPool:
             if not self._threads:
                 self._finish()
                 raise
-            return  # the system has no more threads: make do with those there are
+            return  # the system has no more threads: the others do the work
         self._threads.append(thread)
 
     def _finish(self) -> None:
@@ -67,16 +66,16 @@ class WorkerPool:
             try:
                 work(*args)
             except SystemExit:
-                pass  # would end a thread of its own in silence, and so ends this work
+                pass  # ends this work, as it would end a thread of its own
             except BaseException:
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
             finally:
-                del item, work, args  # hold on to nothing while waiting
+                del item, work, args  # keep no reference while waiting
                 self._finish()
                 self._notify()
 
     def close(self, *, wait: bool) -> None:
-        """Let the threads end after the work that is queued; with *wait*, wait until they have."""
+        """End the threads after the queued work; with *wait*, wait until they have ended."""
         threads, self._threads = self._threads, []
         for _ in threads:
             self._queue.put(None)

@@ -1,17 +1,16 @@
-"""FdServer and FdgramServer: sockets that another process has bound and handed over, systemd or inetd say."""
+"""FdServer and FdgramServer: sockets that another process, systemd or inetd for example, has handed over."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from weakref import WeakKeyDictionary
 
 from plugport import Help
-from plugport.contracts import Loop
+from plugport.contracts import ClientAddress, Loop, Request, ServerAddress
 from plugport.errors import AddressError, ListenError
-from plugport.serving import Url, format_url
+from plugport.serving import Url, format_url, not_each_turn
 from plugport_builtins.servers.descriptors import Socket, find_socket
 from plugport_builtins.servers.proxied import Networks
 from plugport_builtins.servers.tcp import TCPServer
@@ -19,7 +18,7 @@ from plugport_builtins.servers.udp import UDPServer
 from plugport_builtins.servers.unix import bound_replies
 
 if TYPE_CHECKING:
-    from plugport import BaseServer as _Server
+    _Server = TCPServer
 else:
     _Server = object
 
@@ -27,36 +26,38 @@ __all__ = ["FdServer", "FdgramServer"]
 
 _UNIX = getattr(socket, "AF_UNIX", -1)
 _FAMILIES = {int(socket.AF_INET), int(socket.AF_INET6), int(_UNIX)}
-#: Looks in the time of one exit_idle: it may be late by that part of itself.
-_LOOKS = 4
+#: Checks in the time of one exit_idle: it may be late by that part of itself.
+_CHECKS = 4
 
 
 class HandedOverMixIn(_Server):
     """What both have in common. ``server_address`` is the number of the descriptor at first."""
 
-    #: Not known before there is a socket.
-    address_family: ClassVar[int] = socket.AF_UNSPEC
-    socket_type: ClassVar[int]
+    # Not known before there is a socket.
+    address_family = socket.AF_UNSPEC
+    max_burst = UDPServer.max_burst
 
-    # It is bound already, and listens.
-    request_queue_size: ClassVar[int] = 0
-    allow_reuse_address: ClassVar[bool] = False
-    allow_reuse_port: ClassVar[bool] = False
-    reuse_port: ClassVar[bool] = False
-    ipv6_only: ClassVar[bool | None] = None
+    # It is bound, and listens, already.
+    hidden_options: ClassVar[frozenset[str]] = frozenset(
+        {"request_queue_size", "allow_reuse_address", "allow_reuse_port", "reuse_port", "ipv6_only"}
+    )
+    request_queue_size = 0
 
     exit_idle: Annotated[
         float | None,
-        Help("seconds without a request until it ends, to be started again for the next (null: never)", gt=0),
+        Help(
+            "seconds without a request until the server ends, to be started again for the next (null: never)",
+            gt=0,
+        ),
     ] = None
 
-    #: Whether something has come since that was last asked, and how often it was asked in vain.
+    #: Whether a request has come since the last check, and how many checks in a row found none.
     _busy = True
-    _silent = 0
+    _idle_checks = 0
 
     @classmethod
-    def resolve_url(cls, url: Url) -> tuple[Any, dict[str, Any]]:
-        """Find the descriptor, which is the address. Raises AddressError if the server can't do with it."""
+    def resolve_url(cls, url: Url) -> tuple[ServerAddress, dict[str, object]]:
+        """Find the descriptor, which is the address. Raises AddressError if the server can't use it."""
         found = find_socket(url)
         if found.family not in _FAMILIES or found.kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             raise AddressError(
@@ -72,103 +73,107 @@ class HandedOverMixIn(_Server):
 
     @classmethod
     def check_socket(cls, url: Url, found: Socket) -> None:
-        """Raise AddressError if the socket is of the right kind and yet won't do."""
+        """Raise AddressError if the socket is of the right kind and can't be used for another reason."""
 
-    def take_socket(self) -> None:
-        """Own the descriptor; ``server_address`` is then where it is bound."""
-        fd: int = self.server_address
+    def make_socket(self) -> socket.socket:
+        """Take the descriptor; ``server_address`` is then the address that it is bound to."""
+        fd = self.server_address
+        assert isinstance(fd, int)
         if fd in _owned:
-            raise ListenError(f"descriptor {fd} is there twice; each is served once")
-        self.socket = socket.socket(fileno=fd)
+            raise ListenError(f"descriptor {fd} is given twice; each is served once")
+        sock = socket.socket(fileno=fd)
         _owned.add(fd)
         self._descriptor = fd
-        self.socket.set_inheritable(False)
-        self.server_address = self.socket.getsockname()
+        sock.set_inheritable(False)
+        self.server_address = sock.getsockname()
+        self.address_family = sock.family
+        return sock
 
     def listening_url(self) -> str:
-        """Where clients reach it: ``tcp://127.0.0.1:9000``."""
+        """Return where clients reach it: ``tcp://127.0.0.1:9000``."""
         stream = self.socket_type == socket.SOCK_STREAM
         unix = self.address_family == _UNIX
         scheme = ("unix" if stream else "unixgram") if unix else ("tcp" if stream else "udp")
         return format_url(scheme, self.server_address)
 
-    def get_request(self) -> tuple[Any, Any]:
-        """Take one, and note that it came."""
+    def get_request(self) -> tuple[Request, ClientAddress]:
+        """Take a request, and note that one came."""
         self._busy = True
         return super().get_request()
 
     def enter_loop(self, loop: Loop) -> None:
-        """Look now and then whether something has come, with ``exit_idle``."""
+        """Check at intervals whether requests have come, with ``exit_idle``."""
         super().enter_loop(loop)
         if self.exit_idle is not None:
             _together.setdefault(loop, set()).add(self)
-            loop.call_later(self.exit_idle / _LOOKS, self._look_for_work)
+            loop.call_later(self.exit_idle / _CHECKS, self._check_idle)
 
     def leave_loop(self, loop: Loop) -> None:
-        """Nobody looks any more."""
+        """Check no longer."""
         _together.get(loop, set()).discard(self)
         super().leave_loop(loop)
 
-    def _look_for_work(self) -> None:
+    def _check_idle(self) -> None:
         loop = self.serving_loop
         if loop is None or self.exit_idle is None or self.is_draining():
             return
-        self._silent = 0 if self._has_work() else self._silent + 1
+        self._idle_checks = 0 if self._has_work() else self._idle_checks + 1
         self._busy = False
-        # All or none: who comes to one that has ended waits for a start that comes when all have.
+        # All or none: a client of one that has ended waits for a start, which comes when all have ended.
         together = _together[loop]
-        if all(server._silent >= _LOOKS and not server._has_work() for server in together):
+        if all(server._idle_checks >= _CHECKS and not server._has_work() for server in together):
             for server in together:
-                server.drain(0.0)  # what comes meanwhile waits for who is started next
+                server.drain(0.0)  # requests that come meanwhile wait for the next start
         else:
-            loop.call_later(self.exit_idle / _LOOKS, self._look_for_work)
+            loop.call_later(self.exit_idle / _CHECKS, self._check_idle)
 
     def _has_work(self) -> bool:
-        return bool(self._busy or self.active_requests or self.accepted or self.waiting)
+        return bool(self._busy or self.active_requests) or not self.intake.is_empty()
 
     def server_close(self) -> None:
-        """Close the descriptor in this process; the socket is there as long as another has it."""
+        """Close the descriptor in this process; the socket remains while another process has it."""
         super().server_close()
         _owned.discard(getattr(self, "_descriptor", -1))
 
 
-#: Those with ``exit_idle``, by the loop that they are in.
+#: The servers with ``exit_idle``, by the loop that they are in.
 _together: WeakKeyDictionary[Loop, set[HandedOverMixIn]] = WeakKeyDictionary()
-#: The descriptors that servers of this process have.
+#: The descriptors that servers of this process have taken.
 _owned: set[int] = set()
 
 
 class FdServer(HandedOverMixIn, TCPServer):
     """A server of connections on a socket that was handed over.
 
-    A socket that listens is served as any; its file, if it has one, is left where it is. One that
-    is a connection is served as the only request: then it ends.
+    A socket that listens is served as any; its file, if it has one, is left in place. A socket that is a
+    connection is served as the only request: then the server ends.
     """
 
     socket_type = socket.SOCK_STREAM
 
+    #: Whether the socket is a connection.
+    _is_connection = False
     #: The one connection, until its request begins.
-    _connection: Any = None
-    _trigger: Any = None
+    _connection: socket.socket | None = None
+    #: The other end of the socket pair that is polled in its place.
+    _trigger: socket.socket | None = None
 
     def __init__(
         self,
-        server_address: Any,
-        RequestHandlerClass: Callable[[Any, Any, Any], Any],
+        server_address: ServerAddress,
+        RequestHandlerClass: Callable[..., Any],
         bind_and_activate: bool = True,
     ) -> None:
-        super(TCPServer, self).__init__(server_address, RequestHandlerClass)
-        self.take_socket()
-        self.address_family = self.socket.family  # type: ignore[misc]
+        super().__init__(server_address, RequestHandlerClass, bind_and_activate=False)
         if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            # Others may accept from it, too: who is ready may be gone.
+            # Other processes may accept from it too, so that what the poller reports may be gone.
             self.socket.setblocking(False)
         else:
             self._take_connection()
 
     @classmethod
     def check_socket(cls, url: Url, found: Socket) -> None:
-        """See that it listens or is connected, and that ``proxy_protocol`` knows whom to trust."""
+        """Check that it listens or is connected, and with ``proxy_protocol`` that proxies are trusted."""
         if not (found.is_listening or found.is_connected):
             raise AddressError(
                 f"{url}: the socket neither listens nor is connected; listen() before it is handed over"
@@ -178,34 +183,44 @@ class FdServer(HandedOverMixIn, TCPServer):
 
     @classmethod
     def trusted_proxies(cls, family: int) -> Networks | None:
-        """See TCPServer. Of a socket that is not known yet nothing is asked."""
+        """See TCPServer. For a socket that is not known yet none need be named."""
         return None if family == socket.AF_UNSPEC else super().trusted_proxies(family)
 
     def _take_connection(self) -> None:
-        """Have the loop called once for the one connection, whether its client says anything or not."""
+        """Have the loop report the one connection once, whether its client sends something or not."""
+        self._is_connection = True
         self._connection = self.socket
         self._connection.setblocking(True)
         self.socket, self._trigger = socket.socketpair()
         self._trigger.send(b"\0")
-        # Where the only request ends, so does the server: other servers pay nothing for that.
-        for name in ("end_request", "close_request"):
-            vars(self)[name] = partial(self._drain_when_idle, getattr(self, name))
+        # Without room for a second request the loop is woken when the first ends.
+        self.max_active_requests = 1
 
-    def _drain_when_idle(self, method: Callable[[Any], None], request: Any) -> None:
-        method(request)
-        if self._connection is None and not (self.active_requests or self.accepted or self.waiting):
-            self.drain(0.0)
-
-    def get_request(self) -> tuple[Any, Any]:
-        """Accept a connection; or take the only one that there is."""
-        if self._trigger is None:
+    def get_request(self) -> tuple[Request, ClientAddress]:
+        """Accept a connection; or take the only one."""
+        if not self._is_connection:
             return super().get_request()
         self.socket.recv(1, socket.MSG_DONTWAIT)
         request, self._connection = self._connection, None
+        assert request is not None
         return request, request.getpeername()
 
+    def reject_request(self, client_address: ClientAddress, reason: str) -> None:
+        """Report the rejection; if it was the only connection, wake the loop, which ends."""
+        super().reject_request(client_address, reason)
+        if self._is_connection:
+            self.wake()
+
+    @not_each_turn  # the end of the only request wakes the loop
+    def service_actions(self) -> None:
+        """End after the only connection."""
+        super().service_actions()
+        is_over = self._is_connection and self._connection is None and not self.active_requests
+        if is_over and self.intake.is_empty() and not self.is_draining():
+            self.drain(0.0)
+
     def server_close(self) -> None:
-        """Close what it has."""
+        """Close all sockets."""
         super().server_close()
         for sock in (self._connection, self._trigger):
             if sock is not None:
@@ -218,17 +233,17 @@ class FdgramServer(HandedOverMixIn, UDPServer):
     socket_type = socket.SOCK_DGRAM
 
     # As for a unix socket, which it may be.
-    max_packet_size: Annotated[int, Help("longest datagram in bytes; longer ones are refused", gt=0)] = 262144
+    max_packet_size: Annotated[int, Help("longest datagram in bytes; longer ones are rejected", gt=0)] = (
+        262144
+    )
 
     def __init__(
         self,
-        server_address: Any,
-        RequestHandlerClass: Callable[[Any, Any, Any], Any],
+        server_address: ServerAddress,
+        RequestHandlerClass: Callable[..., Any],
         bind_and_activate: bool = True,
     ) -> None:
-        super(TCPServer, self).__init__(server_address, RequestHandlerClass)
-        self.take_socket()
-        self.address_family = self.socket.family  # type: ignore[misc]
+        super().__init__(server_address, RequestHandlerClass, bind_and_activate=False)
         self.socket.setblocking(True)
         if self.address_family == _UNIX:
             bound_replies(self.socket)

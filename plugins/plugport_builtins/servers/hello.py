@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
+from plugport.contracts import ClientAddress, StreamRequest
 from plugport.errors import PreludeError
 from plugport.serving import Steps, peek
 
@@ -21,7 +21,7 @@ _LONGEST_HELLO = 32768
 _MOST_RECORDS = 64
 
 
-def client_hello(request: Any, client_address: Any) -> Steps:
+def client_hello(request: StreamRequest, client_address: ClientAddress) -> Steps:
     """Wait until the ClientHello is there whole, and leave it there: the handshake is for whoever serves.
 
     Raises PreludeError for what is none, as soon as it shows.

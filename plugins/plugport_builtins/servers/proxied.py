@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import Iterable
-from typing import Any
 
+from plugport.contracts import ClientAddress, StreamRequest
 from plugport.errors import OptionError, PreludeError
 from plugport.serving import Prelude, Steps, receiver_of
 from plugport_builtins.servers.proxy_header import ProxyHeader
@@ -41,7 +41,7 @@ def trusted_networks(texts: Iterable[str]) -> Networks:
 def proxied(trusted: Networks | None) -> Prelude:
     """Return the prelude that takes a PROXY header, of proxies in *trusted* alone (None: of all)."""
 
-    def take_header(request: Any, client_address: Any) -> Steps:
+    def take_header(request: StreamRequest, client_address: ClientAddress) -> Steps:
         if trusted is not None and not _is_among(client_address, trusted):
             raise PreludeError("it is not among those that proxy_trusted names")
         header, receive = ProxyHeader(), receiver_of(request)
@@ -61,8 +61,9 @@ def proxied(trusted: Networks | None) -> Prelude:
     return take_header
 
 
-def _is_among(client_address: Any, networks: Networks) -> bool:
-    host = client_address[0].partition("%")[0]
+def _is_among(client_address: ClientAddress, networks: Networks) -> bool:
+    assert isinstance(client_address, tuple)  # of an inet socket
+    host: str = client_address[0].partition("%")[0]
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
         address = address.ipv4_mapped

@@ -7,18 +7,18 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from plugport import BaseServer, Help
-from plugport.contracts import Loop
+from plugport.contracts import ClientAddress, Loop, Request, ServerAddress
 from plugport.errors import OptionError
 from plugport.serving import Prelude
 from plugport_builtins.servers.proxied import Networks, proxied, trusted_networks
 
-__all__ = ["TCPServer"]
+if TYPE_CHECKING:
+    import ssl
 
-#: Connections taken at once, where many wait: each look at the socket is a turn of the loop.
-_BURST = 8
+__all__ = ["TCPServer"]
 
 
 class TCPServer(BaseServer):
@@ -28,11 +28,13 @@ class TCPServer(BaseServer):
     fails the socket is closed and the error, an OSError mostly, goes to the caller.
     """
 
-    address_family: ClassVar[int] = socket.AF_INET
-    socket_type: ClassVar[int] = socket.SOCK_STREAM
+    address_family = socket.AF_INET
+    socket_type = socket.SOCK_STREAM
+    # Each poll is a turn of the loop, so that several connections are taken where many wait.
+    max_burst = 8
 
     request_queue_size: Annotated[int, Help("backlog of the listening socket", ge=0)] = socket.SOMAXCONN
-    # On Windows the option means something else: it lets others steal a port in use.
+    # On Windows the option means something else: it lets other processes take a port in use.
     allow_reuse_address: Annotated[
         bool, Help("bind although connections of an earlier server linger (SO_REUSEADDR)")
     ] = os.name == "posix"
@@ -40,44 +42,45 @@ class TCPServer(BaseServer):
     reuse_port: Annotated[bool, Help("the same as allow_reuse_port")] = False
     ipv6_only: Annotated[bool | None, Help("refuse IPv4 on an IPv6 socket (null: as the system does)")] = None
     handshake_timeout: Annotated[
-        float, Help("seconds that a client has for its handshake when the socket is wrapped in TLS", gt=0)
+        float, Help("seconds for the TLS handshake, when the listening socket is wrapped in TLS", gt=0)
     ] = 10.0
 
     proxy_protocol: Annotated[
-        bool, Help("each connection begins with a PROXY header (1 or 2) that says who the client is")
+        bool,
+        Help("whether each connection begins with a PROXY header, version 1 or 2, that names the client"),
     ] = False
     proxy_trusted: Annotated[
-        tuple[str, ...], Help("addresses and networks of the proxies whose headers are believed")
+        tuple[str, ...], Help("addresses and networks of the proxies whose headers are accepted")
     ] = ()
     prelude_timeout: Annotated[
-        float, Help("seconds for what comes before a request: a PROXY header, say", gt=0)
+        float, Help("seconds for what comes before a request, a PROXY header for example", gt=0)
     ] = 10.0
     max_preludes: Annotated[
         int,
-        Help("connections at that; when there is one more, the one that has waited longest is closed", gt=0),
+        Help("connections that wait for that; one more closes the one that has waited longest", gt=0),
     ] = 512
 
     socket: Any
 
     @classmethod
     def check_options(cls) -> None:
-        """See that whoever speaks for others is named. Raises OptionError."""
+        """Check that trusted proxies are named where their headers are read. Raises OptionError."""
         super().check_options()
         if cls.proxy_protocol:
             cls.trusted_proxies(cls.address_family)
         elif cls.proxy_trusted:
             raise OptionError(
-                "option server.proxy_trusted: nobody's headers are read; add -o proxy_protocol=true"
+                "option server.proxy_trusted: no PROXY headers are read; add -o proxy_protocol=true"
             )
 
     def __init__(
         self,
-        server_address: Any,
-        RequestHandlerClass: Callable[[Any, Any, Any], Any],
+        server_address: ServerAddress,
+        RequestHandlerClass: Callable[..., Any],
         bind_and_activate: bool = True,
     ) -> None:
         super().__init__(server_address, RequestHandlerClass)
-        self.socket = socket.socket(self.address_family, self.socket_type)
+        self.socket = self.make_socket()
         if bind_and_activate:
             try:
                 self.server_bind()
@@ -85,6 +88,10 @@ class TCPServer(BaseServer):
             except BaseException:
                 self.server_close()
                 raise
+
+    def make_socket(self) -> socket.socket:
+        """Return the socket, not yet bound; called by the constructor. It may be one that was given."""
+        return socket.socket(self.address_family, self.socket_type)
 
     def server_bind(self) -> None:
         """Bind the socket; called by the constructor. ``server_address`` is then the real one."""
@@ -125,41 +132,40 @@ class TCPServer(BaseServer):
 
     @classmethod
     def trusted_proxies(cls, family: int) -> Networks | None:
-        """Whose headers are believed on a socket of that family. Raises OptionError.
+        """Return the proxies whose headers are accepted on a socket of that family. Raises OptionError.
 
-        None for everybody's: who may connect to a unix socket is said by the mode of its file.
+        None for all: the mode of its file decides who may connect to a unix socket.
         """
         return None if family == getattr(socket, "AF_UNIX", -1) else trusted_networks(cls.proxy_trusted)
 
     def enter_loop(self, loop: Loop) -> None:
-        """Take several connections at once, where accept() can be had not to wait for one."""
+        """Take several connections at once, where accept() can be made not to wait for one."""
         super().enter_loop(loop)
-        # Elsewhere connections would inherit it from the listening socket.
-        if sys.platform == "linux" and self.is_stream():
+        # Elsewhere connections would inherit O_NONBLOCK from the listening socket.
+        if self.max_burst > 1 and sys.platform == "linux" and self.is_stream():
             listening = self.socket
-            plain = type(listening) is socket.socket and listening.gettimeout() is None
-            if plain and type(self).get_request is TCPServer.get_request:
+            if type(listening) is socket.socket and listening.gettimeout() is None:
                 os.set_blocking(listening.fileno(), False)
-                self.burst = _BURST
+                self.intake.burst = self.max_burst
 
     def leave_loop(self, loop: Loop) -> None:
-        """Let accept() wait again, for whoever calls it without a loop."""
-        if self.is_stream() and self.burst > 1:
-            self.burst = 1
+        """Let accept() wait again, for callers without a loop."""
+        if self.is_stream() and self.intake.burst > 1:
+            self.intake.burst = 1
             if self.fileno() >= 0:
                 os.set_blocking(self.fileno(), True)
         super().leave_loop(loop)
 
-    def get_request(self) -> tuple[Any, Any]:
+    def get_request(self) -> tuple[Request, ClientAddress]:
         """Accept a connection. On a socket that was wrapped in TLS the handshake is left for later."""
         listening: Any = self.socket
         if type(listening) is not socket.socket:
             if _is_tls(listening):
-                # Else accept() would do it, here in the accepting thread, for as long as a client likes.
+                # Else accept() would do it, in the accepting thread, for as long as a client likes.
                 listening.do_handshake_on_connect = False
             request, client_address = listening.accept()
             return request, client_address
-        # What accept() does, without the enumerations that it makes of the family and type each time.
+        # socket.accept() without the enumerations that it makes of the family and type each time.
         fd, client_address = listening._accept()  # type: ignore[attr-defined]
         request = socket.socket(*self._accepted_as, fd)
         if listening.gettimeout() and socket.getdefaulttimeout() is None:
@@ -171,37 +177,37 @@ class TCPServer(BaseServer):
         """Family, type and protocol of the connections."""
         return int(self.socket.family), int(self.socket.type), self.socket.proto
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Run the handler on the connection, after its TLS handshake if it is still to be done.
+    def finish_request(self, request: Request, client_address: ClientAddress) -> None:
+        """Run the handler on the connection, after its TLS handshake if that is still to be done.
 
-        That is on a listening socket that was wrapped in TLS; a server that is ``secure`` has it done
-        for each style of handler.
+        It is on a listening socket that was wrapped in TLS. For a server with the trait ``secure`` the bridge
+        of each style of handler does the handshake.
         """
         if type(request) is not socket.socket and _is_tls(request):
-            from plugport.serving import do_handshake
+            from plugport.serving import do_handshake  # late: it imports ssl
 
-            do_handshake(request, self.handshake_timeout)
+            do_handshake(cast("ssl.SSLSocket", request), self.handshake_timeout)
         self.RequestHandlerClass(request, client_address, self)
 
-    def shutdown_request(self, request: Any) -> None:
-        """End the account of a connection, send the end of the stream, and close."""
+    def shutdown_request(self, request: Request) -> None:
+        """Close the record of a connection, send the end of the stream, and close."""
         if id(request) in self.active_requests:
             self.end_request(request)
         try:
-            # close() alone would wait for whoever else holds the connection, a forked child say.
-            request.shutdown(socket.SHUT_WR)
+            # close() alone has no effect while another process, a forked child, holds the connection.
+            cast("socket.socket", request).shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # the client has gone
+            pass  # the client has closed the connection
         self.close_request(request)
 
-    def close_request(self, request: Any) -> None:
+    def close_request(self, request: Request) -> None:
         """Close the connection in this process."""
         if id(request) in self.active_requests:
             self.end_request(request)
-        request.close()
+        cast("socket.socket", request).close()
 
 
-def _is_tls(sock: Any) -> bool:
+def _is_tls(sock: object) -> bool:
     if type(sock) is socket.socket:
         return False
     ssl = sys.modules.get("ssl")  # not imported: then no socket is wrapped by it

@@ -5,12 +5,19 @@ from __future__ import annotations
 import ssl
 import time
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from plugport import Help
-from plugport.contracts import one_of
+from plugport.contracts import (
+    ClientAddress,
+    Request,
+    ServerAddress,
+    ServerTraits,
+    handler_traits,
+    one_of,
+    unwrapped,
+)
 from plugport.errors import OptionError, TargetError
-from plugport.handlers import unwrapped
 from plugport.serving import Prelude
 from plugport_builtins.servers.certificates import Certificate, Settings, bare_context
 from plugport_builtins.servers.hello import client_hello
@@ -32,7 +39,7 @@ class TLSServer(TCPServer):
     """
 
     scheme = "tls"
-    secure: ClassVar[bool] = True
+    traits = ServerTraits(secure=True)
 
     certfile: Annotated[str | None, Help("the certificate and those that it rests on, in PEM")] = None
     keyfile: Annotated[str | None, Help("its private key, in PEM (null: it is in certfile)")] = None
@@ -70,8 +77,8 @@ class TLSServer(TCPServer):
 
     def __init__(
         self,
-        server_address: Any,
-        RequestHandlerClass: Callable[[Any, Any, Any], Any],
+        server_address: ServerAddress,
+        RequestHandlerClass: Callable[..., Any],
         bind_and_activate: bool = True,
     ) -> None:
         """Read the certificates; then see TCPServer. Raises OptionError, TargetError."""
@@ -86,7 +93,7 @@ class TLSServer(TCPServer):
         """See the ClientHello before a request begins."""
         return (*super().preludes(), client_hello)
 
-    def get_request(self) -> tuple[Any, Any]:
+    def get_request(self) -> tuple[Request, ClientAddress]:
         """Accept a connection, and now and then see whether the certificates have changed.
 
         Here and not in tls_context(), which a forked child may call: what it read, no other would know.
@@ -174,7 +181,7 @@ def _settings(options: type[TLSServer], spoken: Sequence[str]) -> Settings:
 def _spoken(handler: Any) -> Sequence[str]:
     """Return the handler's ``alpn_protocols``. Raises TargetError if they are no names."""
     inner = unwrapped(handler)
-    names: Any = getattr(inner, "alpn_protocols", None) or ()
+    names = handler_traits(inner).alpn_protocols
     if not isinstance(names, (tuple, list)) or not all(
         isinstance(name, str) and name.isascii() and 0 < len(name) < 256 for name in names
     ):

@@ -19,6 +19,8 @@ __all__ = ["UnixDatagramServer", "UnixStreamServer", "bound_replies"]
 
 logger = logging.getLogger("plugport.server")
 
+_AF_UNIX: Any = getattr(socket, "AF_UNIX", -1)
+
 #: Seconds that a reply may wait for a client that does not take its datagrams.
 _SEND_TIMEOUT = 1
 
@@ -116,11 +118,11 @@ def _remove_stale(path: str, kind: int) -> bool:
 class UnixStreamServer(TCPServer):
     """A server of stream connections on a unix socket. (socketserver.UnixStreamServer)"""
 
-    address_family = getattr(socket, "AF_UNIX", -1)
+    address_family = _AF_UNIX
 
     allow_reuse_address: bool = False
-    # Who may connect is said by the mode of the file.
-    proxy_trusted: ClassVar[tuple[str, ...]] = ()  # type: ignore[misc]
+    # The mode of the file decides who may connect.
+    hidden_options: ClassVar[frozenset[str]] = frozenset({"proxy_trusted"})
 
     socket_mode: Annotated[
         int | None, Help("mode of the socket file, as 0660 (null: by the umask)", octal=True)
@@ -153,7 +155,7 @@ class UnixDatagramServer(UDPServer):
     A client that wants an answer binds its own socket to a name.
     """
 
-    address_family = getattr(socket, "AF_UNIX", -1)
+    address_family = _AF_UNIX
 
     # Above Linux's default limit for one (net.core.wmem_default is 212992).
     max_packet_size: Annotated[int, Help("longest datagram in bytes; longer ones are refused", gt=0)] = 262144

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
-from plugport.combination import check, traits_of
+from plugport.combination import check
+from plugport.contracts import strategy_traits
 from plugport.handlers import transports_of
 from plugport.plugin import default_registry
 from plugport_testing.clients import converse
@@ -73,7 +74,7 @@ class HandlerConformance(Conformance):
                 if transport in transports_of(handler) and check(handler, server, entry, registry).legal:
                     name = f"{server}-{entry.selector}"
                     cls._combinations[name] = server, entry.selector
-                    if traits_of(registry.load(entry))["serial"]:
+                    if strategy_traits(registry.load(entry)).serial:
                         cls._serial.add(name)
         return True
 

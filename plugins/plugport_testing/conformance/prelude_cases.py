@@ -38,6 +38,7 @@ def _title(request: Any, client_address: Any) -> Steps:
         if not byte:
             raise PreludeError("it has ended")
         title += byte
+    assert isinstance(client_address, str)  # _name's
     return title.decode() + client_address
 
 
@@ -187,7 +188,7 @@ class PreludeCases(StyledConformance):
         with self.serving_pending(style) as trial:
             with Client(self.dial(trial.server)) as slow, Client(self.dial(trial.server)) as silent:
                 slow.send(_PRELUDE[:4])
-                self.wait_until(lambda: len(trial.server.waiting) == 2, "both to be accepted")
+                self.wait_until(lambda: len(trial.server.intake.pending) == 2, "both to be accepted")
                 trial.drain(self.patience)
                 self.wait_until(lambda: trial.server.fileno() < 0, "the end of listening")
                 slow.send(_PRELUDE[4:])

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from plugport.combination import check, traits_of
-from plugport.contracts import configure
+from plugport.combination import check
+from plugport.contracts import configure, strategy_traits
 from plugport_testing.conformance.base import Conformance, Needs
 from plugport_testing.conformance.clients import Client
 from plugport_testing.conformance.jobs import datagram_handler, stream_handler
@@ -60,7 +60,7 @@ class ServerCases(Conformance):
             or (needs.file and not cls._has_file())
         ):
             return ()
-        serial = {name for name, one in cls._strategies.items() if traits_of(one)["serial"]}
+        serial = {name for name, one in cls._strategies.items() if strategy_traits(one).serial}
         return tuple(name for name in cls._strategies if not (needs.concurrent and name in serial))
 
     @classmethod

@@ -7,8 +7,8 @@ import socket
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from plugport.combination import check, compose, traits_of
-from plugport.contracts import configure
+from plugport.combination import check, compose
+from plugport.contracts import StrategyTraits, configure, strategy_traits
 from plugport.handlers import STYLES, Style
 from plugport_testing.conformance.base import Conformance, Needs
 from plugport_testing.conformance.clients import Client
@@ -35,7 +35,7 @@ class StyledConformance(Conformance):
 
     #: Whether the strategy serves one client after the other. Set for each subclass, as are:
     is_serial: ClassVar[bool]
-    _traits: ClassVar[dict[str, Any]]
+    _traits: ClassVar[StrategyTraits]
     _server_class: ClassVar[Any]
     _legal: ClassVar[set[Style]]
 
@@ -46,9 +46,9 @@ class StyledConformance(Conformance):
             return False
         server_class, strategy = resolve("server", cls.server), resolve("concurrency", cls.strategy)
         cls._server_class = configure(compose(server_class, strategy), cls.members)
-        cls._traits = traits_of(strategy)
+        cls._traits = strategy_traits(strategy)
         cls._legal = {style for style in STYLES if check(cls.handler(style), server_class, strategy).legal}
-        cls.is_serial = cls._traits["serial"]
+        cls.is_serial = cls._traits.serial
         return True
 
     @classmethod
@@ -103,11 +103,10 @@ class StyledConformance(Conformance):
             yield trial
 
 
-def _styles_for(needs: Needs, traits: dict[str, Any]) -> set[Style]:
+def _styles_for(needs: Needs, traits: StrategyTraits) -> set[Style]:
     styles = set(needs.styles)
-    if (needs.concurrent or needs.isolated) and traits["serial"]:
+    if (needs.concurrent or needs.isolated) and traits.serial:
         return set()
-    if needs.isolated and not traits["isolates_memory"]:
-        threaded = traits["multithreaded"]
-        return (styles if threaded else set()) if isinstance(threaded, bool) else styles & set(threaded)
+    if needs.isolated and not traits.isolates_memory:
+        return {style for style in styles if traits.runs_in_threads(style)}
     return styles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from plugport.errors import IncompatibleError
 from plugport.handlers import Framing, framing_maker, style_of
@@ -67,11 +67,13 @@ class MemoryConnection:
         make_protocol = adapted(handler, stream=True)
         self.server = server or MemoryServer()
         self._sock = MemorySocket(socket.SOCK_STREAM, client_address, room)
+        #: The same, as the server knows it.
+        self._request = cast(socket.socket, self._sock)
         self._loop = MemoryLoop(self._sock)
         self._returned = 0
         self._last_protocol: Any = None
         self._framing: Framing | None = None
-        context = self.server.begin_request(self._sock, client_address)
+        context = self.server.begin_request(self._request, client_address)
         assert context is not None, "it turns nobody away"
         self.context = context
         protocol = make_protocol(context)
@@ -178,9 +180,9 @@ class MemoryConnection:
 
     def transport_failed(self, transport: Any, error: Exception) -> None:
         """Take note of what the protocol raised, or what broke the connection."""
-        self.server.handle_failure(self._sock, self.context.client_address, error)
+        self.server.handle_failure(self._request, self.context.client_address, error)
 
     def transport_lost(self, transport: Any) -> None:
         """End the request."""
         self._last_protocol = transport.get_protocol()
-        self.server.conclude_request(self._sock)
+        self.server.conclude_request(self._request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from plugport.handlers import transports_of
 from plugport.transports import DatagramTransport
@@ -32,7 +32,7 @@ class MemoryEndpoint:
 
     def feed(self, data: bytes, client_address: Any = _CLIENT) -> list[tuple[bytes, Any]]:
         """Send a datagram; return what the handler sends then, pairs of a datagram and its address."""
-        request = (data, self._sock)
+        request = (data, cast(socket.socket, self._sock))
         self.server.begin_request(request, client_address)
         try:
             self.protocol.datagram_received(data, client_address)

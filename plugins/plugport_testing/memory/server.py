@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from plugport.combination import assign_framing, assign_options
-from plugport.contracts import configure
+from plugport.contracts import Style, configure
 from plugport.errors import IncompatibleError
 from plugport.handlers import MessageHandler, style_of, transports_of, unwrapped
 from plugport.serving import BaseServer, adapt, bridge_between
 
 __all__ = ["MemoryServer", "adapted", "configured"]
 
-_DRIVEN = frozenset({"protocol"})
+_DRIVEN: frozenset[Style] = frozenset({"protocol"})
 
 
 class MemoryServer(BaseServer):

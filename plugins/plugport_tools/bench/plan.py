@@ -15,9 +15,8 @@ from plugport.combination import (
     parse_framing,
     parse_options,
     parse_plugin_options,
-    traits_of,
 )
-from plugport.contracts import Part, configure
+from plugport.contracts import Part, StrategyTraits, Style, configure, server_traits, strategy_traits
 from plugport.errors import AddressError, IncompatibleError, PlugportError
 from plugport.handlers import style_of
 from plugport.plugin import Entry, Registry
@@ -114,7 +113,7 @@ def _is_stream(url: Url, server_class: Any) -> bool:
     """Whether the load needs connections or datagrams. Raises AddressError if it can make neither."""
     family = getattr(server_class, "address_family", None)
     kind = getattr(server_class, "socket_type", None)
-    if family not in _FAMILIES or kind not in _KINDS or getattr(server_class, "secure", False):
+    if family not in _FAMILIES or kind not in _KINDS or server_traits(server_class).secure:
         raise AddressError(
             f"{url}: there are no clients for {url.scheme} servers; "
             "plugport bench has some for IPv4, IPv6 and unix sockets, without TLS"
@@ -186,11 +185,11 @@ class _Parts:
         server_class = configure(server_class, {**members["server"], **members["concurrency"]})
         server_class.resolve_url(url)
         configure(handler, members["handler"])
-        traits = traits_of(mixin)
+        traits = strategy_traits(mixin)
         return Candidate(
             strategy.selector,
             caveats=_caveats(verdict, traits, style_of(handler)),
-            serial=traits["serial"],
+            serial=traits.serial,
             options=tuple(chosen),
             left_out=tuple(text for text in options if text not in chosen),
             server_class=server_class,
@@ -210,14 +209,11 @@ class _Parts:
         return parse_options(texts, targets, {part: entry.selector for part, entry in entries.items()})
 
 
-def _caveats(verdict: Verdict, traits: dict[str, Any], style: str) -> tuple[str, ...]:
-    threads = traits["multithreaded"]
-    if isinstance(threads, list):  # of styles
-        threads = style in threads
-    if traits["serial"]:
+def _caveats(verdict: Verdict, traits: StrategyTraits, style: Style) -> tuple[str, ...]:
+    if traits.serial:
         return verdict.warnings or ("one request that takes long holds up all others",)
-    if traits["isolates_memory"]:
+    if traits.isolates_memory:
         return (*verdict.warnings, "what a handler changes in memory is gone with its process")
-    if not threads:
+    if not traits.runs_in_threads(style):
         return (*verdict.warnings, "a single thread: a handler that computes for long holds up all others")
     return verdict.warnings

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any
 
-from plugport import Help
+from plugport import Help, StrategyTraits
 
 if TYPE_CHECKING:
     from plugport import BaseServer as Server
@@ -15,7 +15,7 @@ else:
 class BoundedMixIn(Server):
     """Serves as many requests at once as there are threads; while all are busy, accepts no more."""
 
-    multithreaded = True
+    traits = StrategyTraits(parallel=True)
 
     max_threads: Annotated[int, Help("requests served at once", gt=0)] = 8
     block_on_close: Annotated[bool, Help("server_close() waits for the threads")] = True

@@ -10,8 +10,8 @@ import gevent
 from gevent.hub import get_hub
 from gevent.lock import RLock
 from plugport import Help, RequestContext
-from plugport.contracts import ABORT_GRACE, Loop, Poller
-from plugport.serving import ServerLoop
+from plugport.contracts import ABORT_GRACE, Loop, Poller, StrategyTraits
+from plugport.serving import Intake, ServerLoop
 
 from plugport_gevent.patching import patch_process
 from plugport_gevent.poller import HubPoller
@@ -32,7 +32,7 @@ class GeventMixIn(_Server):
     else, time.sleep() or a database, where the standard library is patched.
     """
 
-    shares_thread: ClassVar[bool] = True
+    traits = StrategyTraits(shares_thread=True)
     poller_class: ClassVar[type[Poller] | None] = HubPoller
 
     patch: Annotated[
@@ -67,20 +67,17 @@ class GeventMixIn(_Server):
         with _own_hub():
             super().handle_request()
 
+    def make_intake(self) -> Intake:
+        """Return an intake that takes connections as gevent's sockets."""
+        return Intake(self, cooperative) if self.is_stream() else super().make_intake()
+
     def enter_loop(self, loop: Loop) -> None:
-        """Have connections come as gevent's, or make the socket that datagrams are answered through."""
-        if self.is_stream():
-            # Not a method of this class: how others get their requests is no business of its own.
-            vars(self)["get_request"] = self._get_connection
-        else:
+        """Make the socket that datagrams are answered through."""
+        if not self.is_stream():
             self._reply_socket = ReplySocket(self.socket)
             self._timeout_before = self.socket.gettimeout()
             self.socket.setblocking(False)  # with MSG_DONTWAIT gevent's would wait all the same
         super().enter_loop(loop)
-
-    def _get_connection(self) -> tuple[Any, Any]:
-        request, client_address = type(self).get_request(self)
-        return cooperative(request), client_address
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Run the handler; that of a datagram answers through a socket that may wait."""
@@ -131,7 +128,6 @@ class GeventMixIn(_Server):
             if self.active_requests and not given_up:
                 self.abort_requests(force=force)
             gevent.joinall(self._ending(given_up), timeout=ABORT_GRACE)
-        vars(self).pop("get_request", None)
         if self._reply_socket is not None:
             self._reply_socket.close()
             self._reply_socket = None
@@ -147,7 +143,7 @@ class GeventMixIn(_Server):
         """Stop serve_forever(), and wait until it has stopped; a request's own greenlet does not wait."""
         current = gevent.getcurrent()
         if any(greenlet is current for greenlet in self._greenlets.values()):
-            self._BaseServer__shutdown_request = True
+            self.stopping = True
             self.wake()
         else:
             super().shutdown()

@@ -25,7 +25,7 @@ async def connect(make_protocol: Callable[[], Any], request: Any, context: Reque
     """
     loop = asyncio.get_running_loop()
     server = context.server
-    if not server.secure:
+    if not server.server_traits.secure:
         transport, _ = await loop.connect_accepted_socket(make_protocol, request)
         return transport
     protocol = make_protocol()
@@ -109,7 +109,9 @@ def record_traffic(context: RequestContext, request: Any) -> None:
 
 
 def _close_copy(context: RequestContext) -> None:
-    context.copy = context.copy.close()
+    if context.copy is not None:
+        context.copy.close()
+        context.copy = None
 
 
 def deliver_memoryviews(protocol: Any) -> None:

@@ -6,7 +6,7 @@ import socket
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from plugport.combination import traits_of
+from plugport.contracts import strategy_traits
 
 from plugport_http.engine import Request
 from plugport_http.secured import tls_environ
@@ -67,12 +67,11 @@ class Environs:
 
 def _strategy_environ(server_class: type) -> dict[str, Any]:
     """Return what the strategy of a server says of how the application is called."""
-    traits = traits_of(server_class)
-    threads = traits["multithreaded"]
+    traits = strategy_traits(server_class)
     return {
         "wsgi.version": (1, 0),
-        "wsgi.multithread": threads if isinstance(threads, bool) else "blocking" in threads,
-        "wsgi.multiprocess": traits["isolates_memory"],
+        "wsgi.multithread": traits.runs_in_threads("blocking"),
+        "wsgi.multiprocess": traits.isolates_memory,
         "wsgi.run_once": False,
         "wsgi.input_terminated": True,
     }

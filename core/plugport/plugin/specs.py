@@ -9,7 +9,7 @@ neither the request nor other hookimpls; the hooks that differ say so.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import click
 
     from plugport.contracts.findings import Finding
+    from plugport.contracts.interfaces import ClientAddress, Request
     from plugport.contracts.registry import ComponentRegistry
     from plugport.contracts.requests import RequestContext
     from plugport.serving.server import BaseServer
@@ -241,7 +242,9 @@ def plugport_service_actions(server: BaseServer) -> None:
 
 
 @hookspec
-def plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | str | None:
+def plugport_verify_request(
+    server: BaseServer, request: Request, client_address: ClientAddress
+) -> bool | str | None:
     """Called before a request begins: one False rejects it, and so does an exception.
 
     A str rejects it, too: it is the reason, which is logged and passed to request_rejected. Use few
@@ -294,7 +297,7 @@ def plugport_request_failed(context: RequestContext, error: BaseException) -> No
 
 
 @hookspec
-def plugport_request_rejected(server: BaseServer, client_address: Any, reason: str) -> None:
+def plugport_request_rejected(server: BaseServer, client_address: ClientAddress, reason: str) -> None:
     """Called when a request is rejected, in the place of request_started.
 
     ::

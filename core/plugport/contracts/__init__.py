@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugport.contracts.component import KINDS, Component, Kind
+    from plugport.contracts.component import KINDS, PARTS, Component, Kind, Part
     from plugport.contracts.findings import STATUSES, Finding, Status
     from plugport.contracts.hints import Hints
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         TimerHandle,
     )
     from plugport.contracts.members import Help, configure
+    from plugport.contracts.registry import ComponentRegistry, RegisteredComponent
     from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver, Server
     from plugport.contracts.traits import (
         STYLES,
@@ -54,8 +55,10 @@ else:
         {
             "plugport.contracts.component": (
                 "KINDS",
+                "PARTS",
                 "Component",
                 "Kind",
+                "Part",
             ),
             "plugport.contracts.findings": (
                 "STATUSES",
@@ -94,6 +97,10 @@ else:
                 "Help",
                 "configure",
             ),
+            "plugport.contracts.registry": (
+                "ComponentRegistry",
+                "RegisteredComponent",
+            ),
             "plugport.contracts.requests": (
                 "Outcome",
                 "RequestContext",
@@ -125,6 +132,7 @@ __all__ = [
     "ABORT_GRACE",
     "KINDS",
     "NO_HOOKS",
+    "PARTS",
     "READ",
     "SERVER_HOOKS",
     "STATUSES",
@@ -135,6 +143,7 @@ __all__ = [
     "Callback",
     "ClientAddress",
     "Component",
+    "ComponentRegistry",
     "DatagramRequest",
     "Finding",
     "Handler",
@@ -145,7 +154,9 @@ __all__ = [
     "Loop",
     "LoopMember",
     "Outcome",
+    "Part",
     "Poller",
+    "RegisteredComponent",
     "Request",
     "RequestContext",
     "RequestHandedOver",

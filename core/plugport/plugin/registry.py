@@ -25,7 +25,7 @@ from plugport.plugin.specs import HOOKS
 __all__ = ["Entry", "Registry", "Status", "default_registry", "listing_of"]
 
 #: A mix-in can be any class: what is a server or a handler is that.
-_NARROWEST_FIRST: tuple[Kind, ...] = ("server", "handler", "concurrency")
+_NARROWEST_FIRST: tuple[Kind, ...] = ("server", "framing", "handler", "concurrency")
 
 Status = Literal["available", "unavailable", "shadowed", "conflict"]
 
@@ -124,7 +124,9 @@ class Registry:
             else:
                 return [entry]
         if kind is None and not callable(target):
-            raise TargetError(f"{text!r} is neither a server, a handler nor a concurrency strategy")
+            raise TargetError(
+                f"{text!r} is neither a server, a handler, a framing nor a concurrency strategy"
+            )
         raise failures[kind or "handler"]  # what is called, and is no class, was meant for a handler
 
     def load(self, entry: Entry) -> Any:
@@ -295,6 +297,12 @@ def _check_kind(kind: Kind, target: object, hints: Callable[[], Hints]) -> None:
     if kind == "handler":
         style_of(target, hints)
         handler_traits(target)
+        return
+    if kind == "framing":
+        from plugport.handlers.framing import check_framing
+        from plugport.handlers.messages import MessageHandler
+
+        check_framing(target, MessageHandler)
         return
     if kind == "server":
         if not isinstance(target, type) or not is_server(target):

@@ -132,6 +132,18 @@ def test_handlers_and_servers_of_the_standard_library_get_notes() -> None:
     assert collect(http.server.HTTPServer)["request_queue_size"].default == 5
 
 
+def test_slots_and_methods_are_no_options() -> None:
+    class Slotted:
+        __slots__ = ("size",)
+        size: int
+        name: str
+
+        @property
+        def name(self) -> str: ...
+
+    assert collect(Slotted) == {}
+
+
 def test_functions_have_no_options() -> None:
     assert collect(len) == {}
 

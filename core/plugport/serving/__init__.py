@@ -73,7 +73,7 @@ else:
                 "peek",
                 "receiver_of",
             ),
-            "plugport.serving.running": (
+            "plugport.serving.membership": (
                 "has_periodic_work",
                 "not_each_turn",
             ),

@@ -144,7 +144,8 @@ def test_all_plugins_of_a_distribution(run: Run, site: SitePackages) -> None:
 def test_a_hook(run: Run, name: str) -> None:
     documentation = inspect.getdoc(hookspecs.plugport_verify_request)
     assert documentation is not None
-    signature = "plugport_verify_request(server: BaseServer, request: Request, client_address: ClientAddress) -> bool | str | None"
+    arguments = "server: BaseServer, request: Request, client_address: ClientAddress"
+    signature = f"plugport_verify_request({arguments}) -> bool | str | None"
     assert shown(run, name) == [
         {
             "kind": "hook",

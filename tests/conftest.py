@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from composed import LOCALHOST, Build, Line, Shared, compose
 from environments import Environment, build_wheel
+from fakes import Run, SitePackages
 from leaks import Holdings
 from once import made_once
 from patience import Call
 from recording import Recorder
+
+from plugport.serving import listener
+from plugport_builtins.servers.tcp import TCPServer
 
 ROOT = Path(__file__).parents[1]
 
@@ -65,6 +73,61 @@ def serve(closing: Callable[[Any], Any]) -> Iterator[Callable[..., Call]]:
 def recorder() -> Recorder:
     """Hooks that note their calls: ``server.hooks = recorder.hooks``."""
     return Recorder()
+
+
+@pytest.fixture
+def build(closing: Callable[[Any], Any], recorder: Recorder) -> Build:
+    """build(strategy, handler, **members) is a server on a port of localhost, whose hooks are recorded."""
+
+    def build_server(strategy: type, handler: Any = Line, *, on: type = TCPServer, **members: Any) -> Any:
+        address = members.pop("address", LOCALHOST)
+        server = closing(compose(strategy, on, **members)(address, handler))
+        server.hooks = recorder.hooks
+        return server
+
+    return build_server
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Shared:
+    """A file that child processes can write to as well: add(b"x"), and seen."""
+    return Shared(tmp_path / "shared")
+
+
+@pytest.fixture
+def short_abort_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests that were aborted have only a moment to end."""
+    monkeypatch.setattr(listener, "ABORT_GRACE", 0.05)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SitePackages]:
+    """An empty directory on sys.path, for distributions of the test's own."""
+    path = tmp_path / "site"
+    path.mkdir()
+    monkeypatch.delenv("PLUGPORT_DISABLE", raising=False)
+    monkeypatch.syspath_prepend(path)
+    site = SitePackages(path)
+    yield site
+    site.forget_modules()
+
+
+@pytest.fixture
+def run(site: SitePackages) -> Run:
+    """run(*arguments) is the result of ``plugport`` with these, in a process that sees *site*."""
+
+    def run_plugport(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
+        path = os.pathsep.join([str(site.path), *filter(None, [os.environ.get("PYTHONPATH")])])
+        return subprocess.run(
+            [sys.executable, "-m", "plugport", *arguments],
+            env={**os.environ, "PYTHONPATH": path, **env},
+            cwd=site.path.parent,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    return run_plugport
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import styles
 from clients import correspondent, dial, read_all
 from command import Address, Service, address_of, error_of, plugport, serving
 from fakes import SitePackages
 from patience import PATIENCE, wait_until
 
-STYLES = Path(__file__).with_name("styles.py")
+STYLES = Path(styles.__file__)
 HANDLERS = {
     ("blocking", "stream"): "BlockingLines",
     ("protocol", "stream"): "ProtocolLines",

@@ -13,7 +13,7 @@ from clients import dial
 from environments import Environment
 from once import made_once
 
-from plugport.handlers.styles import STYLES
+from plugport.handlers import STYLES
 from plugport_tools.new.names import Names
 from plugport_tools.new.rendering import render
 from plugport_tools.new.shapes import CONCURRENCY, HOOKS, SERVER, handler_shape

@@ -244,3 +244,29 @@ def test_completion_knows_all_kinds(run: Run, word: str, expected: str) -> None:
     words = f"plugport show {word}"
     result = run(_PLUGPORT_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD="2")
     assert (result.stdout.strip(), result.stderr) == (expected, "")
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_show(run: Run) -> None:
+    (shown,) = json.loads(run("show", "upper", "--json").stdout)
+    assert shown["qualified_name"] == "my-dist:upper"
+    assert shown["style"] == "blocking"
+    assert shown["transports"] == ["stream"]
+    assert {"name": "prefix", "type": "str", "default": "", "help": "put before each line"} in shown[
+        "options"
+    ]
+    text = run("show", "upper").stdout
+    assert "my-dist" in text
+    assert "put before each line" in text
+
+
+@pytest.mark.usefixtures("my_dist")
+def test_show_every_component_of_the_name(run: Run) -> None:
+    assert [each["qualified_name"] for each in json.loads(run("show", "echo", "--json").stdout)] == [
+        "plugport:echo",
+        "my-dist:echo",
+    ]
+    (shown,) = json.loads(run("show", "my_handlers:Upper", "--json").stdout)
+    assert (shown["kind"], shown["distribution"]) == ("handler", None)
+    (shown,) = json.loads(run("show", "unix", "--json").stdout)
+    assert "socket_mode" in [option["name"] for option in shown["options"]]

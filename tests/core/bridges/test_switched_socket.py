@@ -1,90 +1,21 @@
-"""The socket that a blocking handler has in the select strategy behaves as one of a thread's own."""
+"""The socket that blocking handlers see under a loop: what waits there lets others run."""
 
 from __future__ import annotations
 
-import asyncio
 import errno
-import io
-import queue
 import socket
 import struct
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from clients import Client, connect, read_all
 from patience import PATIENCE, Call, wait_until
+from talking import LARGE, Talk, send_for_ever
 
-from plugport import BaseRequestHandler, RequestContext
-from plugport.bridges.greenlets import SwitchedSocket
 from plugport_builtins.concurrency.select import SelectMixIn
-from plugport_builtins.concurrency.threading import ThreadingMixIn
-from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.unix import UnixStreamServer
-
-Handler = Callable[[Any], Any]
-Talk = Callable[[Handler], "Talking"]
-
-LARGE = bytes(range(256)) * 16384
-
-
-class Talking:
-    """A client, and what comes of the handler at the other end."""
-
-    def __init__(self, server: Any, outcomes: queue.SimpleQueue[Any]) -> None:
-        self.server = server
-        self.client = connect(server)
-        self._outcomes = outcomes
-
-    def result(self) -> Any:
-        """What the handler has returned or raised."""
-        outcome = self._outcomes.get(timeout=PATIENCE)
-        if isinstance(outcome, BaseException):
-            raise outcome
-        return outcome
-
-    def send(self, data: bytes) -> None:
-        self.client.sendall(data)
-
-    def end(self) -> None:
-        self.client.shutdown(socket.SHUT_WR)
-
-    def reset(self) -> None:
-        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        socket.socket.close(self.client)
-
-
-@pytest.fixture(params=[SelectMixIn, ThreadingMixIn], ids=["switched", "real"])
-def talk(request: pytest.FixtureRequest, serve: Callable[[Any], Call]) -> Any:
-    """talk(handler) serves handler(connection), switched or in a thread, and has a client connect."""
-    talks: list[Talking] = []
-
-    def start(handler: Handler, server_class: type = TCPServer, address: Any = ("127.0.0.1", 0)) -> Talking:
-        outcomes: queue.SimpleQueue[Any] = queue.SimpleQueue()
-
-        def run(connection: Any, client_address: Any, server: Any) -> None:
-            assert isinstance(connection, SwitchedSocket) is (request.param is SelectMixIn)
-            try:
-                outcomes.put(handler(connection))
-            except BaseException as error:
-                outcomes.put(error)
-
-        server = type("Server", (request.param, server_class), {})(address, run)
-        serve(server)
-        talks.append(Talking(server, outcomes))
-        return talks[-1]
-
-    yield start
-    for each in talks:
-        each.client.close()
-
-
-def send_for_ever(connection: Any) -> None:
-    while True:
-        connection.sendall(LARGE)
-
 
 # Reading --------------------------------------------------------------------------------------
 
@@ -241,90 +172,6 @@ def test_what_was_sent_arrives_although_the_handler_has_ended(talk: Talk) -> Non
     assert read_all(talk(handler).client) == LARGE
 
 
-# Files ----------------------------------------------------------------------------------------
-
-
-def test_makefile_to_read(talk: Talk) -> None:
-    def handler(connection: Any) -> list[Any]:
-        with connection.makefile("rb") as file:
-            return [
-                file.readline(),
-                file.peek(1)[:1],
-                file.read(2),
-                list(file),
-                file.readable(),
-                file.writable(),
-            ]
-
-    talking = talk(handler)
-    talking.send(b"one\ntwo\nthree")
-    talking.end()
-    assert talking.result() == [b"one\n", b"t", b"tw", [b"o\n", b"three"], True, False]
-
-
-def test_makefile_to_write(talk: Talk) -> None:
-    def handler(connection: Any) -> list[Any]:
-        with connection.makefile("wb") as file:
-            file.write(b"held back ")
-            file.flush()
-            file.write(b"until it is closed")
-            return [file.readable(), file.writable()]
-
-    talking = talk(handler)
-    assert read_all(talking.client) == b"held back until it is closed"
-    assert talking.result() == [False, True]
-
-
-def test_makefile_both_ways(talk: Talk) -> None:
-    def handler(connection: Any) -> None:
-        with connection.makefile("rwb") as file:
-            for line in file:
-                file.write(line.upper())
-                file.flush()
-
-    talking = talk(handler)
-    talking.send(b"one\n")
-    assert talking.client.recv(10) == b"ONE\n"
-    talking.send(b"two")
-    talking.end()
-    assert read_all(talking.client) == b"TWO"
-
-
-def test_makefile_for_text(talk: Talk) -> None:
-    def handler(connection: Any) -> list[Any]:
-        with connection.makefile("rw", encoding="latin-1", newline="\r\n") as file:
-            lines = [file.readline(), file.mode, file.encoding]
-            file.write("ä\n")
-            return lines
-
-    talking = talk(handler)
-    talking.send(b"\xfc\r\n")
-    assert read_all(talking.client) == b"\xe4\r\n"
-    assert talking.result() == ["ü\r\n", "rw", "latin-1"]
-
-
-def test_makefile_without_a_buffer(talk: Talk) -> None:
-    def handler(connection: Any) -> list[Any]:
-        with connection.makefile("rb", 0) as reader, connection.makefile("wb", 0) as writer:
-            assert isinstance(reader, io.RawIOBase)
-            return [reader.read(2), writer.write(b"back"), reader.name == connection.fileno()]
-
-    talking = talk(handler)
-    talking.send(b"abc")
-    assert talking.client.recv(10) == b"back"
-    assert talking.result() == [b"ab", 4, True]
-
-
-def test_makefile_that_can_not_be(talk: Talk) -> None:
-    def handler(connection: Any) -> None:
-        with pytest.raises(ValueError, match="invalid mode"):
-            connection.makefile("a")
-        with pytest.raises(ValueError, match="unbuffered streams must be binary"):
-            connection.makefile("r", 0)
-
-    talk(handler).result()
-
-
 # Timeouts -------------------------------------------------------------------------------------
 
 
@@ -350,18 +197,6 @@ def test_a_timeout_of_sendall(talk: Talk) -> None:
         connection.settimeout(0.05)
         with pytest.raises(TimeoutError):
             send_for_ever(connection)
-
-    talk(handler).result()
-
-
-def test_a_timeout_of_a_file(talk: Talk) -> None:
-    def handler(connection: Any) -> None:
-        connection.settimeout(0.01)
-        with connection.makefile("rb") as file:
-            with pytest.raises(TimeoutError):
-                file.readline()
-            with pytest.raises(OSError, match="cannot read from timed out object"):
-                file.readline()
 
     talk(handler).result()
 
@@ -455,22 +290,6 @@ def test_close(talk: Talk) -> None:
     assert talking.result() == -1
 
 
-def test_close_while_files_are_open(talk: Talk) -> None:
-    def handler(connection: Any) -> list[Any]:
-        reader, writer = connection.makefile("rb"), connection.makefile("wb")
-        connection.close()
-        line = reader.readline()
-        writer.write(b"back")
-        reader.close()
-        writer.close()
-        return [line]
-
-    talking = talk(handler)
-    talking.send(b"there\n")
-    assert read_all(talking.client) == b"back"
-    assert talking.result() == [b"there\n"]
-
-
 def test_detach(talk: Talk) -> None:
     def handler(connection: Any) -> bytes:
         with socket.socket(fileno=connection.detach()) as mine:
@@ -537,29 +356,3 @@ def test_on_a_unix_socket(talk: Any, tmp_path: Path) -> None:
     talking = talk(lambda connection: connection.getpeername(), UnixStreamServer, str(tmp_path / "socket"))
     assert isinstance(talking.client, Client)
     assert talking.result() == ""
-
-
-def test_a_handler_may_bring_a_protocol_instead(serve: Callable[[Any], Call]) -> None:
-    class Protocol(asyncio.Protocol):
-        def __init__(self, name: str) -> None:
-            self.name = name.encode()
-
-        def connection_made(self, transport: Any) -> None:
-            transport.write(self.name)
-            transport.close()
-
-    class Handler(BaseRequestHandler):
-        @classmethod
-        def as_protocol(cls, context: RequestContext) -> Protocol:
-            return Protocol(f"{cls.__name__} {context.server.scheme}")
-
-        def handle(self) -> None:
-            self.request.sendall(b"blocking")
-
-    answers = []
-    for mixin in (SelectMixIn, ThreadingMixIn):
-        server = type("Server", (mixin, TCPServer), {})(("127.0.0.1", 0), Handler)
-        serve(server)
-        with connect(server) as client:
-            answers.append(read_all(client))
-    assert answers == [b"Handler tcp", b"blocking"]

@@ -15,7 +15,7 @@ from command import error_of, plugport
 from fakes import Run, SitePackages
 
 from plugport.errors import ScaffoldError
-from plugport.handlers.styles import STYLES
+from plugport.handlers import STYLES
 from plugport_tools.new.names import Names
 from plugport_tools.new.rendering import render
 from plugport_tools.new.shapes import CONCURRENCY, HOOKS, SERVER, Shape, handler_shape

@@ -17,6 +17,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+import styles
 from command import error_of, plugport
 from fakes import SitePackages
 from leaks import socket_files
@@ -25,7 +26,7 @@ from procfs import marked
 
 from plugport_tools.bench.command import bench as command
 
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "bench.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "bench.md"
 SHORT = ("--seconds", "0.2", "--rounds", "2")
 #: For a machine so busy that in a short time nobody is answered.
 LONGER = ("--seconds", "2", "--rounds", "2")
@@ -112,7 +113,7 @@ def test_other_servers(tmp_path: Path, scheme: str) -> None:
     ],
 )
 def test_a_handler_of_a_file_in_each_style(tmp_path: Path, handler: str, strategy: str) -> None:
-    shutil.copy(Path(__file__).with_name("styles.py"), tmp_path)
+    shutil.copy(Path(styles.__file__), tmp_path)
     assert_sound(measured(tmp_path, f"styles.py:{handler}", "-c", strategy)["strategies"][strategy])
 
 

@@ -50,7 +50,7 @@ class WSGIHandler(Answering, BaseRequestHandler):
         http, link = self.make_connection(), make_link(self.request, self.send_timeout, server.idle_timeout)
         http.client = self.client_address
         # Of others' connections over TLS it is not known here whether their handshake is over.
-        tls = self.request if server.secure else None
+        tls = self.request if server.server_traits.secure else None
         self._prepare(http, link, server, self.request, tls, self.client_address)
         self._idle = self._drains = False
         server.drain_callbacks.add(self._drain)

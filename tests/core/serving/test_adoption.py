@@ -18,9 +18,9 @@ from composed import (
     finished,
 )
 from patience import within
-from plugport.serving.adoption import adopt, is_foreign_server
 from recording import Recorder
 
+from plugport.serving.adoption import adopt, is_foreign_server
 from plugport_builtins.servers.tcp import TCPServer
 
 

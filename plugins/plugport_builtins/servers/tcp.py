@@ -32,8 +32,7 @@ class TCPServer(BaseServer):
     socket_type = socket.SOCK_STREAM
     # Each poll is a turn of the loop, so that several connections are taken where many wait.
     max_burst = 8
-    #: The class of accepted connections (None: socket.socket), called as that is. A strategy that needs a class
-    #: of its own sets it.
+    #: The class of accepted connections (None: socket.socket), called as that is. A strategy may set its own.
     connection_class: ClassVar[type[socket.socket] | None] = None
 
     request_queue_size: Annotated[int, Help("backlog of the listening socket", ge=0)] = socket.SOMAXCONN

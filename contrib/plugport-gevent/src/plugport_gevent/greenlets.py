@@ -72,7 +72,7 @@ class GeventMixIn(_Server):
 
     @classmethod
     def prepare_process(cls) -> Iterable[str]:
-        """Patch the standard library, if ``patch`` is set; return warnings. Raises OptionError if too late."""
+        """Patch the standard library, if ``patch`` is set. See patch_process()."""
         return patch_process() if cls.patch else ()
 
     @classmethod

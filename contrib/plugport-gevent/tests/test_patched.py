@@ -74,6 +74,7 @@ def test_what_is_patched(service: Service, option: str, patched: bytes) -> None:
     assert process.ask(b"") == patched + b" gevent.lock\n"
 
 
+@pytest.mark.tools("curl")
 def test_curl_gets_files_from_the_standard_library(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

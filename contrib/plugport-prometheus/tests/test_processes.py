@@ -133,4 +133,4 @@ def test_a_file_that_can_not_be_removed_does_not_end_the_service(tmp_path: Path)
             assert fetch(url)[0] == 500
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-    assert "the metrics could not be brought up to date" in log.read_text()
+    assert "the metrics could not be updated" in log.read_text()

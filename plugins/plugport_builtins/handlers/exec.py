@@ -20,7 +20,7 @@ from plugport.errors import OptionError
 
 __all__ = ["ExecHandler"]
 
-logger = logging.getLogger("plugport.handlers.base.exec")
+logger = logging.getLogger("plugport.handlers.exec")
 
 #: Seconds between two looks where the system can't wait for all that matters at once.
 _POLL = 0.05

@@ -12,7 +12,7 @@ from plugport_builtins.handlers.inet import InetHandler
 
 __all__ = ["QotdHandler"]
 
-logger = logging.getLogger("plugport.handlers.base.qotd")
+logger = logging.getLogger("plugport.handlers.qotd")
 
 #: RFC 865 wants fewer than 512 characters.
 _MAX_SIZE = 511

@@ -44,7 +44,7 @@ def test_a_file(start: Any, quotes: Path) -> None:
 
 
 def test_long_ones_are_left_out(quotes: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "plugport.handlers.base.qotd")
+    caplog.set_level("INFO", "plugport.handlers.qotd")
     just_short_enough = "x" * 509
     quotes.write_text(f"{just_short_enough}\n%\n{just_short_enough}y\n")
     handler = configure(QotdHandler, {"quotes_file": str(quotes)})

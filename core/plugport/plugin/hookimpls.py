@@ -28,8 +28,8 @@ class Wrap(Protocol):
 
 class _WrappedPlugin(SimpleNamespace):
     # pluggy refuses a plugin that equals another, as two namespaces without hookimpls do.
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
 
 def wrapped(manager: pluggy.PluginManager, plugin: object, name: str, wrap: Wrap) -> object:

@@ -308,7 +308,7 @@ def test_a_handler_that_is_interrupted(monkeypatch: pytest.MonkeyPatch, no_leaks
         raise SystemExit
 
     processes: list[Any] = []
-    monkeypatch.setattr(ExecHandler, "_attend", interrupt)
+    monkeypatch.setattr(ExecHandler, "_wait_for_exit", interrupt)
     handler = configure(ExecHandler, {"argv": STUBBORN})
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(SystemExit):

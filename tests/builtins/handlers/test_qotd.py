@@ -56,8 +56,8 @@ def test_long_ones_are_left_out(quotes: Path, caplog: pytest.LogCaptureFixture) 
     ("content", "reason"),
     [
         (None, "No such file"),
-        (b"", "none"),
-        (b"%\n \n%\n", "none"),
+        (b"", "has no quotation;"),
+        (b"%\n \n%\n", "has no quotation;"),
         (b"x" * 512, "at most 511 bytes"),
         (b"\xff\xfe", "can't decode"),
     ],

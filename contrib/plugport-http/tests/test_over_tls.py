@@ -23,7 +23,7 @@ from plugport.errors import OptionError
 from served import APPLICATIONS, curl
 from websockets.sync.client import connect
 
-from plugport_http.secured import tls_environ, tls_extension
+from plugport_http.tlsinfo import tls_environ, tls_extension
 
 WSGI = f"{APPLICATIONS / 'wsgi_cases.py'}:app"
 ASGI = f"{APPLICATIONS / 'asgi_cases.py'}:app"

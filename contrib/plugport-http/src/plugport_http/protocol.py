@@ -23,8 +23,8 @@ from plugport_http.engine import (
     ServerConnection,
 )
 from plugport_http.settings import HTTPSettings
+from plugport_http.sockets import MIN_DRAIN_WAIT, cut, drain_wait, has_unread_bytes, shut_down_reading
 from plugport_http.timer import LazyTimer
-from plugport_http.waiting import LAST_WAIT, cut, end_reading, has_arrived, last_wait
 
 __all__ = ["HTTPProtocol"]
 
@@ -33,7 +33,7 @@ _READ_AHEAD = 65536
 #: Seconds in which a client that was refused can take the answer, while what it sends is dropped.
 _LINGER = 2.0
 #: Seconds that requests which come at once may take of the loop, before the others have their turn.
-_LONGEST_TURN = 0.005
+_MAX_TURN = 0.005
 
 
 class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
@@ -62,7 +62,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self._context: RequestContext | None = None
         self._sending = False  # by other means than the transport's write()
         self._progress = 0
-        self._had_turn = False  # its requests have had the loop for long enough; it goes on in the next turn
+        self._yielded = False  # its requests have had the loop for long enough; it goes on in the next turn
         self._mark = (0, 0)  # what was unsent, and the progress, when the deadline of sending was set
 
     @classmethod
@@ -145,22 +145,22 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
             http.keep_alive = not self._context.server.is_draining()
             http.client = self._context.client_address
             self.limit_timeouts(self._context.server.idle_timeout)
-        self._await_client(wait if http.keep_alive else last_wait(http, wait))
+        self._set_deadline(wait if http.keep_alive else drain_wait(http, wait))
 
     def data_received(self, data: bytes) -> None:
         """Take what has come."""
         if self._lingering:
             return
         http = self.http
-        if self.can_write and not self._advancing and not self._had_turn:
-            request = http.receive_again(data)
+        if self.can_write and not self._advancing and not self._yielded:
+            request = http.receive_repeated(data)
             if request is not None:
                 self._advance(request)
                 return
         http.receive_data(data)
-        if (http.request is None or self._reads_body) and not self._had_turn:
+        if (http.request is None or self._reads_body) and not self._yielded:
             self._advance()
-        if http.request is not None or not self.can_write or self._had_turn:
+        if http.request is not None or not self.can_write or self._yielded:
             self._check_read_ahead()
 
     def eof_received(self) -> bool:
@@ -178,16 +178,16 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
     def pause_writing(self) -> None:
         """The client does not take what was written."""
         self.can_write = False
-        self._await_taking()
+        self._set_send_deadline()
 
     def resume_writing(self) -> None:
         """It has taken it."""
         self.can_write = True
         self._deadline = None
         if self._sending:
-            self._await_taking()
+            self._set_send_deadline()
         elif self._lingering:
-            self._await_client(_LINGER)
+            self._set_deadline(_LINGER)
         if self.http.request is not None:
             self.writable()
         if self.can_write and self.http.request is None and not self._lingering:
@@ -199,7 +199,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self._stop_clock()
         if self._context is not None:
             self._context.server.drain_callbacks.discard(self.drain)
-        self.http.lost()
+        self.http.connection_lost()
         self.disconnected(exc)
 
     def drain(self) -> None:
@@ -207,33 +207,35 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         context: Any = self._context
         self.http.keep_alive = False
         if context.transport is not None:
-            self.wait_briefly()
-        elif self._waits():  # in another thread
-            context.server.serving_loop.call_later(last_wait(self.http, self.header_timeout), self._end_wait)
+            self.shorten_wait()
+        elif self._is_awaiting_request():  # in another thread
+            context.server.serving_loop.call_later(drain_wait(self.http, self.header_timeout), self._end_wait)
 
-    def wait_briefly(self) -> None:
+    def shorten_wait(self) -> None:
         """Wait no longer for a request than one takes that is on its way."""
-        if self._waits() and not (self._closed or self._lost):
-            self._await_client(last_wait(self.http, self.header_timeout)) if self.can_write else self._close()
+        if self._is_awaiting_request() and not (self._closed or self._lost):
+            self._set_deadline(
+                drain_wait(self.http, self.header_timeout)
+            ) if self.can_write else self._close()
 
-    def _waits(self) -> bool:
+    def _is_awaiting_request(self) -> bool:
         """Whether it waits for a request, of which nothing has come."""
         return not (self.http.request or self.http.buffered or self._lingering)
 
     def _end_wait(self) -> None:
         """Have the thread that has the connection see its end, once it has read what has come."""
-        if self._waits() and not self._lost:
-            end_reading(self.transport)
+        if self._is_awaiting_request() and not self._lost:
+            shut_down_reading(self.transport)
 
     # Sending by other means -------------------------------------------------------------------------
 
     def sending(self, on: bool) -> None:
-        """Say that the body is sent past write() from now on, or no more; see progressed()."""
+        """Say that the body is sent past write() from now on, or no more; see note_progress()."""
         self._sending = on
         if on:
-            self._await_taking()
+            self._set_send_deadline()
 
-    def progressed(self) -> None:
+    def note_progress(self) -> None:
         """Say that the client has taken something of what is sent so."""
         self._progress += 1
         if self._context is not None:
@@ -254,7 +256,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
                 event = request or next_event()
                 request = None
                 if event is NEED_DATA:
-                    self._await_more()
+                    self._set_read_deadline()
                     break
                 if type(event) is Request:
                     self._deadline = None
@@ -262,14 +264,14 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
                     self.request_received(event)
                     if http.request is not None and not self._reads_body:
                         break
-                    if self.can_write and http.rests():
-                        self._await_client(self.keep_alive_timeout)
+                    if self.can_write and http.is_idle():
+                        self._set_deadline(self.keep_alive_timeout)
                         break
                     now = monotonic()
                     if not ends:
-                        ends = now + _LONGEST_TURN
+                        ends = now + _MAX_TURN
                     elif now >= ends:  # the others come first
-                        self._had_turn = True
+                        self._yielded = True
                         call_later(self.transport, 0.0, self._next_turn)
                         break
                 elif type(event) is bytes:
@@ -298,14 +300,14 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
             self._advancing = False
 
     def _next_turn(self) -> None:
-        self._had_turn = False
+        self._yielded = False
         self._advance()
         self._check_read_ahead()
 
     def _response_ended(self) -> None:
         http = self.http
         self._reads_body = False
-        if not http.keep_alive and not http.reads_head:  # else the drain came when it was sent
+        if not http.keep_alive and not http.is_reading_head:  # else the drain came when it was sent
             self._end()
             return
         if not self._advancing:
@@ -339,7 +341,7 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         unsent = self.transport.get_write_buffer_size()
         self.transport.close()
         if unsent:
-            self._await_taking()
+            self._set_send_deadline()
 
     def _linger(self) -> None:
         transport = self.transport
@@ -355,33 +357,33 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         if transport.can_write_eof():
             transport.write_eof()
         if transport.get_write_buffer_size():
-            self._await_taking()
+            self._set_send_deadline()
         else:
-            self._await_client(_LINGER)
+            self._set_deadline(_LINGER)
 
     # The clock --------------------------------------------------------------------------------------
 
-    def _await_more(self) -> None:
+    def _set_read_deadline(self) -> None:
         """The client has to send what is asked for: the body, the rest of a head, or another request."""
         http = self.http
         if http.request is not None:
             if self._reads_body:
-                self._await_client(self.body_timeout)
-        elif not http.reads_head:
-            self._await_client(self.body_timeout)  # of a body that is dropped
+                self._set_deadline(self.body_timeout)
+        elif not http.is_reading_head:
+            self._set_deadline(self.body_timeout)  # of a body that is dropped
         elif not http.buffered:
             if http.requests:
-                self._await_client(self.keep_alive_timeout)
+                self._set_deadline(self.keep_alive_timeout)
         elif not self._head_begun:
             self._head_begun = True
-            self._await_client(self.header_timeout)
+            self._set_deadline(self.header_timeout)
 
-    def _await_taking(self) -> None:
+    def _set_send_deadline(self) -> None:
         """The client has to take something of what is sent."""
         self._mark = (self.transport.get_write_buffer_size(), self._progress)
-        self._await_client(self.send_timeout)
+        self._set_deadline(self.send_timeout)
 
-    def _expire(self) -> None:
+    def _deadline_passed(self) -> None:
         http, transport = self.http, self.transport
         if self._lingering and not transport.get_write_buffer_size():
             transport.abort()
@@ -389,12 +391,12 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
             if self._mark == (transport.get_write_buffer_size(), self._progress):
                 transport.abort()
             else:
-                self._await_taking()
+                self._set_send_deadline()
         elif http.request is not None:
             self.send_error(HTTPError(408, "the body does not come"))
-        elif http.buffered and http.reads_head:
+        elif http.buffered and http.is_reading_head:
             self.send_error(HTTPError(408, "the request does not come"))
-        elif not self._closed and has_arrived(transport):
-            self._await_client(LAST_WAIT)  # the loop has not come to it yet
+        elif not self._closed and has_unread_bytes(transport):
+            self._set_deadline(MIN_DRAIN_WAIT)  # the loop has not come to it yet
         else:
             self._close()

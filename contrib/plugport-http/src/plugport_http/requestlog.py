@@ -10,12 +10,12 @@ from plugport.serving import format_client
 
 from plugport_http.engine import HTTPError, Request, ResponseHead, ServerConnection
 
-__all__ = ["LoggedConnection", "show_requests"]
+__all__ = ["LoggedConnection", "enable_request_log"]
 
 logger = logging.getLogger("plugport.http.requests")
 
 
-def show_requests() -> None:
+def enable_request_log() -> None:
     """Have the lines logged, whatever the level of the rest."""
     logger.setLevel(logging.INFO)
 
@@ -27,9 +27,9 @@ class LoggedConnection(ServerConnection):
 
     _began: float
 
-    def receive_again(self, data: bytes) -> Request | None:
+    def receive_repeated(self, data: bytes) -> Request | None:
         """Note when it came."""
-        request = super().receive_again(data)
+        request = super().receive_repeated(data)
         if request is not None:
             self._note()
         return request
@@ -90,7 +90,7 @@ class LoggedConnection(ServerConnection):
         self._log(self.request)
         return super().detach()
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """Log a request whose response will not be complete."""
         if self.request is not None and not self._logged:
             self._log(self.request, ", cut")

@@ -10,7 +10,7 @@ from plugport.errors import OptionError
 
 from plugport_http.engine import Limits, ServerConnection
 from plugport_http.engine.parsers import HeaderParser, parser_factory
-from plugport_http.requestlog import LoggedConnection, show_requests
+from plugport_http.requestlog import LoggedConnection, enable_request_log
 
 __all__ = ["HTTPSettings"]
 
@@ -65,7 +65,7 @@ class HTTPSettings:
             cls.max_line_size, cls.max_head_size, cls.max_headers, cls.max_body_size, cls.max_requests
         )
         if cls.log_requests:
-            show_requests()
+            enable_request_log()
         upper: Any = super()
         if hasattr(upper, "check_options"):
             upper.check_options()

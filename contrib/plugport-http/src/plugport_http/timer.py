@@ -35,8 +35,8 @@ class LazyTimer:
             self._timer.cancel()
             self._timer = None
 
-    def _await_client(self, seconds: float) -> None:
-        """It is the client's turn for so long; then _expire() is called."""
+    def _set_deadline(self, seconds: float) -> None:
+        """It is the client's turn for so long; then _deadline_passed() is called."""
         deadline = self._deadline = self._clock() + seconds
         if self._timer is None or deadline < self._timer_at:
             self._set_timer(seconds, deadline)
@@ -45,9 +45,9 @@ class LazyTimer:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = deadline
-        self._timer = call_later(self.transport, seconds, self._timed)
+        self._timer = call_later(self.transport, seconds, self._timer_fired)
 
-    def _timed(self) -> None:
+    def _timer_fired(self) -> None:
         self._timer = None
         deadline = self._deadline
         if deadline is None or self._lost:
@@ -56,7 +56,7 @@ class LazyTimer:
         if left > 0.0:
             self._set_timer(left, deadline)
         else:
-            self._expire()
+            self._deadline_passed()
 
-    def _expire(self) -> None:
+    def _deadline_passed(self) -> None:
         """The client's time is up. To be overridden."""

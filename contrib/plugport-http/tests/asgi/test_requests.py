@@ -258,7 +258,7 @@ def test_an_application_that_sends_is_told_by_an_oserror(serve: Any, events: lis
     with served.connect() as sock:
         sock.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
         receive_until(sock, b"xxx")
-    eventually(lambda: "ClientGoneError" in events)
+    eventually(lambda: "ClientDisconnectedError" in events)
     served.wait_for_event("request_finished")
     assert "failed" not in caplog.text
 

@@ -13,8 +13,8 @@ import pytest
 from plugport.errors import OptionError
 
 from plugport_http.engine import Request
-from plugport_http.files.answers import Site
 from plugport_http.files.cache import FileCache
+from plugport_http.files.site import Site
 
 LONG_AGO = 1_000_000_000
 DATE = formatdate(LONG_AGO, usegmt=True)

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from plugport_http.asgi.flow import ClientGoneError
+from plugport_http.asgi.flowcontrol import ClientDisconnectedError
 from plugport_http.engine import HTTPError, Request, ResponseError, ResponseHead
 
 __all__ = ["Exchange"]
@@ -28,12 +28,12 @@ class Exchange:
         "_body_ended",
         "_burst",
         "_connection",
+        "_is_body_delivered",
         "_piece",
         "_receivers",
         "_request",
         "_start",
         "_started",
-        "_told_body",
         "ended",
         "gone",
         "task",
@@ -50,7 +50,7 @@ class Exchange:
         #: Whether nobody takes the response any more.
         self.gone = False
         self._piece: bytes | None = None  # of the body, that the application has not taken
-        self._body_ended = self._told_body = False
+        self._body_ended = self._is_body_delivered = False
         self._receivers: list[asyncio.Future[None]] | None = None
         self._burst = 0
         self.task: asyncio.Task[None] | None = None
@@ -62,7 +62,7 @@ class Exchange:
             if not (self.ended or self.gone):
                 self._fail("%s %s: the application returned before its response was complete", None)
         except Exception as error:
-            if not (self.gone and isinstance(error, ClientGoneError)):
+            if not (self.gone and isinstance(error, ClientDisconnectedError)):
                 self._fail("%s %s failed", error)
         finally:
             if not (self.ended or self.gone):  # it was cancelled
@@ -86,17 +86,17 @@ class Exchange:
 
     async def receive(self) -> dict[str, Any]:
         """Return the next piece of the body; after its end, and when there is one, the client's end."""
-        if not (self._told_body or self.ended):
+        if not (self._is_body_delivered or self.ended):
             if not self._request.has_body:
-                self._told_body = True
+                self._is_body_delivered = True
                 return {"type": "http.request", "body": b"", "more_body": False}
             while not (self.gone or self.ended):
                 if self._piece is None and not self._body_ended:
-                    self._connection.want_piece()
+                    self._connection.request_chunk()
                 piece, self._piece = self._piece, None
                 if piece is not None or self._body_ended:
-                    more = not self._body_ended and self._connection.http.reads_body
-                    self._told_body = not more
+                    more = not self._body_ended and self._connection.http.is_reading_body
+                    self._is_body_delivered = not more
                     return {"type": "http.request", "body": piece or b"", "more_body": more}
                 if not self.gone:
                     await self._wait()
@@ -114,7 +114,7 @@ class Exchange:
     async def send(self, message: dict[str, Any]) -> None:
         """Send what the application has for the client; wait while too much is unsent."""
         if self.gone:
-            raise ClientGoneError("the client is gone")
+            raise ClientDisconnectedError("the client is gone")
         if self.ended:
             return  # ignored, as the specification wants it
         kind = message["type"]
@@ -126,7 +126,7 @@ class Exchange:
             more = message.get("more_body", False)
             if self._started:
                 if body:
-                    await self._make_way(len(body))
+                    await self._prepare_chunk(len(body))
                     connection.send_body(body)
                 if not more:
                     self._end()
@@ -155,9 +155,9 @@ class Exchange:
         if connection.gate.paused:
             await connection.gate.wait()
             if self.gone:
-                raise ClientGoneError("the client is gone")
+                raise ClientDisconnectedError("the client is gone")
 
-    async def _make_way(self, size: int) -> None:
+    async def _prepare_chunk(self, size: int) -> None:
         """See, before a further piece is sent, that the client is there, and that others have their turn."""
         self._burst += size
         if self._burst > _MAX_BURST:
@@ -165,7 +165,7 @@ class Exchange:
             await asyncio.sleep(0)
         if self.gone or self._connection.transport.is_closing():
             self.gone = True
-            raise ClientGoneError("the client is gone")
+            raise ClientDisconnectedError("the client is gone")
 
     def _check_length(self, head: ResponseHead, size: int, more: bool) -> None:
         """Find out, while another response can be sent yet, that this one contradicts itself."""
@@ -181,17 +181,17 @@ class Exchange:
 
     # For the connection -----------------------------------------------------------------------------
 
-    def take_piece(self, data: bytes) -> None:
+    def put_chunk(self, data: bytes) -> None:
         """Have a piece of the body for the application."""
         self._piece = data
         self.wake()
 
-    def end_body(self) -> None:
+    def put_body_end(self) -> None:
         """The body is complete."""
         self._body_ended = True
         self.wake()
 
-    def leave(self) -> None:
+    def disconnect(self) -> None:
         """The client is gone, or was told that its request is bad."""
         if not self.ended:
             self.gone = True

@@ -12,7 +12,7 @@ from plugport import Help, RequestContext
 
 from plugport_http.applications import check_prefix, load_application
 from plugport_http.asgi.exchange import Exchange
-from plugport_http.asgi.flow import WriteGate
+from plugport_http.asgi.flowcontrol import FlowControl
 from plugport_http.asgi.lifespan import Lifespan, LifespanMode
 from plugport_http.asgi.scope import connection_scope, http_scope, websocket_scope
 from plugport_http.engine import HTTPError, Request
@@ -83,7 +83,7 @@ class ASGIProtocol(HTTPProtocol):
 
     def __init__(self) -> None:
         super().__init__()
-        self.gate = WriteGate()
+        self.gate = FlowControl()
         #: Whether the client has said that it sends no more; it may have gone.
         self.half_closed = False
         self._exchange: Exchange | None = None  # that of the request at hand
@@ -116,7 +116,7 @@ class ASGIProtocol(HTTPProtocol):
         if exchange in self._running:  # else it has ended at once
             exchange.task = task
 
-    def want_piece(self) -> None:
+    def request_chunk(self) -> None:
         """Have the next piece of the body come."""
         self.read_body(True)
         self._check_read_ahead()
@@ -125,18 +125,18 @@ class ASGIProtocol(HTTPProtocol):
         """Give the application a piece of the body; the next one comes when it wants it."""
         self.read_body(False)
         if self._exchange is not None:
-            self._exchange.take_piece(data)
+            self._exchange.put_chunk(data)
 
     def body_ended(self) -> None:
         """Tell the application that it has the whole body."""
         if self._exchange is not None:
-            self._exchange.end_body()
+            self._exchange.put_body_end()
 
     def send_error(self, error: HTTPError, *headers: tuple[bytes, bytes]) -> None:
         """Refuse the request at hand; its application hears that the client is gone."""
         super().send_error(error, *headers)
         if self._exchange is not None:
-            self._exchange.leave()
+            self._exchange.disconnect()
 
     def exchange_ended(self, exchange: Exchange | asyncio.Task[None]) -> None:
         """Take note that a call of the application has come to its end."""
@@ -190,7 +190,7 @@ class ASGIProtocol(HTTPProtocol):
         if self._websocket is not None:
             self._websocket.connection_lost()
         if self._exchange is not None:
-            self._exchange.leave()
+            self._exchange.disconnect()
         self.gate.open()
 
     async def wait_closed(self) -> None:
@@ -218,7 +218,7 @@ class ASGIProtocol(HTTPProtocol):
             self._websocket.drain()
         else:
             self.http.keep_alive = False
-            self.wait_briefly()
+            self.shorten_wait()
 
     # WebSockets -------------------------------------------------------------------------------------
 

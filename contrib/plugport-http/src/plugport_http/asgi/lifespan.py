@@ -27,40 +27,40 @@ class Lifespan:
         self._task: asyncio.Task[None] | None = None
         self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._answer: asyncio.Future[str | None] | None = None  # to what it was told last
-        self._told: set[str] = set()
+        self._answered: set[str] = set()
 
     async def start(self) -> None:
         """Tell it that the server starts. Raises StartupError if it says that it can't, or must and fails."""
         if self._mode == "off":
             return
         self._task = asyncio.create_task(self._run(), name="lifespan")
-        failure = await self._tell("startup")
+        failure = await self._notify("startup")
         if failure is None:
             return
         task, self._task = self._task, None
         error = None if not task.done() or task.cancelled() else task.exception()
         await _end(task)
-        if "startup" in self._told:
+        if "startup" in self._answered:
             logger.debug("the application's startup failed: %s", failure)
-            raise StartupError(f"the application's startup failed: {_in_a_line(failure)}")
+            raise StartupError(f"the application's startup failed: {_last_line(failure)}")
         if self._mode == "on":
-            raise StartupError(f"lifespan=on, and the application has none: {_in_a_line(failure)}") from error
-        logger.info("the application has no lifespan: %s", _in_a_line(failure))
+            raise StartupError(f"lifespan=on, and the application has none: {_last_line(failure)}") from error
+        logger.info("the application has no lifespan: %s", _last_line(failure))
 
     async def stop(self) -> None:
         """Tell it that the server has ended, and wait for its end."""
         if self._task is None:
             return
         if self._task.done():
-            if "shutdown" not in self._told:
+            if "shutdown" not in self._answered:
                 self._log_end()
             return
-        failure = await self._tell("shutdown")
+        failure = await self._notify("shutdown")
         if failure is not None:
             logger.error("the application's shutdown failed: %s", failure or "it does not say why")
         await _end(self._task)
 
-    async def _tell(self, what: str) -> str | None:
+    async def _notify(self, what: str) -> str | None:
         """Return None if the application completes *what*, else why it does not."""
         self._answer = asyncio.get_running_loop().create_future()
         self._events.put_nowait({"type": f"lifespan.{what}"})
@@ -86,12 +86,12 @@ class Lifespan:
         kind: str = message["type"]
         _, _, rest = kind.partition("lifespan.")
         what, _, outcome = rest.partition(".")
-        expected = "shutdown" if "startup" in self._told else "startup"
-        if what != expected or outcome not in ("complete", "failed") or what in self._told:
+        expected = "shutdown" if "startup" in self._answered else "startup"
+        if what != expected or outcome not in ("complete", "failed") or what in self._answered:
             raise RuntimeError(
                 f"a lifespan has no message {kind!r} now; expected lifespan.{expected}.complete"
             )
-        self._told.add(what)
+        self._answered.add(what)
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(None if outcome == "complete" else str(message.get("message", "")))
 
@@ -101,7 +101,7 @@ class Lifespan:
             logger.error("the application's lifespan failed while it served", exc_info=error)
 
 
-def _in_a_line(failure: str) -> str:
+def _last_line(failure: str) -> str:
     """Return the last line of what an application says: some send a whole traceback."""
     lines = failure.strip().splitlines()
     if len(lines) < 2:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from plugport_http.engine import Request
-from plugport_http.secured import tls_extension
+from plugport_http.tlsinfo import tls_extension
 
 __all__ = ["connection_scope", "http_scope", "websocket_scope"]
 
@@ -17,7 +17,7 @@ _ASGI = {"version": "3.0", "spec_version": "2.5"}
 def connection_scope(sock: Any, tls: Any, client_address: Any, root_path: str) -> dict[str, Any]:
     """Return what all requests of a connection have in common; *sock* may be asyncio's stand-in for one.
 
-    *tls*: where there is TLS, who tells of it, as plugport_http.secured has it; else None.
+    *tls*: where there is TLS, who tells of it, as plugport_http.tlsinfo has it; else None.
     """
     server: tuple[str, int | None] | None = None
     if sock.family in (socket.AF_INET, socket.AF_INET6):

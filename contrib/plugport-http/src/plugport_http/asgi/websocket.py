@@ -19,7 +19,7 @@ from websockets.http11 import Request as HandshakeRequest
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from plugport_http.asgi.flow import ClientGoneError, WriteGate
+from plugport_http.asgi.flowcontrol import ClientDisconnectedError, FlowControl
 from plugport_http.engine import Request, ResponseHead
 from plugport_http.engine.response import date_line, error_head
 
@@ -55,7 +55,9 @@ class WebSocketSession:
     What its connection's protocol is told goes to the methods of the same names.
     """
 
-    def __init__(self, transport: Any, request: Request, options: WebSocketOptions, gate: WriteGate) -> None:
+    def __init__(
+        self, transport: Any, request: Request, options: WebSocketOptions, gate: FlowControl
+    ) -> None:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
         self._gate = gate
@@ -80,11 +82,11 @@ class WebSocketSession:
         self._unread = b""  # what came, and must wait
         self._reading_paused = False
         self._receivers: deque[asyncio.Future[None]] = deque()
-        self._farewell: dict[str, Any] | None = None  # the message that tells of the end
+        self._disconnect_message: dict[str, Any] | None = None  # the message that tells of the end
         self._denial: ResponseHead | None = None
         self._denial_sent = False
         self._timer: asyncio.TimerHandle | None = None
-        self._silent = False  # nothing has come since the last ping
+        self._is_pong_missing = False  # nothing has come since the last ping
 
     async def run(self, application: Callable[..., Any], scope: dict[str, Any]) -> None:
         """Run the application; whatever it leaves open is closed. Raises what it raises."""
@@ -97,7 +99,7 @@ class WebSocketSession:
             return
         try:
             await application(scope, self.receive, self.send)
-        except ClientGoneError:
+        except ClientDisconnectedError:
             pass
         except BaseException:
             self._end(failed=True)
@@ -109,8 +111,8 @@ class WebSocketSession:
     async def receive(self) -> dict[str, Any]:
         """Return the next message; when there is no more to come, always that of the end."""
         while not self._messages:
-            if self._farewell is not None:
-                return self._farewell
+            if self._disconnect_message is not None:
+                return self._disconnect_message
             receiver: asyncio.Future[None] = self._loop.create_future()
             self._receivers.append(receiver)
             await receiver
@@ -138,7 +140,7 @@ class WebSocketSession:
                 self._accept(message)
             elif kind == "websocket.close":
                 self._refuse(403, [], "the WebSocket was not accepted")
-                self._tell_end(1006, "")
+                self._put_disconnect(1006, "")
             elif kind == "websocket.http.response.start":
                 self._denial = ResponseHead(message["status"], [*message.get("headers", ())])
                 self._phase = "denying"
@@ -149,7 +151,7 @@ class WebSocketSession:
                 raise RuntimeError(f"a WebSocket that is denied has no message {kind!r}")
             self._send_denial(message)
         else:
-            raise ClientGoneError("the WebSocket is closed")
+            raise ClientDisconnectedError("the WebSocket is closed")
         if self._gate.paused:
             await self._gate.wait()
 
@@ -184,7 +186,7 @@ class WebSocketSession:
             else:
                 self._protocol.send_binary(message["bytes"])
         except (ConnectionClosed, InvalidState) as error:
-            raise ClientGoneError("the WebSocket is closing") from error
+            raise ClientDisconnectedError("the WebSocket is closing") from error
         self._flush()
 
     def _close(self, code: int, reason: str) -> None:
@@ -196,8 +198,8 @@ class WebSocketSession:
             raise RuntimeError(f"a WebSocket can't be closed with {code}, {reason!r}: {error}") from error
         self._phase = "closed"
         self._flush()
-        self._tell_end(code, reason)
-        self._await_end()
+        self._put_disconnect(code, reason)
+        self._await_close()
 
     def _send_denial(self, message: dict[str, Any]) -> None:
         assert self._denial is not None
@@ -210,7 +212,7 @@ class WebSocketSession:
             self._transport.write(body)
         if not message.get("more_body", False):
             self._phase = "closed"
-            self._tell_end(1006, "")
+            self._put_disconnect(1006, "")
             self._transport.close()
 
     def _refuse(self, status: int, fields: list[tuple[bytes, bytes]], detail: str) -> None:
@@ -241,7 +243,7 @@ class WebSocketSession:
             if self._early_size > _MAX_EARLY:
                 self._transport.abort()
         elif self._phase != "denying":
-            self._silent = False
+            self._is_pong_missing = False
             self._unread += data
             self._take_frames()
 
@@ -252,7 +254,7 @@ class WebSocketSession:
     def writing_changed(self) -> None:
         """See whether the client takes what was written: nothing is read of one that does not."""
         if self._gate.paused:
-            self._pace()
+            self._update_reading()
         else:
             self._take_frames()
 
@@ -261,7 +263,7 @@ class WebSocketSession:
         self._phase = "closed"
         self._cancel_timer()
         closed = self._protocol.close_rcvd
-        self._tell_end(closed.code if closed else 1006, closed.reason if closed else "")
+        self._put_disconnect(closed.code if closed else 1006, closed.reason if closed else "")
         self._gate.open()
 
     def drain(self) -> None:
@@ -279,18 +281,18 @@ class WebSocketSession:
             for frame in self._protocol.events_received():
                 self._take_frame(frame)
             self._flush()
-            self._see_whether_closing()
+            self._check_closing()
             if self._phase == "closed":
                 break
         self._unread = data[start:]
-        self._pace()
+        self._update_reading()
         if self._unread and self._phase == "closed" and not self._transport.is_closing():
             self._loop.call_soon(self._take_frames)
 
     def _must_wait(self) -> bool:
         return self._phase == "open" and (self._full or self._gate.paused)
 
-    def _pace(self) -> None:
+    def _update_reading(self) -> None:
         paused = self._must_wait() or (self._phase == "closed" and bool(self._unread))
         if paused is not self._reading_paused and not self._transport.is_closing():
             self._reading_paused = paused
@@ -331,14 +333,14 @@ class WebSocketSession:
             self._full = True
         self._wake()
 
-    def _see_whether_closing(self) -> None:
+    def _check_closing(self) -> None:
         """Tell the application when the client has closed, or has broken the protocol."""
-        if self._protocol.state is State.OPEN or self._farewell is not None:
+        if self._protocol.state is State.OPEN or self._disconnect_message is not None:
             return
         self._phase = "closed"
         closed = self._protocol.close_rcvd or self._protocol.close_sent
-        self._tell_end(closed.code if closed else 1006, closed.reason if closed else "")
-        self._await_end()
+        self._put_disconnect(closed.code if closed else 1006, closed.reason if closed else "")
+        self._await_close()
 
     def _flush(self) -> None:
         pieces = self._protocol.data_to_send()
@@ -351,7 +353,7 @@ class WebSocketSession:
             self._cancel_timer()
             self._transport.close()
 
-    def _await_end(self) -> None:
+    def _await_close(self) -> None:
         self._cancel_timer()
         self._take_frames()  # the client's close may be among them
         if not self._transport.is_closing():
@@ -359,13 +361,13 @@ class WebSocketSession:
 
     def _ping(self) -> None:
         assert self._ping_interval is not None
-        if self._silent:
+        if self._is_pong_missing:
             self._protocol.fail(CloseCode.INTERNAL_ERROR, "no answer to a ping")
             self._flush()
-            self._see_whether_closing()
+            self._check_closing()
             self._transport.abort()
             return
-        self._silent = not self._reading_paused
+        self._is_pong_missing = not self._reading_paused
         if not self._gate.paused:  # it would look as if the client had taken something
             self._protocol.send_ping(b"")
             self._flush()
@@ -376,9 +378,9 @@ class WebSocketSession:
             self._timer.cancel()
             self._timer = None
 
-    def _tell_end(self, code: int, reason: str) -> None:
-        if self._farewell is None:
-            self._farewell = {"type": "websocket.disconnect", "code": code, "reason": reason}
+    def _put_disconnect(self, code: int, reason: str) -> None:
+        if self._disconnect_message is None:
+            self._disconnect_message = {"type": "websocket.disconnect", "code": code, "reason": reason}
             for receiver in self._receivers:
                 if not receiver.done():
                     receiver.set_result(None)

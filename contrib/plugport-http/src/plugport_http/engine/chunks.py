@@ -30,11 +30,11 @@ _SIZE_LINE, _DATA, _DATA_END, _TRAILERS, _END = range(5)
 class ChunkedDecoder:
     """Cuts the content out of what is fed. Raises HTTPError for what is malformed."""
 
-    __slots__ = ("_extra", "_left", "_state")
+    __slots__ = ("_extra", "_remaining", "_state")
 
     def __init__(self) -> None:
         self._state = _SIZE_LINE
-        self._left = 0  # of the chunk at hand
+        self._remaining = 0  # of the chunk at hand
         self._extra = 0
 
     @property
@@ -49,10 +49,10 @@ class ChunkedDecoder:
         """
         while True:
             if self._state == _DATA:
-                piece = data[start : start + self._left]
+                piece = data[start : start + self._remaining]
                 start += len(piece)
-                self._left -= len(piece)
-                if not self._left:
+                self._remaining -= len(piece)
+                if not self._remaining:
                     self._state = _DATA_END
                 return piece, start
             if self._state == _DATA_END:
@@ -71,7 +71,7 @@ class ChunkedDecoder:
                 if self._state == _SIZE_LINE:
                     self._begin_chunk(line)
                 else:
-                    self._take_trailer(line)
+                    self._check_trailer(line)
 
     def _line(self, data: bytes, start: int) -> tuple[bytes | None, int]:
         """Return the line that begins at *start*, without its CRLF, or None, and where the next begins."""
@@ -90,10 +90,10 @@ class ChunkedDecoder:
         if match is None:
             raise HTTPError(400, "the size of a chunk is malformed")
         self._count_extra(len(match[2]))
-        self._left = int(match[1], 16)
-        self._state = _DATA if self._left else _TRAILERS
+        self._remaining = int(match[1], 16)
+        self._state = _DATA if self._remaining else _TRAILERS
 
-    def _take_trailer(self, line: bytes) -> None:
+    def _check_trailer(self, line: bytes) -> None:
         if not line:
             self._state = _END
             return

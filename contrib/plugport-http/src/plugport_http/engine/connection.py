@@ -36,7 +36,7 @@ class ServerConnection(RequestReader):
     none.
     """
 
-    __slots__ = ("_framing", "_server_line", "_to_send", "client")
+    __slots__ = ("_body_unsent", "_framing", "_server_line", "client")
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class ServerConnection(RequestReader):
         super().__init__(limits, (make_parser or parser_factory())())
         self._server_line = _server_line(server)
         self._framing: _Framing = "none"
-        self._to_send = 0  # of a body with a length
+        self._body_unsent = 0  # of a body with a length
         #: The address of the client, for who wants to tell of it.
         self.client: Any = None
 
@@ -83,8 +83,8 @@ class ServerConnection(RequestReader):
                 complete = head.complete(self._server_line)
             return complete + body
         block = self.start_response(head)
-        if self._to_send == len(body):
-            self._to_send = 0
+        if self._body_unsent == len(body):
+            self._body_unsent = 0
         else:
             body = self.send_body(body)
         self._finish()
@@ -104,16 +104,16 @@ class ServerConnection(RequestReader):
             self.keep_alive = False
         extra = b""
         if head.bodiless or request.method == "HEAD":
-            self._framing, self._to_send = "none", 0
+            self._framing, self._body_unsent = "none", 0
         elif head.content_length is not None:
-            self._framing, self._to_send = "length", head.content_length
+            self._framing, self._body_unsent = "length", head.content_length
         else:
-            self._to_send = 0
+            self._body_unsent = 0
             if request.version == "1.1":
                 self._framing, extra = "chunked", b"transfer-encoding: chunked\r\n"
             else:
                 self._framing, self.keep_alive = "close", False
-        if self._continue or not self._can_skip():
+        if self._expects_continue or not self._can_skip():
             # A client that waits for leave to send may send or not; one that sends much would go on.
             self.keep_alive = False
         if not self.keep_alive:
@@ -144,14 +144,14 @@ class ServerConnection(RequestReader):
         if self.request is None or not self.response_started:
             raise ResponseError("the body of a response comes after its head")
         if self._framing == "length":
-            if size > self._to_send:
+            if size > self._body_unsent:
                 self.keep_alive = False
                 raise ResponseError("the body of the response is longer than its Content-Length")
-            self._to_send -= size
+            self._body_unsent -= size
         return self._framing != "none"
 
     @property
-    def wants_body(self) -> bool:
+    def has_response_body(self) -> bool:
         """Whether a body is to be sent for the head that was started."""
         return self._framing != "none"
 
@@ -162,7 +162,7 @@ class ServerConnection(RequestReader):
         """
         if self.request is None or not self.response_started:
             raise ResponseError("there is no response that could end")
-        if self._to_send:
+        if self._body_unsent:
             self._stop()
             raise ResponseError("the body of the response is shorter than its Content-Length")
         self._finish()
@@ -177,7 +177,7 @@ class ServerConnection(RequestReader):
         else:
             self._body_seen = 0
 
-    def lost(self) -> None:
+    def connection_lost(self) -> None:
         """The connection is lost, or cut: a response at hand will not be complete. Does nothing here."""
 
     def error_response(self, error: HTTPError, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:

@@ -76,14 +76,14 @@ class HeadReader:
         end = data.find(b"\r\n\r\n", 0, self._max_head)
         line_end = data.find(b"\r\n", 0, self._max_line + 2)
         if end < 0 or line_end < 0:
-            self._refuse_incomplete(data, line_end)
+            self._check_incomplete(data, line_end)
             return None
         line, block = data[:line_end], data[line_end : end + 2]
         known = self._header
         if known is None or known.block != block:
             known = None
-            _refuse_bare(data[: end + 4])
-        parts = _read_line_again(line) if line_end <= _SHORT else _read_line(line)
+            _check_characters(data[: end + 4])
+        parts = _read_short_line(line) if line_end <= _MAX_CACHED_LINE else _read_line(line)
         if known is None or known.version != parts.version:
             known = self._header = self._read_header(data[: end + 4], block, parts.version)
         self.end = end + 4
@@ -101,11 +101,11 @@ class HeadReader:
         request.upgrade = known.upgrade
         return request
 
-    def _refuse_incomplete(self, data: bytes, line_end: int) -> None:
+    def _check_incomplete(self, data: bytes, line_end: int) -> None:
         if line_end < 0 and len(data) > self._max_line + 1:
-            _refuse_bare(data[: self._max_line + 1])
+            _check_characters(data[: self._max_line + 1])
             raise HTTPError(414, f"the request line is longer than {self._max_line} bytes")
-        _refuse_bare(data[: self._max_head])
+        _check_characters(data[: self._max_head])
         if len(data) >= self._max_head:
             raise HTTPError(431, f"the head is larger than {self._max_head} bytes")
 
@@ -119,13 +119,13 @@ class HeadReader:
         try:
             headers = self._parse(head)
         except HTTPError:
-            _refuse_coding(version, block)
+            _check_refused_coding(version, block)
             raise
         if len(headers) != count:
             raise HTTPError(400, "a field is repeated that may not be")  # h11 makes two lengths one
         fields = dict(headers)
         if len(fields) != count:
-            fields = _joined(headers)
+            fields = _join_repeated(headers)
         host = fields.get(b"host")
         if host is None:
             if version == "1.1":
@@ -147,7 +147,7 @@ class _Line(NamedTuple):
 
 
 #: Bytes of a request line that is short enough to be kept when it was read: many clients send the same.
-_SHORT = 256
+_MAX_CACHED_LINE = 256
 
 
 def _read_line(line: bytes) -> _Line:
@@ -180,7 +180,7 @@ def _read_line(line: bytes) -> _Line:
     return _Line(known, target, path, query, version[5:].decode(), host)
 
 
-_read_line_again = lru_cache(1024)(_read_line)
+_read_short_line = lru_cache(1024)(_read_line)
 
 
 @lru_cache(256)
@@ -236,14 +236,14 @@ class _Header:
             self.expect_continue = self.content_length != 0
 
 
-def _refuse_bare(part: bytes) -> None:
+def _check_characters(part: bytes) -> None:
     """Refuse what is bad in a part of a head, whatever follows."""
     odd = len(part.translate(None, _PLAIN)) - 2 * part.count(b"\r\n")
     if odd and not (odd == 1 and part.endswith(b"\r")):
         raise HTTPError(400, "a control character, a bare CR or a bare LF is in the head")
 
 
-def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+def _join_repeated(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     fields: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in fields:
@@ -254,7 +254,7 @@ def _joined(headers: list[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return fields
 
 
-def _refuse_coding(version: str, block: bytes) -> None:
+def _check_refused_coding(version: str, block: bytes) -> None:
     """Say what is wrong with a Transfer-Encoding that made the parser refuse the head."""
     codings = _CODING_FIELD.findall(block)
     if codings:

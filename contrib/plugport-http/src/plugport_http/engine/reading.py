@@ -59,19 +59,19 @@ class RequestReader:
     """Reads requests; ServerConnection, which answers them, says when one is done with."""
 
     __slots__ = (
-        "_blanks",
         "_body_seen",
         "_buffer",
         "_chunks",
-        "_continue",
+        "_empty_lines",
         "_eof",
+        "_expects_continue",
         "_head",
-        "_known",
-        "_known_data",
         "_last",
-        "_left",
         "_limits",
         "_position",
+        "_remaining",
+        "_repeatable",
+        "_repeatable_data",
         "_state",
         "dropped_input",
         "keep_alive",
@@ -87,14 +87,14 @@ class RequestReader:
         self._position = 0
         self._eof = False
         self._state = HEAD
-        self._blanks = 0
-        self._left = 0  # of a body with a length
+        self._empty_lines = 0
+        self._remaining = 0  # of a body with a length
         self._body_seen = 0
         self._chunks: ChunkedDecoder | None = None
-        self._continue = False
+        self._expects_continue = False
         #: The last request, if nothing but its head came, and what that was.
-        self._known: Request | None = None
-        self._known_data = b""
+        self._repeatable: Request | None = None
+        self._repeatable_data = b""
         #: The number of the request that is the connection's last; a number for none, too, for it is
         #: compared often.
         self._last = -1 if limits.max_requests is None else limits.max_requests
@@ -119,17 +119,17 @@ class RequestReader:
         """Whether the client has said that it sends no more."""
         return self._eof
 
-    def rests(self) -> bool:
+    def is_idle(self) -> bool:
         """Whether it waits for another request, of which nothing has come."""
         return self._state == HEAD and self._position == len(self._buffer) and not self._eof
 
     @property
-    def reads_head(self) -> bool:
+    def is_reading_head(self) -> bool:
         """Whether it waits for the head of a request, the rest of it if ``buffered``."""
         return self._state == HEAD
 
     @property
-    def reads_body(self) -> bool:
+    def is_reading_body(self) -> bool:
         """Whether the body of the request at hand has not come to its end."""
         return self._state == _LENGTH or self._state == _CHUNKED
 
@@ -143,28 +143,33 @@ class RequestReader:
             self._buffer = data
             self._position = 0
 
-    def receive_again(self, data: bytes) -> Request | None:
+    def receive_repeated(self, data: bytes) -> Request | None:
         """Take *data*, if it is what came for the last request, byte for byte and at once: return that again.
 
         Clients that stay mostly ask so. Else nothing is done, and *data* is for receive_data().
         """
-        if data != self._known_data or self._state != HEAD or self._position < len(self._buffer) or self._eof:
+        if (
+            data != self._repeatable_data
+            or self._state != HEAD
+            or self._position < len(self._buffer)
+            or self._eof
+        ):
             return None
-        request = self._known
+        request = self._repeatable
         if request is not None:
             # What _begin() does, for one without a body; it is what most requests come to.
             self._state = ENDING
-            self._blanks = 0
-            self._continue = self.response_started = False
+            self._empty_lines = 0
+            self._expects_continue = self.response_started = False
             self.requests += 1
             if not request.keep_alive or self.requests == self._last:
                 self.keep_alive = False
             self.request = request
         return request
 
-    def knows(self, request: Request) -> bool:
-        """Whether receive_again() would know *request*: nothing came with it but its head."""
-        return request is self._known
+    def is_repeatable(self, request: Request) -> bool:
+        """Whether receive_repeated() would know *request*: nothing came with it but its head."""
+        return request is self._repeatable
 
     def next_event(self) -> Event:
         """Return the next of what has come.
@@ -215,15 +220,15 @@ class RequestReader:
         if request.content_length == 0:
             self._state = ENDING
             if self._position == len(data):
-                self._known, self._known_data = request, data
+                self._repeatable, self._repeatable_data = request, data
         else:
             self._begin_body(request.content_length)
         self._begin(request)
         return request
 
     def _begin(self, request: Request) -> None:
-        self._blanks = 0
-        self._continue = request.expect_continue
+        self._empty_lines = 0
+        self._expects_continue = request.expect_continue
         self.requests += 1
         self.response_started = False
         if not request.keep_alive or self.requests == self._last:
@@ -233,8 +238,8 @@ class RequestReader:
     def _skip_empty_lines(self, data: bytes) -> bytes:
         while data[:2] == b"\r\n":
             data = data[2:]
-            self._blanks += 1
-            if self._blanks > _MAX_EMPTY_LINES:
+            self._empty_lines += 1
+            if self._empty_lines > _MAX_EMPTY_LINES:
                 raise HTTPError(400, "too many empty lines before the request")
         self._buffer = data
         return data
@@ -248,17 +253,17 @@ class RequestReader:
         most = self._limits.max_body_size
         if most is not None and length > most:
             raise HTTPError(413, f"the body is larger than {most} bytes")
-        self._left = length
+        self._remaining = length
         self._state = _LENGTH
 
     def _next_of_body(self) -> Event:
         buffer, start = self._buffer, self._position
         if self._chunks is None:
-            whole = not start and len(buffer) <= self._left
-            piece = buffer if whole else buffer[start : start + self._left]
+            whole = not start and len(buffer) <= self._remaining
+            piece = buffer if whole else buffer[start : start + self._remaining]
             self._position = start + len(piece)
-            self._left -= len(piece)
-            if not self._left:
+            self._remaining -= len(piece)
+            if not self._remaining:
                 self._state = ENDING
         else:
             piece, self._position = self._chunks.decode(buffer, start)
@@ -292,7 +297,7 @@ class RequestReader:
         return True
 
     def _count_body(self, size: int) -> None:
-        self._continue = False
+        self._expects_continue = False
         self._body_seen += size
         most = self._limits.max_body_size
         if most is not None and self._body_seen > most:
@@ -303,8 +308,8 @@ class RequestReader:
 
         It is b"" for a client that does not wait for it, or has begun to send.
         """
-        if self._continue and not self.response_started and self._position == len(self._buffer):
-            self._continue = False
+        if self._expects_continue and not self.response_started and self._position == len(self._buffer):
+            self._expects_continue = False
             return _CONTINUE
         return b""
 
@@ -317,7 +322,7 @@ class RequestReader:
 
     def _can_skip(self) -> bool:
         """Whether what is to come of the body is so short that it may be dropped, or may be."""
-        return self._state >= ENDING or self._chunks is not None or self._left <= _MAX_UNREAD
+        return self._state >= ENDING or self._chunks is not None or self._remaining <= _MAX_UNREAD
 
     def _stop(self) -> None:
         if self._state == _LENGTH or self._state == _CHUNKED or self._position < len(self._buffer):

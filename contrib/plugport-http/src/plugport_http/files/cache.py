@@ -8,7 +8,7 @@ from threading import Lock
 
 from plugport_http.engine import ResponseHead
 
-__all__ = ["CachedFile", "FileCache", "Signature", "signature_of"]
+__all__ = ["CachedFile", "FileCache", "Signature", "file_signature"]
 
 #: Bytes of a file that is kept.
 MOST = 65536
@@ -19,7 +19,7 @@ _SETTLED = 1_000_000_000
 Signature = tuple[int, int, int, int, int]
 
 
-def signature_of(status: os.stat_result) -> Signature:
+def file_signature(status: os.stat_result) -> Signature:
     """Return what changes when a file does."""
     return (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev)
 
@@ -51,7 +51,7 @@ class CachedFile:
                 if signature is not None:
                     return False
             else:
-                if signature != signature_of(status):
+                if signature != file_signature(status):
                     return False
         return True
 

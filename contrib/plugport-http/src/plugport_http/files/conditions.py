@@ -7,7 +7,7 @@ import re
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
-__all__ = ["CONDITIONS", "Validators", "precondition", "range_applies"]
+__all__ = ["CONDITIONS", "Validators", "failed_precondition", "is_range_applicable"]
 
 #: Fields by which a request is more than a plain one.
 CONDITIONS = frozenset(
@@ -28,7 +28,7 @@ class Validators:
         self.last_modified = formatdate(max(self.modified, 0), usegmt=True).encode()
 
 
-def precondition(fields: dict[bytes, bytes], validators: Validators) -> int | None:
+def failed_precondition(fields: dict[bytes, bytes], validators: Validators) -> int | None:
     """Return 412 or 304 where a condition of a GET or HEAD says so, else None. (RFC 9110, 13.2.2)"""
     match, since = fields.get(b"if-match"), fields.get(b"if-unmodified-since")
     if match is not None:
@@ -48,7 +48,7 @@ def precondition(fields: dict[bytes, bytes], validators: Validators) -> int | No
     return None
 
 
-def range_applies(fields: dict[bytes, bytes], validators: Validators) -> bool:
+def is_range_applicable(fields: dict[bytes, bytes], validators: Validators) -> bool:
     """Return whether a Range is to be looked at: If-Range names the state that the file is in."""
     condition = fields.get(b"if-range")
     if condition is None:

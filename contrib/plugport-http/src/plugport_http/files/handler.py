@@ -11,10 +11,10 @@ from plugport import Help
 from plugport.errors import OptionError
 
 from plugport_http.engine import HTTPError, Request, ResponseHead, error_head
-from plugport_http.files.answers import Site
 from plugport_http.files.cache import FileCache
 from plugport_http.files.conditions import CONDITIONS
 from plugport_http.files.sending import Download
+from plugport_http.files.site import Site
 from plugport_http.protocol import HTTPProtocol
 
 __all__ = ["HTTPFiles"]

@@ -8,9 +8,9 @@ import stat
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from plugport_http.files.paths import quoted
+from plugport_http.files.paths import quote_path
 
-__all__ = ["listing_page"]
+__all__ = ["render_listing"]
 
 #: Entries of a page.
 _MOST = 10_000
@@ -34,15 +34,15 @@ class _Entry(NamedTuple):
     modified: float
 
 
-def listing_page(fd: int, names: list[bytes], *, follow: bool, dot_files: bool) -> bytes:
+def render_listing(fd: int, names: list[bytes], *, follow: bool, dot_files: bool) -> bytes:
     """Return the page, in UTF-8, for the open directory *fd* at *names*.
 
     It has what would be served: directories and regular files, without links and dot files unless
     they are allowed.
     """
     entries, more = _entries(fd, follow, dot_files)
-    place = quoted(names).rstrip(b"/") + b"/"
-    title = html.escape("/" + "".join(f"{_shown(name)}/" for name in names if name))
+    place = quote_path(names).rstrip(b"/") + b"/"
+    title = html.escape("/" + "".join(f"{_display_name(name)}/" for name in names if name))
     rows = []
     if place != b"/":
         rows.append('<tr><td><a href="../">../</a></td><td class="size"></td><td></td></tr>')
@@ -99,15 +99,15 @@ def _entries(fd: int, follow: bool, dot_files: bool) -> tuple[list[_Entry], int]
 
 def _row(entry: _Entry) -> str:
     slash = "/" if entry.is_directory else ""
-    link = quoted([entry.name])[1:].decode() + slash
+    link = quote_path([entry.name])[1:].decode() + slash
     size = "" if entry.is_directory else f'<data value="{entry.size}">{_size(entry.size)}</data>'
     return (
-        f'<tr><td><a href="./{link}">{html.escape(_shown(entry.name))}{slash}</a></td>'
+        f'<tr><td><a href="./{link}">{html.escape(_display_name(entry.name))}{slash}</a></td>'
         f'<td class="size">{size}</td><td>{_time(entry.modified)}</td></tr>'
     )
 
 
-def _shown(name: bytes) -> str:
+def _display_name(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 

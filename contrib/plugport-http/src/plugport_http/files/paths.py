@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from plugport_http.engine import HTTPError
 
-__all__ = ["Found", "find", "names_of", "open_file", "quoted", "refusal"]
+__all__ = ["OpenedPath", "error_for", "find", "open_below", "quote_path", "split_path"]
 
 _DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
 #: Of a FIFO that came into the place of a file open() would wait for the other end.
@@ -22,7 +22,7 @@ _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0)
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-class Found:
+class OpenedPath:
     """An open file or directory: ``fd``, which is whoever found it to close, and ``stat``."""
 
     __slots__ = ("fd", "stat")
@@ -37,7 +37,7 @@ class Found:
         return stat.S_ISDIR(self.stat.st_mode)
 
 
-def names_of(path: bytes, *, dot_files: bool) -> list[bytes]:
+def split_path(path: bytes, *, dot_files: bool) -> list[bytes]:
     """Return the names of a request's path, decoded once; the last one is b"" after a slash at the end.
 
     Raises HTTPError for what is malformed, and for names that are never served.
@@ -59,12 +59,12 @@ def names_of(path: bytes, *, dot_files: bool) -> list[bytes]:
     return names
 
 
-def quoted(names: list[bytes]) -> bytes:
+def quote_path(names: list[bytes]) -> bytes:
     """Return names as a path that begins with one slash."""
     return b"/" + b"/".join(quote_from_bytes(name, safe="").encode() for name in names)
 
 
-def find(root: bytes, names: list[bytes], *, follow: bool) -> Found:
+def find(root: bytes, names: list[bytes], *, follow: bool) -> OpenedPath:
     """Open what *names* lead to from *root*. *follow*: symbolic links, wherever they lead.
 
     Raises HTTPError if there is no such thing, or it may not be read.
@@ -77,18 +77,18 @@ def find(root: bytes, names: list[bytes], *, follow: bool) -> Found:
                 os.close(fd)
                 fd = inner
             if names and names[-1]:
-                return open_file(fd, names[-1], follow=follow)
-            found = Found(fd, os.fstat(fd))
+                return open_below(fd, names[-1], follow=follow)
+            found = OpenedPath(fd, os.fstat(fd))
             fd = -1
             return found
         finally:
             if fd >= 0:
                 os.close(fd)
     except OSError as error:
-        raise refusal(error) from error
+        raise error_for(error) from error
 
 
-def open_file(fd: int, name: bytes, *, follow: bool) -> Found:
+def open_below(fd: int, name: bytes, *, follow: bool) -> OpenedPath:
     """Open *name* in the directory *fd*. Raises OSError, and HTTPError for what is no file or directory."""
     flags = _FILE if follow else _FILE | os.O_NOFOLLOW
     _refuse_special(os.stat(name, dir_fd=fd, follow_symlinks=follow))
@@ -99,7 +99,7 @@ def open_file(fd: int, name: bytes, *, follow: bool) -> Found:
     except BaseException:
         os.close(opened)
         raise
-    return Found(opened, status)
+    return OpenedPath(opened, status)
 
 
 def _refuse_special(status: os.stat_result) -> None:
@@ -110,7 +110,7 @@ def _refuse_special(status: os.stat_result) -> None:
         raise HTTPError(403, "")
 
 
-def refusal(error: OSError) -> HTTPError:
+def error_for(error: OSError) -> HTTPError:
     """Return how a request is refused whose file can't be opened."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL):
         return HTTPError(404, "")

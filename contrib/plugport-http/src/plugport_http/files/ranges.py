@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 
-__all__ = ["Region", "multipart", "ranges_of"]
+__all__ = ["Region", "multipart_body", "parse_ranges"]
 
 #: (offset, count) in bytes.
 Region = tuple[int, int]
@@ -15,7 +15,7 @@ _MAX_RANGES = 16
 _RANGE = re.compile(rb"[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*")
 
 
-def ranges_of(value: bytes, size: int) -> list[Region] | None:
+def parse_ranges(value: bytes, size: int) -> list[Region] | None:
     """Return the regions of a file of *size* bytes that a Range asks for, in its order.
 
     None where the field is to be ignored: malformed, or it asks for too many, or for more in sum than
@@ -48,7 +48,7 @@ def ranges_of(value: bytes, size: int) -> list[Region] | None:
     return regions
 
 
-def multipart(
+def multipart_body(
     regions: list[Region], size: int, content_type: bytes
 ) -> tuple[bytes, list[bytes | Region], int]:
     """Return the content type, the pieces and the length of a multipart/byteranges body."""

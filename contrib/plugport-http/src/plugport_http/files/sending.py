@@ -119,7 +119,7 @@ class Download:
                     if sent < block:
                         raise OSError("the file has become shorter while it was sent")
                     protocol.http.count_body(block)
-                    protocol.progressed()
+                    protocol.note_progress()
                     piece = (offset + block, count - block)
                 else:
                     transport.write(protocol.http.send_body(piece))

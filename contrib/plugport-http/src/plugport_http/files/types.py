@@ -7,7 +7,7 @@ import os
 import re
 from functools import lru_cache
 
-__all__ = ["CODINGS", "codings_for", "content_type"]
+__all__ = ["CODINGS", "accepted_codings", "content_type"]
 
 #: Content codings of precompressed files, the best first, and what is put after the file's name.
 CODINGS = {b"br": b".br", b"gzip": b".gz"}
@@ -28,7 +28,7 @@ def content_type(name: bytes, charset: str) -> bytes:
 
 
 @lru_cache(256)
-def codings_for(accept: bytes) -> tuple[bytes, ...]:
+def accepted_codings(accept: bytes) -> tuple[bytes, ...]:
     """Return the codings that a client accepts, those that it likes best first. (RFC 9110, 12.5.3)"""
     qualities: dict[bytes, float] = {}
     for item in accept.lower().split(b","):

@@ -9,11 +9,11 @@ from urllib.parse import unquote_to_bytes
 from plugport.contracts import strategy_traits
 
 from plugport_http.engine import Request
-from plugport_http.secured import tls_environ
+from plugport_http.tlsinfo import tls_environ
 from plugport_http.wsgi.body import NO_BODY, ErrorLog
 from plugport_http.wsgi.response import FileWrapper
 
-__all__ = ["Environs"]
+__all__ = ["EnvironBuilder"]
 
 #: Names of fields and their keys, as they were seen; so many at most, for clients may make up names.
 _KEYS: dict[bytes, str] = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
@@ -24,10 +24,10 @@ _PROTOCOLS = {"1.1": "HTTP/1.1", "1.0": "HTTP/1.0"}
 _strategies: dict[type, dict[str, Any]] = {}
 
 
-class Environs:
+class EnvironBuilder:
     """Makes the environ of each request of a connection; what is the same for several it makes once.
 
-    *connection*: its socket; *tls*: where there is TLS, who tells of it, as plugport_http.secured has it.
+    *connection*: its socket; *tls*: where there is TLS, who tells of it, as plugport_http.tlsinfo has it.
     ``errors``: the requests' wsgi.errors.
     """
 

@@ -11,11 +11,11 @@ from plugport.serving import SwitchedProtocol
 
 from plugport_http.engine import CLOSED, NEED_DATA, HTTPError, Request
 from plugport_http.settings import HTTPSettings
-from plugport_http.waiting import last_wait
-from plugport_http.wsgi.answering import Answering
+from plugport_http.sockets import drain_wait
 from plugport_http.wsgi.body import BodyError
 from plugport_http.wsgi.link import Link, make_link
 from plugport_http.wsgi.protocol import WSGIProtocol
+from plugport_http.wsgi.responder import Responder
 from plugport_http.wsgi.settings import WSGISettings
 
 __all__ = ["WSGIHandler"]
@@ -26,7 +26,7 @@ _HEAD_CHUNK = 16384
 _LINGER = 2.0
 
 
-class WSGIHandler(Answering, BaseRequestHandler):
+class WSGIHandler(Responder, BaseRequestHandler):
     """Serves a WSGI application (PEP 3333): one request after the other, as they come on the connection."""
 
     transports = frozenset({"stream"})
@@ -52,7 +52,7 @@ class WSGIHandler(Answering, BaseRequestHandler):
         # Of others' connections over TLS it is not known here whether their handshake is over.
         tls = self.request if server.secure else None
         self._prepare(http, link, server, self.request, tls, self.client_address)
-        self._idle = self._drains = False
+        self._idle = self._draining = False
         server.drain_callbacks.add(self._drain)
         if server.is_draining():  # after that: it is told, or sees it
             self._drain()
@@ -60,8 +60,8 @@ class WSGIHandler(Answering, BaseRequestHandler):
     def finish(self) -> None:
         """Let go of the server."""
         self.server.drain_callbacks.discard(self._drain)
-        self._http.lost()
-        self._environs.errors.flush()
+        self._http.connection_lost()
+        self._environ_builder.errors.flush()
 
     def handle(self) -> None:
         """Serve requests until the client or a limit ends it."""
@@ -69,7 +69,7 @@ class WSGIHandler(Answering, BaseRequestHandler):
         try:
             while (request := self._next_request()) is not None:
                 self._answer(request)
-                self._answer_alike(request)
+                self._respond_repeated(request)
         except TimeoutError:
             if self._link.failure is not None:
                 raise
@@ -85,11 +85,11 @@ class WSGIHandler(Answering, BaseRequestHandler):
         begun = 0.0  # when the head at hand began to come
         try:
             while True:
-                if http.rests():
+                if http.is_idle():
                     timeout = self._keep_alive_timeout if http.requests else self.header_timeout
                     self._idle = True
-                    if self._drains:  # after _idle is set: _drain() sees that, or this what _drain() sets
-                        timeout = last_wait(http, timeout)
+                    if self._draining:  # after _idle is set: _drain() sees that, or this what _drain() sets
+                        timeout = drain_wait(http, timeout)
                     data = self._link.receive(timeout, _HEAD_CHUNK)
                     self._idle = False
                     http.receive_data(data)
@@ -98,8 +98,8 @@ class WSGIHandler(Answering, BaseRequestHandler):
                     return event
                 if event is CLOSED:
                     return None
-                if event is NEED_DATA and not http.rests():
-                    if http.reads_head:
+                if event is NEED_DATA and not http.is_idle():
+                    if http.is_reading_head:
                         begun = begun or monotonic()
                         data = self._receive_more(begun + self.header_timeout - monotonic())
                     else:
@@ -109,16 +109,16 @@ class WSGIHandler(Answering, BaseRequestHandler):
             self._link.send(http.error_response(error))
         return None
 
-    def _answer_alike(self, request: Request) -> None:
+    def _respond_repeated(self, request: Request) -> None:
         """Answer what comes next as long as it is *request* again, byte for byte: most clients ask so.
 
         It is what handle() does, by less. What else comes is left to that.
         """
         http = self._http
-        if not http.knows(request):
+        if not http.is_repeatable(request):
             return
-        receive, again, respond = self._link.receive, http.receive_again, self._exchange.respond
-        environ, timeout = self._environs.last_environ, self._keep_alive_timeout
+        receive, again, respond = self._link.receive, http.receive_repeated, self._exchange.respond
+        environ, timeout = self._environ_builder.last_environ, self._keep_alive_timeout
         # While the connection is kept the engine rests, for what it knows has neither a body nor anything
         # behind it, and _fail() keeps no connection whose response is not complete.
         while True:
@@ -148,14 +148,14 @@ class WSGIHandler(Answering, BaseRequestHandler):
         The serving thread calls it, and not the one that has the connection.
         """
         http, loop = self._http, self.server.serving_loop
-        self._drains = True
+        self._draining = True
         http.keep_alive = False
         if self._idle and loop is not None:
-            loop.call_later(last_wait(http, self.header_timeout), self._end_wait)
+            loop.call_later(drain_wait(http, self.header_timeout), self._end_wait)
 
     def _end_wait(self) -> None:
         if self._idle:
-            self._link.end_reading()  # what has come is read yet
+            self._link.shut_down_reading()  # what has come is read yet
 
     def _next_piece(self, number: int) -> bytes:
         """Return the next piece of the body of request *number*, b"" at its end and when it was answered."""

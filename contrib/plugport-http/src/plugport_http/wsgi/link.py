@@ -13,9 +13,9 @@ __all__ = ["Link", "make_link"]
 
 _CHUNK = 65536
 #: Bytes for which Python has memory of its own: 512 with those that it needs for itself. (pymalloc)
-_LITTLE = 479
+_SMALL_READ = 479
 #: Whether the kernel keeps the time of a blocking call (socket(7)), so that it need not be asked before.
-_KERNEL_KEEPS_TIME = sys.platform == "linux"
+_HAS_KERNEL_TIMEOUTS = sys.platform == "linux"
 _TIMEVAL = struct.Struct("@ll")
 
 
@@ -25,7 +25,7 @@ def make_link(sock: Any, send_timeout: float, idle_timeout: float | None) -> Lin
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # A subclass, or what has been put in the place of the class, may wait in other ways.
     plain = type(sock) is socket.socket and socket.socket.__module__ == "socket"
-    if _KERNEL_KEEPS_TIME and plain and idle_timeout is None:
+    if _HAS_KERNEL_TIMEOUTS and plain and idle_timeout is None:
         return _KernelTimedLink(sock, send_timeout)
     return Link(sock, send_timeout, idle_timeout)
 
@@ -79,7 +79,7 @@ class Link:
             raise
         return sent
 
-    def end_reading(self) -> None:
+    def shut_down_reading(self) -> None:
         """Have who waits for the client see the end. May be called from another thread."""
         try:
             self._sock.shutdown(socket.SHUT_RD)
@@ -120,26 +120,26 @@ class _KernelTimedLink(Link):
     there is one.
     """
 
-    __slots__ = ("_came_little", "_timeout")
+    __slots__ = ("_last_was_small", "_timeout")
 
     def __init__(self, sock: socket.socket, send_timeout: float) -> None:
         super().__init__(sock, send_timeout)
         sock.settimeout(None)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(send_timeout))
         self._timeout = -1.0
-        self._came_little = False
+        self._last_was_small = False
 
     def receive(self, timeout: float, size: int = _CHUNK) -> bytes:
         if timeout != self._timeout:
             self._timeout = timeout
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _timeval(timeout))
         try:
-            if not self._came_little:
+            if not self._last_was_small:
                 data: bytes = self._sock.recv(size)
-                self._came_little = len(data) < _LITTLE
+                self._last_was_small = len(data) < _SMALL_READ
                 return data
-            data = self._sock.recv(_LITTLE)
-            return data if len(data) < _LITTLE else data + self._receive_rest(size - _LITTLE)
+            data = self._sock.recv(_SMALL_READ)
+            return data if len(data) < _SMALL_READ else data + self._receive_rest(size - _SMALL_READ)
         except BlockingIOError:
             raise TimeoutError(f"nothing came for {timeout:g} seconds") from None
         except OSError as error:
@@ -147,7 +147,7 @@ class _KernelTimedLink(Link):
             raise
 
     def _receive_rest(self, size: int) -> bytes:
-        self._came_little = False
+        self._last_was_small = False
         try:
             return self._sock.recv(size, socket.MSG_DONTWAIT)  # type: ignore[no-any-return]
         except BlockingIOError:

@@ -17,9 +17,9 @@ from plugport.transports import call_later
 
 from plugport_http.engine import HTTPError, Request
 from plugport_http.protocol import HTTPProtocol
-from plugport_http.wsgi.answering import Answering
 from plugport_http.wsgi.body import BodyError
-from plugport_http.wsgi.workers import Worker, idle_workers
+from plugport_http.wsgi.greenlets import Worker, idle_workers
+from plugport_http.wsgi.responder import Responder
 
 __all__ = ["WSGIProtocol"]
 
@@ -27,7 +27,7 @@ __all__ = ["WSGIProtocol"]
 _MAX_BURST, _CHUNK = 262144, 65536
 
 
-class WSGIProtocol(Answering, HTTPProtocol):
+class WSGIProtocol(Responder, HTTPProtocol):
     """One connection. The methods below "In the worker" are called there, the others by the loop.
 
     ``failure``: what broke the connection; None while it is there.
@@ -101,7 +101,7 @@ class WSGIProtocol(Answering, HTTPProtocol):
         try:
             self._resume()
         finally:
-            self._environs.errors.flush()
+            self._environ_builder.errors.flush()
             # So that nothing is in a circle.
             self._exchange.link = self._link = None
 

@@ -145,7 +145,7 @@ class Exchange:
         for piece in pieces:
             if piece or not isinstance(piece, bytes):
                 self.write(piece)
-                if not http.wants_body:
+                if not http.has_response_body:
                     break  # of HEAD, say
         start = b""
         if not http.response_started:
@@ -173,7 +173,7 @@ class Exchange:
         head = self._make_head(size)
         count = size if head.content_length is None else min(size, head.content_length)
         self.link.send(http.start_response(head))
-        if http.count_body(count if http.wants_body else 0) and count:
+        if http.count_body(count if http.has_response_body else 0) and count:
             sent = self.link.send_file(file, offset, count)
             if sent != count:
                 http.keep_alive = False

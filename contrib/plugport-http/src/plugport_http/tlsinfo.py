@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["tls_environ", "tls_extension"]
 
 #: Attribute types that RFC 4514, 3, has short names for, as the ssl module has them.
-_SHORT = {
+_MAX_CACHED_LINE = {
     "commonName": "CN",
     "localityName": "L",
     "stateOrProvinceName": "ST",
@@ -107,7 +107,7 @@ def _attribute(kind: str, value: str | bytes) -> str:
     # What is no text, and what has no name, is written by its encoding. (RFC 4514, 2.4) Bytes are those
     # of a BIT STRING; how the others were encoded getpeercert() does not tell.
     if isinstance(value, bytes):
-        return f"{_SHORT.get(kind, kind)}={_encoded(_BIT_STRING, bytes(1) + value)}"
+        return f"{_MAX_CACHED_LINE.get(kind, kind)}={_encoded(_BIT_STRING, bytes(1) + value)}"
     if kind[:1].isdigit():
         return f"{kind}={_encoded(_UTF8_STRING, value.encode())}"
     text = value.translate(_ESCAPED)
@@ -115,7 +115,7 @@ def _attribute(kind: str, value: str | bytes) -> str:
         text = "\\" + text
     if value.endswith(" ") and len(value) > 1:
         text = text[:-1] + "\\ "
-    return f"{_SHORT.get(kind, kind)}={text}"
+    return f"{_MAX_CACHED_LINE.get(kind, kind)}={text}"
 
 
 def _encoded(tag: int, content: bytes) -> str:

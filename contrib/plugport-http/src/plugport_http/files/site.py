@@ -6,12 +6,12 @@ import os
 from dataclasses import dataclass, field
 
 from plugport_http.engine import HTTPError, Request, ResponseHead
-from plugport_http.files.cache import MOST, CachedFile, FileCache, Signature, signature_of
-from plugport_http.files.conditions import Validators, precondition, range_applies
-from plugport_http.files.listing import listing_page
-from plugport_http.files.paths import Found, find, names_of, open_file, quoted, refusal
-from plugport_http.files.ranges import Region, multipart, ranges_of
-from plugport_http.files.types import CODINGS, codings_for, content_type
+from plugport_http.files.cache import MOST, CachedFile, FileCache, Signature, file_signature
+from plugport_http.files.conditions import Validators, failed_precondition, is_range_applicable
+from plugport_http.files.listing import render_listing
+from plugport_http.files.paths import OpenedPath, error_for, find, open_below, quote_path, split_path
+from plugport_http.files.ranges import Region, multipart_body, parse_ranges
+from plugport_http.files.types import CODINGS, accepted_codings, content_type
 
 __all__ = ["Answer", "Site"]
 
@@ -46,7 +46,7 @@ class Site:
 
     def answer(self, request: Request) -> Answer:
         """Answer a GET or a HEAD. Raises HTTPError."""
-        names = names_of(request.path, dot_files=self.dot_files)
+        names = split_path(request.path, dot_files=self.dot_files)
         found = find(self.root, names, follow=self.follow)
         try:
             if not found.is_directory:
@@ -61,17 +61,17 @@ class Site:
     # Directories ------------------------------------------------------------------------------------
 
     def _redirect(self, request: Request, names: list[bytes]) -> Answer:
-        place = quoted(names) + b"/"
+        place = quote_path(names) + b"/"
         if request.query:
             place += b"?" + request.query
         return Answer(ResponseHead(301, [(b"location", place), (b"content-length", b"0")]))
 
-    def _directory(self, request: Request, found: Found, names: list[bytes]) -> Answer:
+    def _directory(self, request: Request, found: OpenedPath, names: list[bytes]) -> Answer:
         if self.index:
             try:
-                index = open_file(found.fd, self.index, follow=self.follow)
+                index = open_below(found.fd, self.index, follow=self.follow)
             except OSError as error:
-                refused = refusal(error)
+                refused = error_for(error)
                 if refused.status != 404:
                     raise refused from error
             else:
@@ -83,7 +83,7 @@ class Site:
                         os.close(index.fd)
         if not self.listing:
             raise HTTPError(403, "")
-        page = listing_page(found.fd, names, follow=self.follow, dot_files=self.dot_files)
+        page = render_listing(found.fd, names, follow=self.follow, dot_files=self.dot_files)
         headers = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-length", b"%d" % len(page)),
@@ -97,10 +97,10 @@ class Site:
     def _common(self) -> Headers:
         return [(b"cache-control", self.cache_control)] if self.cache_control else []
 
-    def _file(self, request: Request, found: Found, names: list[bytes]) -> Answer:
+    def _file(self, request: Request, found: OpenedPath, names: list[bytes]) -> Answer:
         kind = content_type(names[-1], self.charset)
         path = os.path.join(self.root, *names)
-        checks: Checks = [(path, signature_of(found.stat))]
+        checks: Checks = [(path, file_signature(found.stat))]
         headers = self._common()
         coding = b""
         if self.precompressed:
@@ -114,15 +114,15 @@ class Site:
             (b"etag", validators.etag),
             (b"accept-ranges", b"bytes"),
         ]
-        status = precondition(request.fields, validators)
+        status = failed_precondition(request.fields, validators)
         if status == 304:
             return Answer(ResponseHead(304, headers))
         if status is not None:
             return Answer(ResponseHead(status, [*headers, (b"content-length", b"0")]))
         size = found.stat.st_size
         asked = request.fields.get(b"range")
-        if asked is not None and request.method == "GET" and range_applies(request.fields, validators):
-            regions = ranges_of(asked, size)
+        if asked is not None and request.method == "GET" and is_range_applicable(request.fields, validators):
+            regions = parse_ranges(asked, size)
             if regions is not None:
                 return self._part(found, headers, kind, regions)
         head = ResponseHead(200, [(b"content-type", kind), (b"content-length", b"%d" % size), *headers])
@@ -130,9 +130,9 @@ class Site:
             return self._open(found, head, [(0, size)])
         return self._whole(request, found, head, checks)
 
-    def _choose(self, request: Request, found: Found, names: list[bytes], checks: Checks) -> bytes:
+    def _choose(self, request: Request, found: OpenedPath, names: list[bytes], checks: Checks) -> bytes:
         """Put a precompressed file in the place of *found*, if there is one that the client takes."""
-        for coding in codings_for(request.fields.get(b"accept-encoding", b"")):
+        for coding in accepted_codings(request.fields.get(b"accept-encoding", b"")):
             name = names[-1] + CODINGS[coding]
             path = os.path.join(self.root, *names[:-1], name)
             try:
@@ -140,7 +140,7 @@ class Site:
             except HTTPError:
                 checks.append((path, None))
                 continue
-            checks.append((path, signature_of(packed.stat)))
+            checks.append((path, file_signature(packed.stat)))
             # One that is older is of another state of the file.
             if packed.is_directory or packed.stat.st_mtime_ns < found.stat.st_mtime_ns:
                 os.close(packed.fd)
@@ -150,7 +150,7 @@ class Site:
             return coding
         return b""
 
-    def _part(self, found: Found, headers: Headers, kind: bytes, regions: list[Region]) -> Answer:
+    def _part(self, found: OpenedPath, headers: Headers, kind: bytes, regions: list[Region]) -> Answer:
         size = found.stat.st_size
         if not regions:
             unsatisfied = (b"content-range", b"bytes */%d" % size)
@@ -161,21 +161,21 @@ class Site:
             span = b"bytes %d-%d/%d" % (offset, offset + count - 1, size)
             headers = [*headers, (b"content-type", kind), (b"content-range", span)]
         else:
-            kind, pieces, count = multipart(regions, size, kind)
+            kind, pieces, count = multipart_body(regions, size, kind)
             headers = [*headers, (b"content-type", kind)]
         head = ResponseHead(206, [*headers, (b"content-length", b"%d" % count)])
         return self._open(found, head, pieces)
 
-    def _open(self, found: Found, head: ResponseHead, pieces: list[bytes | Region]) -> Answer:
+    def _open(self, found: OpenedPath, head: ResponseHead, pieces: list[bytes | Region]) -> Answer:
         fd, found.fd = found.fd, -1
         return Answer(head, fd=fd, pieces=pieces)
 
-    def _whole(self, request: Request, found: Found, head: ResponseHead, checks: Checks) -> Answer:
+    def _whole(self, request: Request, found: OpenedPath, head: ResponseHead, checks: Checks) -> Answer:
         """Read a small file, and keep it in memory if it stays as it is."""
         content = os.pread(found.fd, found.stat.st_size, 0)
         if len(content) != found.stat.st_size:
             raise HTTPError(503, "the file is being changed")
-        if self.cache.keeps(found.stat) and signature_of(os.fstat(found.fd)) == signature_of(found.stat):
+        if self.cache.keeps(found.stat) and file_signature(os.fstat(found.fd)) == file_signature(found.stat):
             file = CachedFile(head, content, checks, self.follow)
             self.cache.put(self.key(request), file)
         return Answer(head, content)
@@ -183,5 +183,5 @@ class Site:
     def key(self, request: Request) -> object:
         """Return what a file is kept by: all of the request that makes a difference."""
         if self.precompressed:
-            return (request.path, codings_for(request.fields.get(b"accept-encoding", b"")))
+            return (request.path, accepted_codings(request.fields.get(b"accept-encoding", b"")))
         return request.path

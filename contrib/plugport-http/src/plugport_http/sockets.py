@@ -12,20 +12,20 @@ from plugport.serving import blocking_poller
 
 from plugport_http.engine import ServerConnection
 
-__all__ = ["LAST_WAIT", "cut", "end_reading", "has_arrived", "last_wait"]
+__all__ = ["MIN_DRAIN_WAIT", "cut", "drain_wait", "has_unread_bytes", "shut_down_reading"]
 
 #: Seconds that a connection which waits for another request has when the server drains: it may be on its way.
-LAST_WAIT = 0.2
+MIN_DRAIN_WAIT = 0.2
 #: Seconds that one has which has had none.
-_FIRST_WAIT = 2.0
+_MAX_DRAIN_WAIT = 2.0
 
 
-def last_wait(http: ServerConnection, header_timeout: float) -> float:
+def drain_wait(http: ServerConnection, header_timeout: float) -> float:
     """Return how long a server that drains waits for a request of which nothing has come."""
-    return LAST_WAIT if http.requests else min(header_timeout, _FIRST_WAIT)
+    return MIN_DRAIN_WAIT if http.requests else min(header_timeout, _MAX_DRAIN_WAIT)
 
 
-def has_arrived(transport: Any) -> bool:
+def has_unread_bytes(transport: Any) -> bool:
     """Whether bytes have come that the loop has not read yet: to close now would lose them."""
     sock = transport.get_extra_info("socket")
     poller = blocking_poller()
@@ -38,7 +38,7 @@ def has_arrived(transport: Any) -> bool:
         poller.close()
 
 
-def end_reading(transport: Any) -> None:
+def shut_down_reading(transport: Any) -> None:
     """Have the connection's client seem to have ended its side; what has come by then is read."""
     try:
         transport.get_extra_info("socket").shutdown(socket.SHUT_RD)

@@ -1,17 +1,17 @@
-"""WriteGate: where senders wait while the connection has too much unsent."""
+"""FlowControl: where senders wait while the connection has too much unsent."""
 
 from __future__ import annotations
 
 import asyncio
 
-__all__ = ["ClientGoneError", "WriteGate"]
+__all__ = ["ClientDisconnectedError", "FlowControl"]
 
 
-class ClientGoneError(ConnectionError):
+class ClientDisconnectedError(ConnectionError):
     """What an application that sends is told when its client is gone. (An OSError, as ASGI 2.4 wants it.)"""
 
 
-class WriteGate:
+class FlowControl:
     """Shut and opened by a protocol's pause_writing() and resume_writing()."""
 
     __slots__ = ("_waiters", "paused")

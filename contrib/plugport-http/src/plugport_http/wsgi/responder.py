@@ -1,4 +1,4 @@
-"""Answering: calls the application for a request, and sends what it answers with."""
+"""Responder: calls the application for a request, and sends what it answers with."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 from plugport_http.engine import HTTPError, Request, ServerConnection
 from plugport_http.wsgi.body import InputStream
-from plugport_http.wsgi.environ import Environs
+from plugport_http.wsgi.environ import EnvironBuilder
 from plugport_http.wsgi.response import Exchange
 from plugport_http.wsgi.settings import WSGISettings
 
-__all__ = ["Answering"]
+__all__ = ["Responder"]
 
 logger = logging.getLogger("plugport.http.wsgi")
 
 
-class Answering(WSGISettings):
+class Responder(WSGISettings):
     """What the handler and the protocol of WSGI have in common.
 
     ``_link`` is what they send by: a Link, or what does the same.
@@ -25,7 +25,7 @@ class Answering(WSGISettings):
 
     _http: ServerConnection
     _link: Any
-    _environs: Environs
+    _environ_builder: EnvironBuilder
     _exchange: Exchange
     #: What was wrong with the body of the request at hand, once its application was told.
     _refusal: HTTPError | None = None
@@ -37,7 +37,7 @@ class Answering(WSGISettings):
         assert self.application is not None
         self._http = http
         self._link = link
-        self._environs = Environs(server, sock, tls, client_address, self.script_name)
+        self._environ_builder = EnvironBuilder(server, sock, tls, client_address, self.script_name)
         self._exchange = Exchange(self.application, http, link)
 
     def _next_piece(self, number: int) -> bytes:
@@ -49,7 +49,7 @@ class Answering(WSGISettings):
 
     def _answer(self, request: Request) -> None:
         """Call the application for a request, and send what it answers with."""
-        environs = self._environs
+        environs = self._environ_builder
         # The engine gives the same again, where a request comes again.
         environ = (environs.last_environ if request is environs.last else environs.take(request)).copy()
         if request.content_length != 0:

@@ -1,4 +1,4 @@
-"""RequestReader: the half of the engine that takes requests and their bodies out of what is received."""
+"""RequestReader: the receiving half of the engine, which parses requests and their bodies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Signal(Enum):
-    """What next_event() returns besides requests and pieces of bodies."""
+    """The results of next_event() besides requests and pieces of bodies."""
 
     NEED_DATA = "need data"
     END_OF_MESSAGE = "end of message"
@@ -35,28 +35,28 @@ class Signal(Enum):
     CLOSED = "closed"
 
 
-#: Give receive_data() more first.
+#: Call receive_data() first.
 NEED_DATA: Final = Signal.NEED_DATA
 #: The request is complete.
 END_OF_MESSAGE: Final = Signal.END_OF_MESSAGE
-#: The request is complete and its response is not: what follows is not looked at before that.
+#: The request is complete but its response is not: the next request is not parsed yet.
 PAUSED: Final = Signal.PAUSED
-#: No request will come any more; when the response at hand is complete, close the connection.
+#: There will be no further request: close the connection when the current response is complete.
 CLOSED: Final = Signal.CLOSED
 
 Event = Request | bytes | Signal
 
-#: Where in the stream of requests it is.
+#: States: which part of a request comes next.
 HEAD, _LENGTH, _CHUNKED, ENDING, COMPLETE, _CLOSED = range(6)
-#: Empty lines that may stand before a request line. (RFC 9112, 2.2)
+#: Empty lines allowed before a request line. (RFC 9112, 2.2)
 _MAX_EMPTY_LINES = 4
-#: Bytes of a body that nobody wants, which are read so that the connection can be kept.
+#: Bytes of an unread body that are read and dropped to keep the connection open.
 _MAX_UNREAD = 65536
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class RequestReader:
-    """Reads requests; ServerConnection, which answers them, says when one is done with."""
+    """Reads requests; its subclass ServerConnection writes the responses."""
 
     __slots__ = (
         "_body_seen",
@@ -88,53 +88,52 @@ class RequestReader:
         self._eof = False
         self._state = HEAD
         self._empty_lines = 0
-        self._remaining = 0  # of a body with a length
+        self._remaining = 0  # bytes of a body with a Content-Length
         self._body_seen = 0
         self._chunks: ChunkedDecoder | None = None
         self._expects_continue = False
-        #: The last request, if nothing but its head came, and what that was.
+        #: The last request and its bytes, if it arrived alone and without a body.
         self._repeatable: Request | None = None
         self._repeatable_data = b""
-        #: The number of the request that is the connection's last; a number for none, too, for it is
-        #: compared often.
+        #: The number of the connection's last request; -1 for no limit, so that comparing it is cheap.
         self._last = -1 if limits.max_requests is None else limits.max_requests
-        #: Whether the head of the response at hand was made.
+        #: Whether start_response() was called for the current request.
         self.response_started = False
-        #: The request at hand, from when next_event() returned it until its response is complete.
+        #: The current request: from the moment next_event() returns it until its response is complete.
         self.request: Request | None = None
-        #: How many requests have come.
+        #: The number of requests so far.
         self.requests = 0
-        #: Whether the connection goes on after the response at hand; to be set to False, not to True.
+        #: Whether the connection stays open after the current response. Set it to False only.
         self.keep_alive = True
-        #: Whether something that was sent will not be looked at: closing at once could lose the response.
+        #: Whether input was dropped: to close at once could destroy the response on its way (RFC 9112, 9.6).
         self.dropped_input = False
 
     @property
     def buffered(self) -> int:
-        """Bytes that were received, and not yet looked at."""
+        """The number of bytes that were received and not parsed yet."""
         return len(self._buffer) - self._position
 
     @property
     def eof_received(self) -> bool:
-        """Whether the client has said that it sends no more."""
+        """Whether the client has ended its side of the connection."""
         return self._eof
 
     def is_idle(self) -> bool:
-        """Whether it waits for another request, of which nothing has come."""
+        """Return whether the engine waits for a request and has no byte of it."""
         return self._state == HEAD and self._position == len(self._buffer) and not self._eof
 
     @property
     def is_reading_head(self) -> bool:
-        """Whether it waits for the head of a request, the rest of it if ``buffered``."""
+        """Whether the engine waits for the head of a request, or for the rest of it if ``buffered``."""
         return self._state == HEAD
 
     @property
     def is_reading_body(self) -> bool:
-        """Whether the body of the request at hand has not come to its end."""
+        """Whether the body of the current request is incomplete."""
         return self._state == _LENGTH or self._state == _CHUNKED
 
     def receive_data(self, data: bytes) -> None:
-        """Take what was received; b"" says that the client sends no more."""
+        """Take received bytes; b"" means that the client has ended its side."""
         if not data:
             self._eof = True
         elif self._state != _CLOSED:
@@ -144,9 +143,9 @@ class RequestReader:
             self._position = 0
 
     def receive_repeated(self, data: bytes) -> Request | None:
-        """Take *data*, if it is what came for the last request, byte for byte and at once: return that again.
+        """Return the last request again if *data* repeats it, byte for byte and in one piece; else None.
 
-        Clients that stay mostly ask so. Else nothing is done, and *data* is for receive_data().
+        Most requests on a persistent connection are such repeats. After None pass *data* to receive_data().
         """
         if (
             data != self._repeatable_data
@@ -157,7 +156,7 @@ class RequestReader:
             return None
         request = self._repeatable
         if request is not None:
-            # What _begin() does, for one without a body; it is what most requests come to.
+            # The same as _begin() for a request without a body, inlined for speed.
             self._state = ENDING
             self._empty_lines = 0
             self._expects_continue = self.response_started = False
@@ -168,18 +167,17 @@ class RequestReader:
         return request
 
     def is_repeatable(self, request: Request) -> bool:
-        """Whether receive_repeated() would know *request*: nothing came with it but its head."""
+        """Return whether receive_repeated() may return *request*: it arrived alone and without a body."""
         return request is self._repeatable
 
     def next_event(self) -> Event:
-        """Return the next of what has come.
+        """Return the next event.
 
-        A Request; then, while it ``has_body``, pieces of its body as bytes, never empty; then
-        END_OF_MESSAGE. Else NEED_DATA, PAUSED or CLOSED. Of a request that is answered before its
-        body has come the rest is read and dropped here, if it is short; else the connection ends.
+        It is a Request; then, if it ``has_body``, non-empty pieces of its body as bytes; then END_OF_MESSAGE.
+        Otherwise NEED_DATA, PAUSED or CLOSED. If a request is answered before its body is complete, the rest
+        of the body is read and dropped if it is short; else the connection ends.
 
-        Raises HTTPError for what is bad: answer it by error_response(). Nothing that follows it is
-        looked at.
+        Raises HTTPError for invalid input: answer with error_response(). Nothing after it is parsed.
         """
         try:
             while True:
@@ -213,7 +211,7 @@ class RequestReader:
             if not self._eof:
                 return NEED_DATA
             if data:
-                raise HTTPError(400, "the request is not complete")
+                raise HTTPError(400, "the request is incomplete")
             self._stop()
             return CLOSED
         self._position = self._head.end
@@ -277,15 +275,15 @@ class RequestReader:
             self._state = COMPLETE
             return END_OF_MESSAGE
         if self._eof:
-            raise HTTPError(400, "the body is not complete")
+            raise HTTPError(400, "the body is incomplete")
         return NEED_DATA
 
     def _drop_body(self) -> bool:
-        """Drop what has come of a body that nobody wants any more; return whether to go on."""
+        """Drop a piece of the body of a request that was answered; return whether next_event() can go on."""
         try:
             event = self._next_of_body()
         except HTTPError:
-            # Its request was answered: another answer would be taken for one to the next.
+            # The request has its response: the client would take another one for that to its next request.
             self._stop()
             return True
         if event is NEED_DATA:
@@ -304,9 +302,9 @@ class RequestReader:
             raise HTTPError(413, f"the body is larger than {most} bytes")
 
     def continue_response(self) -> bytes:
-        """Return what to send when the application first wants the body: 100 Continue, or nothing.
+        """Return the bytes to send when the application begins to read the body: 100 Continue, or b"".
 
-        It is b"" for a client that does not wait for it, or has begun to send.
+        b"" if the client does not wait for it, or has begun to send the body.
         """
         if self._expects_continue and not self.response_started and self._position == len(self._buffer):
             self._expects_continue = False
@@ -314,14 +312,14 @@ class RequestReader:
         return b""
 
     def detach(self) -> bytes:
-        """Give the connection to another protocol (Upgrade); return what was received and not looked at."""
+        """End HTTP on this connection, for an Upgrade; return the bytes that were received and not parsed."""
         rest = self._buffer[self._position :]
         self._stop()
         self.request = None
         return rest
 
     def _can_skip(self) -> bool:
-        """Whether what is to come of the body is so short that it may be dropped, or may be."""
+        """Return whether the rest of the body is short enough to be dropped, or may be."""
         return self._state >= ENDING or self._chunks is not None or self._remaining <= _MAX_UNREAD
 
     def _stop(self) -> None:

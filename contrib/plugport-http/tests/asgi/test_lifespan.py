@@ -57,11 +57,11 @@ def test_what_fails_later_is_logged(plugport_serve: Any, app: str, said: str, ca
     ("options", "line"),
     [
         ([f"app={FILE}:failing"], "the application's startup failed: the database is not there"),
-        ([], "app: no ASGI application was named; "),
+        ([], "app: no ASGI application is given; "),
         ([f"app={FILE}:nobody"], "app: file "),
         ([f"app={FILE}:FILE.missing"], "app: file "),
         ([f"app={FILE}:__name__"], "is a str, and can't be called; name the"),
-        ([f"app={APPLICATIONS / 'wsgi_cases.py'}:app"], "serve it by the handler wsgi"),
+        ([f"app={APPLICATIONS / 'wsgi_cases.py'}:app"], "serve WSGI applications with the handler wsgi"),
         ([f"app={FILE}:none", "root_path=shop"], "root_path: 'shop' is no path"),
     ],
 )

@@ -1,4 +1,4 @@
-"""FlowControl: where senders wait while the connection has too much unsent."""
+"""FlowControl: makes senders wait while too much of a connection is unsent."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ __all__ = ["ClientDisconnectedError", "FlowControl"]
 
 
 class ClientDisconnectedError(ConnectionError):
-    """What an application that sends is told when its client is gone. (An OSError, as ASGI 2.4 wants it.)"""
+    """Raised by send() after the client disconnected. (An OSError, as the HTTP spec version 2.4 requires.)"""
 
 
 class FlowControl:
-    """Shut and opened by a protocol's pause_writing() and resume_writing()."""
+    """The state between a protocol's pause_writing() and resume_writing()."""
 
     __slots__ = ("_waiters", "paused")
 
@@ -20,15 +20,15 @@ class FlowControl:
         self.paused = False
         self._waiters: list[asyncio.Future[None]] = []
 
-    async def wait(self) -> None:
-        """Wait until there is room to write."""
+    async def drain(self) -> None:
+        """Wait until writing is resumed."""
         while self.paused:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter
 
-    def open(self) -> None:
-        """Let all who wait go on: there is room, or nobody to write to."""
+    def resume(self) -> None:
+        """End all waits: writing is resumed, or the connection is lost."""
         self.paused = False
         for waiter in self._waiters:
             if not waiter.done():

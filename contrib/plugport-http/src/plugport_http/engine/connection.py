@@ -13,7 +13,6 @@ from plugport_http.engine.parsers import HeaderParser, parser_factory
 from plugport_http.engine.reading import COMPLETE, ENDING, HEAD, RequestReader
 from plugport_http.engine.response import ResponseHead, date_line, error_head
 
-
 __all__ = ["ServerConnection"]
 
 #: The framing of a response's body.

@@ -1,33 +1,32 @@
-"""Workers: greenlets in which requests are answered, each a connection's only while that waits."""
+"""Worker: a reusable greenlet that answers requests. A connection keeps one only while it waits."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import greenlet
 
 __all__ = ["Worker", "idle_workers"]
 
-#: So many are kept when they have nothing to do.
+#: The number of idle workers to keep for each loop.
 _MAX_IDLE = 8
 
 
 class Worker(greenlet.greenlet):
-    """Does one task after the other: ``task`` is (function, argument, ...), and None once it is done.
+    """Runs one task after the other. ``task`` is (function, argument, ...), or None when it is done.
 
-    What a task raises ends the worker, and goes to who has switched to it.
+    An exception of a task ends the worker, and is raised in the greenlet that switched to it.
     """
 
     def __init__(self, idle: list[Worker]) -> None:
         super().__init__()
         self._idle = idle
         self._to_loop = greenlet.getcurrent().switch
-        self.task: tuple[Callable[..., Any], *tuple[Any, ...]] | None = None
+        self.task: tuple[Callable[..., object], *tuple[object, ...]] | None = None
 
     def run(self) -> None:
-        """Do the tasks; between them others run, and the worker is among those that are idle."""
+        """Run tasks; between them the worker is in the list of idle workers, and the loop runs."""
         idle = self._idle
         while True:
             task = self.task
@@ -42,13 +41,13 @@ class Worker(greenlet.greenlet):
             self._to_loop()
 
 
-_of_thread = threading.local()
+_local = threading.local()
 
 
 def idle_workers() -> list[Worker]:
-    """Return the idle workers of the loop in this greenlet; who takes one out gives it a task."""
+    """Return the list of idle workers of the loop that runs in this greenlet."""
     loop = greenlet.getcurrent()
-    kept: tuple[greenlet.greenlet, list[Worker]] | None = getattr(_of_thread, "kept", None)
-    if kept is None or kept[0] is not loop:
-        kept = _of_thread.kept = (loop, [])
-    return kept[1]
+    pool: tuple[greenlet.greenlet, list[Worker]] | None = getattr(_local, "pool", None)
+    if pool is None or pool[0] is not loop:
+        pool = _local.pool = (loop, [])
+    return pool[1]

@@ -1,14 +1,17 @@
-"""Responder: calls the application for a request, and sends what it answers with."""
+"""Responder: calls the application for a request, and answers for it if it fails."""
 
 from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import Any
+
+from plugport.contracts import ClientAddress, Server, StreamRequest
 
 from plugport_http.engine import HTTPError, Request, ServerConnection
+from plugport_http.tlsinfo import TLSConnection
 from plugport_http.wsgi.body import InputStream
 from plugport_http.wsgi.environ import EnvironBuilder
+from plugport_http.wsgi.interface import Sender
 from plugport_http.wsgi.response import Exchange
 from plugport_http.wsgi.settings import WSGISettings
 
@@ -18,40 +21,44 @@ logger = logging.getLogger("plugport.http.wsgi")
 
 
 class Responder(WSGISettings):
-    """What the handler and the protocol of WSGI have in common.
-
-    ``_link`` is what they send by: a Link, or what does the same.
-    """
+    """The common base of the blocking WSGI handler and the WSGI protocol."""
 
     _http: ServerConnection
-    _link: Any
+    _sender: Sender
     _environ_builder: EnvironBuilder
     _exchange: Exchange
-    #: What was wrong with the body of the request at hand, once its application was told.
-    _refusal: HTTPError | None = None
+    #: The error in the current request's body, after the application was told of it.
+    _body_error: HTTPError | None = None
 
     def _prepare(
-        self, http: ServerConnection, link: Any, server: Any, sock: Any, tls: Any, client_address: Any
+        self,
+        http: ServerConnection,
+        sender: Sender,
+        server: Server,
+        sock: StreamRequest,
+        tls: TLSConnection | None,
+        client_address: ClientAddress,
     ) -> None:
-        """Make what stays the same for all requests of the connection; *tls* is None where there is none."""
-        assert self.application is not None
+        """Prepare the objects that all requests of the connection share; *tls* is None without TLS."""
+        application = type(self).application
+        assert application is not None
         self._http = http
-        self._link = link
+        self._sender = sender
         self._environ_builder = EnvironBuilder(server, sock, tls, client_address, self.script_name)
-        self._exchange = Exchange(self.application, http, link)
+        self._exchange = Exchange(application, http, sender)
 
     def _next_piece(self, number: int) -> bytes:
-        """Return the next piece of the body of request *number*, b"" at its end and when it was answered.
+        """Return the next piece of the body of request *number*; b"" at its end, or if it was answered.
 
-        Waits for it. Raises BodyError. To be overridden.
+        Waits for the client. Raises BodyError. Must be overridden.
         """
         raise NotImplementedError
 
-    def _answer(self, request: Request) -> None:
-        """Call the application for a request, and send what it answers with."""
-        environs = self._environ_builder
-        # The engine gives the same again, where a request comes again.
-        environ = (environs.last_environ if request is environs.last else environs.take(request)).copy()
+    def _respond(self, request: Request) -> None:
+        """Call the application for a request, and send its response."""
+        builder = self._environ_builder
+        # The engine returns the same Request object for a repeated request.
+        environ = (builder.last_environ if request is builder.last else builder.build(request)).copy()
         if request.content_length != 0:
             environ["wsgi.input"] = InputStream(partial(self._next_piece, self._http.requests))
         try:
@@ -60,24 +67,24 @@ class Responder(WSGISettings):
             self._fail(request, error)
 
     def _fail(self, request: Request, error: Exception) -> None:
-        """The application has failed, or the connection under it: say so, to whom it concerns."""
-        http, link = self._http, self._link
-        broken = link.failure
-        if broken is not None and isinstance(error, OSError):
-            raise broken
-        what = f"{request.method} {request.path.decode('latin-1')}"
-        refusal, self._refusal = self._refusal, None
-        if refusal is not None and isinstance(error, OSError):
-            logger.info("%s: %s", what, refusal)
+        """Log that the application or the connection failed, and answer if that is possible."""
+        http, sender = self._http, self._sender
+        failure = sender.failure
+        if failure is not None and isinstance(error, OSError):
+            raise failure
+        request_line = f"{request.method} {request.path.decode('latin-1')}"
+        response_error, self._body_error = self._body_error, None
+        if response_error is not None and isinstance(error, OSError):
+            logger.info("%s: %s", request_line, response_error)
         else:
-            logger.error("%s failed", what, exc_info=error)
-            refusal = HTTPError(500, "")
-        if broken is not None:
-            raise broken
+            logger.error("%s failed", request_line, exc_info=error)
+            response_error = HTTPError(500, "")
+        if failure is not None:
+            raise failure
         if http.request is None:
-            return  # after the response: close() raised, say
-        answer = http.error_response(refusal)
-        if answer:
-            link.send(answer)
+            return  # the response is complete: close() raised, for example
+        response = http.error_response(response_error)
+        if response:
+            sender.send(response)
         else:
-            link.reset()
+            sender.reset()

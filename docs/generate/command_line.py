@@ -49,7 +49,7 @@ def _command(command: click.Command, context: click.Context, level: int) -> Iter
     yield f"```text\n{' '.join(usage)}\n```"
     yield markdown((command.help or "").replace("\b\n", ""))
     options = [each for each in command.params if isinstance(each, click.Option) and not each.hidden]
-    yield table(["option", "what it says"], ([_names(each), _help(each)] for each in options))
+    yield table(["option", "meaning"], ([_names(each), _help(each)] for each in options))
 
 
 # Not as click writes them: that differs from one version of it to the next.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from installed import registry
@@ -11,7 +11,7 @@ from prose import first_paragraph, markdown, page, table
 
 from plugport.combination.conversion import type_name
 from plugport.combination.options import Option, collect
-from plugport.combination.verdicts import traits_of
+from plugport.contracts.traits import STYLES, strategy_traits
 from plugport.handlers.styles import style_of, transports_of
 from plugport.plugin.registry import Entry
 
@@ -22,8 +22,8 @@ def components() -> str:
     """Return the page."""
     return page(
         "Components and their options",
-        "An option is set by `-o KEY=VALUE` of `plugport serve`, or as a member variable in code. "
-        "`plugport show NAME` tells the same of every component that is installed, those of others too.",
+        "Set an option with `-o KEY=VALUE` of `plugport serve`, or as a class attribute in code. "
+        "`plugport show NAME` prints the same for each installed component, of other packages too.",
         *_servers(),
         *_strategies(),
         *_handlers(),
@@ -46,13 +46,15 @@ def _strategies() -> Iterator[str]:
     yield "## Concurrency strategies"
     entries = list(registry().entries("concurrency"))
     yield _overview(entries)
-    yield "What they declare, which is what combinations are checked by:"
-    names = ("styles", "isolates_memory", "multithreaded", "shares_thread", "serial")
+    yield "Their traits, from which verdicts on combinations follow:"
+    names = ("drives", "isolates_memory", "parallel", "shares_thread", "serial")
     rows = []
     for entry in entries:
-        traits = traits_of(registry().load(entry))
-        rows.append([f"`{entry.name}`", *(_trait(traits[name]) for name in names)])
-    yield table(["name", "drives", "isolates memory", "runs in threads", "shares one thread", "serial"], rows)
+        traits = strategy_traits(registry().load(entry))
+        rows.append([f"`{entry.name}`", *(_trait(getattr(traits, name)) for name in names)])
+    yield table(
+        ["name", "drives", "isolates memory", "parallel in threads", "shares one thread", "serial"], rows
+    )
     for entry in entries:
         yield from _section(entry, _options(entry).values())
 
@@ -95,16 +97,17 @@ def options_table(options: Iterable[Option]) -> str:
         [f"`{each.name}`", type_name(each.type, each.note), f"`{_default(each)}`", first_paragraph(each.help)]
         for each in options
     ]
-    return table(["option", "type", "default", "what it says"], rows)
+    return table(["option", "type", "default", "meaning"], rows)
 
 
 def _default(option: Option) -> str:
-    """The default as it would be written after ``-o``."""
+    """Return the default as it is written after ``-o``."""
     value: Any = option.default
     return str(value) if isinstance(value, str) else json.dumps(value, default=repr)
 
 
-def _trait(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(value)
-    return "yes" if value else "no"
+def _trait(value: bool | Collection[str]) -> str:
+    """A flag as yes or no, a set of styles by their names."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "all" if len(value) == len(STYLES) else ", ".join(sorted(value)) or "no"

@@ -17,10 +17,10 @@ def errors() -> str:
     modules()  # so that all of them are there
     return page(
         "Errors",
-        "Whatever plugport raises on purpose derives from `plugport.PlugportError`. A message is one line: "
-        "what was asked, why it can't be, what to do. The command line prints it on standard error, behind "
-        "`plugport: `, and ends with status 2; `--debug` puts the traceback before it. "
-        "Its reference has [all that it can end with](command-line.md#exit-status).",
+        "Each error of plugport's own derives from `plugport.PlugportError`. A message is one line: "
+        "the request, the reason, the remedy. The command line prints it on standard error, after "
+        "`plugport: `, and exits with status 2; `--debug` prints the traceback first. "
+        "See also [all exit statuses](command-line.md#exit-status).",
         "\n".join(_tree(PlugportError, "")),
     )
 

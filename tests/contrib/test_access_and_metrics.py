@@ -12,6 +12,8 @@ import pytest
 from environments import Environment
 from patience import wait_until
 
+pytestmark = [pytest.mark.slow, pytest.mark.tools("curl")]
+
 ROOT = Path(__file__).parents[2]
 STRATEGIES = ["sync", "threading", "thread-pool", "forking", "select", "asyncio"]
 PLUGINS = {"access": "plugport-access", "prometheus": "plugport-prometheus"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -10,10 +11,10 @@ import pluggy
 import pytest
 from pages import ROOT, blocks_of
 
-import plugport
 from plugport.plugin import specs as hookspecs
 
 REFERENCE = ROOT / "docs" / "reference"
+FACES = re.findall(r"^## (plugport[.\w]*)$", (REFERENCE / "api.md").read_text(), re.MULTILINE)
 EXAMPLES = [block.text for block in blocks_of(REFERENCE / "hooks.md")]
 
 
@@ -51,6 +52,16 @@ def test_an_example_fits_its_hook(example: str) -> None:
     assert manager.get_hookcallers(plugin)
 
 
-def test_every_public_name_is_described() -> None:
-    headings = re.findall(r"^## (\w+)$", (REFERENCE / "api.md").read_text(), re.MULTILINE)
-    assert headings[: len(plugport.__all__)] == plugport.__all__
+@pytest.mark.parametrize("face", FACES)
+def test_every_public_name_is_described(face: str) -> None:
+    page = (REFERENCE / "api.md").read_text()
+    described = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+    assert len(described) == len(set(described))
+    (section,) = re.findall(rf"^## {re.escape(face)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    names = re.findall(r"^### (\w+)$|\[`(\w+)`\]\(#", section, re.MULTILINE)
+    assert {here or elsewhere for here, elsewhere in names} >= set(importlib.import_module(face).__all__)
+
+
+def test_its_faces_are_those_of_the_architecture() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text()
+    assert re.findall(r"^\| `(plugport[.\w]*)` \|", page.partition("## The faces")[2], re.MULTILINE) == FACES

@@ -20,7 +20,7 @@ from leaks import socket_files
 from patience import PATIENCE
 from procfs import listening_ports, marked
 
-__all__ = ["Address", "Service", "address_of", "error_of", "plugport", "serving"]
+__all__ = ["Address", "Service", "address_of", "error_of", "only", "plugport", "serving"]
 
 #: A variable of the environment by which a process's descendants are known.
 _MARK = "PLUGPORT_TEST_MARK"
@@ -186,3 +186,10 @@ def serving(
         assert raises or "Traceback" not in service.output, service.output
     finally:
         service.kill()
+
+
+def only(text: str) -> str:
+    """The one line that an error is."""
+    assert text.startswith("plugport: "), text
+    assert text.count("\n") == 1, text
+    return text.removeprefix("plugport: ").rstrip()

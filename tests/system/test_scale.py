@@ -13,13 +13,16 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import styles
 from clients import Client
 from command import Service, serving
 from crowd import Dripping, crowd, raise_limit, room_for
 from patience import PATIENCE, wait_until
 from procfs import census
 
-STYLES = Path(__file__).with_name("styles.py")
+pytestmark = pytest.mark.slow
+
+STYLES = Path(styles.__file__)
 IDLE = room_for(10_000)
 SLOW = room_for(5_000)
 #: How long the fast client goes on next to the slow ones: each of these sends some bytes in that time.

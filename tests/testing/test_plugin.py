@@ -135,12 +135,14 @@ def run_pytest(project: Path, source: str, *arguments: str) -> dict[str, str]:
     return outcomes
 
 
+@pytest.mark.slow
 def test_a_sound_project(project: Path) -> None:
     outcomes = run_pytest(project, SOUND, "-n", "2", "-W", "error")
     assert len(outcomes) > 50
     assert {name: fault for name, fault in outcomes.items() if fault} == {}
 
 
+@pytest.mark.slow
 def test_what_is_left_behind_fails_the_test(project: Path) -> None:
     outcomes = run_pytest(project, FAULTY)
     for name, fault in {

@@ -22,7 +22,7 @@ from plugport.contracts.wording import one_of
 from plugport.errors import IncompatibleError, PlugportError, UnavailableError
 from plugport.handlers.styles import style_of
 from plugport.plugin.registry import Entry, Registry, default_registry
-from plugport.serving.adopt import adopt, is_foreign_server, is_server
+from plugport.serving.adoption import adopt, is_foreign_server, is_server
 from plugport.serving.running import Serving
 from plugport.serving.server import BaseServer
 

@@ -18,11 +18,13 @@ from plugport.contracts.wording import describe_error, nearest
 from plugport.errors import PluginError, PlugportError, UnknownNameError
 from plugport.plugin import specs as hookspecs
 from plugport.plugin.distributions import EntryPoint, canonical_name, entry_points
+from plugport.plugin.hookimpls import wrapped
 
 if TYPE_CHECKING:
     import click
 
     from plugport.contracts.hooks import ServerHooks
+    from plugport.plugin.hookimpls import Wrap
     from plugport.plugin.tracing import HookTrace
     from plugport.serving.url import Url
 
@@ -163,7 +165,8 @@ class Plugins:
         Raises OptionError, whatever of plugport's errors such a plugin refuses to be made with, and
         PluginError if it fails: a service is not to run without what was to watch over it.
         """
-        from plugport.plugin.guards import server_hooks  # late: a listing fires no hooks
+        from plugport.contracts.hooks import SERVER_HOOKS
+        from plugport.plugin.guards import guard, server_hooks  # late: a listing calls no hooks
 
         traced = frozenset() if self.trace is None else self.trace.hooks
         made = {
@@ -171,21 +174,33 @@ class Plugins:
             for record in self.records
             if self.has_service_plugin(record)
         }
-        if not made:
-            return server_hooks(self.manager, traced)
+        is_implemented = any(
+            getattr(self.manager.hook, _PREFIX + name).get_hookimpls() for name in SERVER_HOOKS
+        )
+        if not (made or traced or is_implemented):
+            return server_hooks(self.manager)
         manager = self._new_manager()
         for record in self.records:
             if record.status == "active":
                 name = record.qualified_name
-                self._admit(manager, self.manager.get_plugin(name), name)
+                # Its hookimpls are traced already, if they are.
+                manager.register(wrapped(manager, self.manager.get_plugin(name), name, guard), name)
                 if name in made:
-                    try:
-                        self._admit(
-                            manager, made[name], f"{name}.{type(made[name]).__name__}", _PART_OF_SERVICE
-                        )
-                    except (PluginError, pluggy.PluginValidationError) as error:
-                        raise _failure(record, str(error)) from error
+                    self._admit_service_plugin(manager, record, made[name], guard)
         return server_hooks(manager, traced)
+
+    def _admit_service_plugin(
+        self, manager: pluggy.PluginManager, record: PluginRecord, plugin: object, guard: "Wrap"
+    ) -> None:
+        name = f"{record.qualified_name}.{type(plugin).__name__}"
+        try:
+            for caller in self._admit(manager, plugin, name, guard):
+                if caller.name in PER_PLUGIN_HOOKS:
+                    raise PluginError(
+                        f"implements {caller.name} in what it puts into services, where it is not called"
+                    )
+        except (PluginError, pluggy.PluginValidationError) as error:
+            raise _failure(record, str(error)) from error
 
     def _make_service_plugin(self, record: PluginRecord, members: Mapping[str, Mapping[str, Any]]) -> object:
         from plugport.contracts.members import configure
@@ -229,19 +244,19 @@ class Plugins:
         return manager
 
     def _admit(
-        self, manager: pluggy.PluginManager, plugin: object, name: str, barred: str = ""
+        self, manager: pluggy.PluginManager, plugin: object, name: str, wrap: "Wrap | None" = None
     ) -> list[pluggy.HookCaller]:
-        """Register the hookimpls of *plugin*, which may not be PER_PLUGIN_HOOKS if these are *barred*."""
+        """Register the hookimpls of *plugin*, behind *wrap* and a trace, and validate them."""
+        if self.trace is not None:
+            plugin = wrapped(manager, plugin, name, self.trace.traced)
+        if wrap is not None:
+            plugin = wrapped(manager, plugin, name, wrap)
         manager.register(plugin, name)
         callers = manager.get_hookcallers(plugin) or []
         for caller in callers:
-            if barred and caller.name in PER_PLUGIN_HOOKS:
-                raise PluginError(f"implements {caller.name} {barred}")
             for impl in caller.get_hookimpls():
                 if impl.plugin_name == name:
                     _validate(caller, impl)
-                    if self.trace is not None:
-                        self.trace.follow(impl, caller.name)
         return callers
 
     def _register(self, plugin: object, record: PluginRecord) -> None:
@@ -271,10 +286,6 @@ class Plugins:
     def _hookimpls(self, hook: str, record: PluginRecord) -> list[pluggy.HookImpl]:
         impls = getattr(self.manager.hook, hook).get_hookimpls()
         return [impl for impl in impls if impl.plugin_name == record.qualified_name]
-
-
-#: Why a plugin that is made for a service has no hooks of registration.
-_PART_OF_SERVICE = "in what it puts into services, where nobody calls it"
 
 
 def _failure(record: PluginRecord, reason: str) -> PluginError:
@@ -339,7 +350,7 @@ def _validate(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
             return
         known = [_PREFIX + name for name in hookspecs.HOOKS]
         raise PluginError(f"implements {caller.name!r}, which is no hook{nearest(caller.name, known)}")
-    if inspect.iscoroutinefunction(impl.function):
+    if inspect.iscoroutinefunction(inspect.unwrap(impl.function)):
         raise PluginError(f"{caller.name} is a coroutine function; hooks are called, not awaited")
     if (impl.wrapper or impl.hookwrapper) and caller.name in PER_PLUGIN_HOOKS:
         raise PluginError(f"{caller.name} is a wrapper; each plugin speaks for itself alone")

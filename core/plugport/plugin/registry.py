@@ -289,7 +289,7 @@ def _resolve(text: str) -> Any:
 def _check_kind(kind: Kind, target: Any) -> None:
     from plugport.contracts.traits import check_traits, handler_traits
     from plugport.handlers.styles import style_of
-    from plugport.serving.adopt import is_server  # late: a listing needs no servers
+    from plugport.serving.adoption import is_server  # late: a listing needs no servers
 
     if kind == "handler":
         style_of(target)

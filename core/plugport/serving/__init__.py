@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from plugport.loop.loop import ServerLoop
     from plugport.loop.poller import EpollPoller, blocking_poller, make_poller
     from plugport.serving.accounting import is_record_keeping, record_keeping
-    from plugport.serving.adopt import adopt, is_foreign_server
+    from plugport.serving.adoption import adopt, is_foreign_server
     from plugport.serving.intake import Intake
     from plugport.serving.interface import LoopServer
     from plugport.serving.listener import Listener
@@ -59,7 +59,7 @@ else:
                 "is_record_keeping",
                 "record_keeping",
             ),
-            "plugport.serving.adopt": (
+            "plugport.serving.adoption": (
                 "adopt",
                 "is_foreign_server",
             ),

@@ -116,6 +116,23 @@ class Serving(RequestAccounting):
     _wake: Callable[[], None] | None = None
     _serving_thread: int | None = None
 
+    #: Attributes with a type and a value that are state, or options of server classes alone.
+    hidden_options: ClassVar[frozenset[str]] = frozenset(
+        {
+            "block_on_close",
+            "concurrency_name",
+            "drain_deadline",
+            "handler_name",
+            "handler_style",
+            "handshake_timeout",
+            "has_service_actions",
+            "max_preludes",
+            "prelude_timeout",
+            "scheme",
+            "wakes_at_end",
+        }
+    )
+
     # The names under which socketserver.BaseServer keeps its state. Packages in the field use them.
     _BaseServer__is_shut_down: threading.Event
 

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import FunctionType
-from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, get_args, get_origin
 
 from plugport.combination.conversion import convert, is_convertible, validate
-from plugport.contracts.component import KINDS
+from plugport.contracts.component import PARTS, Part
 from plugport.contracts.members import Help
 from plugport.contracts.traits import unwrapped
 from plugport.contracts.wording import nearest, one_of
@@ -30,9 +30,6 @@ __all__ = [
     "parse_options",
     "parse_own",
 ]
-
-#: The part of a combination that an option belongs to: the prefix of its key.
-Part = Literal["server", "concurrency", "handler"]
 
 
 class UnknownOptionError(OptionError):
@@ -136,7 +133,7 @@ def parse_options(
     parts, and for a value of the wrong type.
     """
     available = {part: collect(target) for part, target in parts.items()}
-    members: dict[Part, dict[str, Any]] = {part: {} for part in KINDS}
+    members: dict[Part, dict[str, Any]] = {part: {} for part in PARTS}
     for text in texts:
         key, equals, value = text.partition("=")
         key = key.strip()
@@ -167,7 +164,7 @@ def assign_options(
 ) -> dict[Part, dict[str, Any]]:
     """Return the same as parse_options() for *values* that are objects, by their keys."""
     available = {part: collect(target) for part, target in parts.items()}
-    members: dict[Part, dict[str, Any]] = {part: {} for part in KINDS}
+    members: dict[Part, dict[str, Any]] = {part: {} for part in PARTS}
     for key, value in values.items():
         option, part = _choose(key, available, names)
         members[part][option.name] = validate(f"{part}.{option.name}", option.type, option.note, value)

@@ -12,7 +12,7 @@ from typing import Any
 
 from plugport.combination.conversion import convert, validate
 from plugport.combination.options import Option, UnknownOptionError, collect
-from plugport.contracts.component import KINDS
+from plugport.contracts.component import PARTS
 from plugport.contracts.elsewhere import OPTIONS_ELSEWHERE
 from plugport.contracts.wording import nearest, one_of
 from plugport.errors import OptionError, PluginError
@@ -27,7 +27,7 @@ _Read = Callable[[str, Option, object], object]
 
 def is_plugin_key(key: str) -> bool:
     """Return whether *key*, of an option, has a prefix that is none of a combination's parts."""
-    return "." in key and key.partition(".")[0].strip() not in KINDS
+    return "." in key and key.partition(".")[0].strip() not in PARTS
 
 
 def parse_plugin_options(plugins: Plugins, texts: Iterable[str]) -> tuple[list[str], Members]:
@@ -93,8 +93,8 @@ def _find(plugins: Plugins, key: str, prefix: str) -> PluginRecord:
             f"option {key!r}: no plugin {prefix!r}; {distribution} has it: pip install {distribution}"
         )
     known = [record.name for record in plugins.records if plugins.has_service_plugin(record)]
-    prefixes = one_of(f"{each}." for each in [*KINDS, *known])
+    prefixes = one_of(f"{each}." for each in [*PARTS, *known])
     raise OptionError(
-        f"option {key!r}: no plugin {prefix!r} has options{nearest(prefix, [*known, *KINDS])}; "
+        f"option {key!r}: no plugin {prefix!r} has options{nearest(prefix, [*known, *PARTS])}; "
         f"the prefix must be {prefixes}"
     )

@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 
-from plugport.cli.completion import complete_component
-from plugport.cli.output import print_json, print_table
-from plugport.cli.session import Session
+from plugport.cli import Session, complete_component, print_json, print_table
 from plugport_tools.bench.settings import Settings
 
 if TYPE_CHECKING:

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from plugport.combination import (
-    Part,
     UnknownOptionError,
     Verdict,
     check,
     compose,
+    parse_framing,
     parse_options,
     parse_plugin_options,
 )
-from plugport.contracts import Kind, StrategyTraits, Style, configure, server_traits, strategy_traits
+from plugport.contracts import Part, StrategyTraits, Style, configure, server_traits, strategy_traits
 from plugport.errors import AddressError, IncompatibleError, PlugportError
 from plugport.handlers import style_of
 from plugport.plugin import Entry, Registry
@@ -95,14 +95,15 @@ def make_plan(
     legal = [entry for entry, verdict in verdicts if verdict.legal]
     if not legal:
         raise IncompatibleError(_all_refused(parts, verdicts))
-    left, _ = parse_plugin_options(registry.plugins, options)
-    chosen = parts.distribute(left, legal)
-    of_plugins = tuple(text for text in options if text not in left)
+    of_parts, _ = parse_plugin_options(registry.plugins, options)
+    framed, of_parts = parse_framing(registry.load(parts.handler), of_parts, registry)
+    chosen = parts.distribute(framed, of_parts, legal)
+    of_all = tuple(text for text in options if text not in of_parts)
     candidates = []
     for entry, verdict in verdicts:
         if verdict.legal:
-            candidate = parts.candidate(entry, verdict, chosen[entry.selector], left, parsed)
-            candidates.append(replace(candidate, options=(*of_plugins, *candidate.options)))
+            candidate = parts.candidate(framed, entry, verdict, chosen[entry.selector], of_parts, parsed)
+            candidates.append(replace(candidate, options=(*of_all, *candidate.options)))
         else:
             candidates.append(Candidate(entry.selector, verdict.reason))
     return Plan(handler, url, is_stream, tuple(candidates))
@@ -148,14 +149,19 @@ class _Parts:
             self.registry.load(self.handler)  # is it the strategy's fault?
             return Verdict("refused", str(error))
 
-    def distribute(self, options: Sequence[str], strategies: list[Entry]) -> dict[str, list[str]]:
-        """Return for each strategy the options that are known under it. One that none knows is an error."""
+    def distribute(
+        self, handler: object, options: Sequence[str], strategies: list[Entry]
+    ) -> dict[str, list[str]]:
+        """Return for each strategy the options that are known under it. One that none knows is an error.
+
+        *handler* is the target, with its framing.
+        """
         chosen: dict[str, list[str]] = {strategy.selector: [] for strategy in strategies}
         for text in options:
             unknown: list[UnknownOptionError] = []
             for strategy in strategies:
                 try:
-                    self._parse([text], strategy)
+                    self._parse(handler, [text], strategy)
                     chosen[strategy.selector].append(text)
                 except UnknownOptionError as error:
                     unknown.append(error)
@@ -164,11 +170,17 @@ class _Parts:
         return chosen
 
     def candidate(
-        self, strategy: Entry, verdict: Verdict, chosen: list[str], options: Sequence[str], url: Url
+        self,
+        handler: object,
+        strategy: Entry,
+        verdict: Verdict,
+        chosen: list[str],
+        options: Sequence[str],
+        url: Url,
     ) -> Candidate:
-        """Describe a legal strategy, after a look whether all that belongs to it can be put together."""
-        handler, mixin = self.registry.load(self.handler), self.registry.load(strategy)
-        members = self._parse(chosen, strategy)
+        """Return the candidate of a legal strategy. Raises what composing its parts raises."""
+        mixin = self.registry.load(strategy)
+        members = self._parse(handler, chosen, strategy)
         server_class: Any = compose(self.registry.load(self.server), mixin)
         server_class = configure(server_class, {**members["server"], **members["concurrency"]})
         server_class.resolve_url(url)
@@ -183,14 +195,18 @@ class _Parts:
             server_class=server_class,
         )
 
-    def _parse(self, texts: Sequence[str], strategy: Entry) -> dict[Part, dict[str, Any]]:
-        entries: dict[Kind, Entry] = {
+    def _parse(self, handler: object, texts: Sequence[str], strategy: Entry) -> dict[Part, dict[str, Any]]:
+        entries: dict[Part, Entry] = {
             "server": self.server,
             "concurrency": strategy,
             "handler": self.handler,
         }
-        parts: dict[Part, Any] = {part: self.registry.load(entry) for part, entry in entries.items()}
-        return parse_options(texts, parts, {part: entry.selector for part, entry in entries.items()})
+        targets: dict[Part, object] = {
+            "server": self.registry.load(self.server),
+            "concurrency": self.registry.load(strategy),
+            "handler": handler,
+        }
+        return parse_options(texts, targets, {part: entry.selector for part, entry in entries.items()})
 
 
 def _caveats(verdict: Verdict, traits: StrategyTraits, style: Style) -> tuple[str, ...]:

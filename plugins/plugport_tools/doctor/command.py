@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from plugport.cli.output import print_json
-from plugport.cli.session import Session
+from plugport.cli import Session, print_json
 from plugport.contracts import Finding
+from plugport.serving import parse_url
 from plugport_tools.doctor.deployment import plan_deployment
 from plugport_tools.doctor.diagnosis import diagnose
 
@@ -30,7 +30,7 @@ def doctor(context: click.Context, urls: tuple[str, ...], as_json: bool) -> None
     """
     session = context.find_object(Session)
     assert session is not None
-    deployment = plan_deployment(session.registry, urls)
+    deployment = plan_deployment(session.registry, map(parse_url, urls))
     found = []
     for finding in diagnose(deployment):
         found.append(finding)

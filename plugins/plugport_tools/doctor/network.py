@@ -34,8 +34,8 @@ def addresses(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _address(listening: Listening) -> Finding:
-    url, server, address, members = listening
-    family = members.get("address_family", getattr(server, "address_family", None))
+    url, server, address, options = listening
+    family = options.get("address_family", getattr(server, "address_family", None))
     if family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
         return _bound(listening, family)
     if family == getattr(socket, "AF_UNIX", -1) and isinstance(address, str):
@@ -46,13 +46,13 @@ def _address(listening: Listening) -> Finding:
 
 def _bound(listening: Listening, family: int) -> Finding:
     """Bind a socket to the address as the server would, and close it."""
-    url, server, address, members = listening
+    url, server, address, options = listening
     try:
         with socket.socket(family, getattr(server, "socket_type", socket.SOCK_STREAM)) as probe:
             if getattr(server, "allow_reuse_address", False):
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if "ipv6_only" in members:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, members["ipv6_only"])
+            if "ipv6_only" in options:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, options["ipv6_only"])
             probe.bind(address)
     except OSError as error:
         return _refused(listening, error)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from plugport.cli.session import Session
+from plugport.cli import Session
 from plugport.handlers import STYLES, Style
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import time
 from importlib.resources import files
 from string import Template
 
-from plugport.contracts import KINDS, Kind
+from plugport.contracts import PARTS, Kind
 from plugport.errors import ScaffoldError
 from plugport.plugin import installed_version
 from plugport_tools.new.names import Names
@@ -41,7 +41,7 @@ def render(shape: Shape, names: Names) -> dict[str, str]:
     Raises ScaffoldError if the component's class would have the name of one that it uses, or the
     plugin's options the prefix of a combination's.
     """
-    if shape.kind is None and names.plugin in KINDS:
+    if shape.kind is None and names.plugin in PARTS:
         raise ScaffoldError(
             f"the options of a plugin {names.plugin!r} would have the prefix that those of a combination's "
             f"{names.plugin} have; choose another name"

@@ -192,7 +192,7 @@ def test_its_calls_are_traced(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
         ),
         (
             "return type('P', (), {'plugport_register_servers': plugport.hookimpl(lambda self: [])})",
-            "implements plugport_register_servers in what it puts into services",
+            "implements plugport_register_servers in the class of its service plugin",
         ),
         (
             "return type('P', (), {'plugport_server_bound': plugport.hookimpl(lambda self, sever: [])})",

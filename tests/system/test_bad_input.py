@@ -289,7 +289,7 @@ def test_a_module_or_file_that_gives_no_handler(tmp_path: Path, name: str) -> No
         (":Handler", "neither package.module:attribute nor path/to/file.py:attribute"),
         ("json:", "neither package.module:attribute"),
         ("a b:c", "'a b' is not the name of a module"),
-        ("such.py", "no handler named 'such.py'; of a file name the attribute too, such.py:NAME"),
+        ("such.py", "no handler named 'such.py'; a file needs an attribute too, such.py:NAME"),
         ("./:Handler", "no file"),
     ],
 )

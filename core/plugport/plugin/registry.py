@@ -24,7 +24,7 @@ from plugport.plugin.specs import HOOKS
 
 __all__ = ["Entry", "Registry", "Status", "default_registry", "listing_of"]
 
-#: A mix-in can be any class: what is a server or a handler is that.
+#: The order in which a class is tried. A mix-in can be any class, so it comes last.
 _NARROWEST_FIRST: tuple[Kind, ...] = ("server", "framing", "handler", "concurrency")
 
 Status = Literal["available", "unavailable", "shadowed", "conflict"]
@@ -33,9 +33,9 @@ Status = Literal["available", "unavailable", "shadowed", "conflict"]
 class Entry(NamedTuple):
     """A component as it is listed.
 
-    ``distribution`` and ``version`` are "" for what was named by import string or file, and was
-    registered by nobody. ``reason`` says why the status is not "available", else it is "".
-    ``obstacle`` says why the component can't be used under any name, else it is "".
+    ``distribution`` and ``version`` are "" for an import string or a file, which no plugin registers.
+    ``reason`` says why the status is not "available", and is "" if it is. ``obstacle`` says why the
+    component can't be used under any name, and is "" if it can.
     """
 
     kind: Kind
@@ -56,7 +56,7 @@ class Entry(NamedTuple):
 
     @property
     def selector(self) -> str:
-        """The shortest name that selects it: the bare one, unless that is somebody else's."""
+        """The shortest name that selects it: the bare one, unless that selects another component."""
         return self.qualified_name if self.status in ("shadowed", "conflict") else self.name
 
 
@@ -77,15 +77,15 @@ class Registry:
             self._by_name.setdefault(key, []).append(entry)
 
     def entries(self, kind: Kind | None = None) -> Iterator[Entry]:
-        """Yield what is registered, of one *kind* or of all: servers, strategies, handlers."""
+        """Yield the components of one *kind*, or of all. Imports no target."""
         for each in KINDS if kind is None else (kind,):
             yield from self._entries[each]
 
     def find(self, kind: Kind, text: str) -> Entry:
         """Look up *text*: a name, ``distribution:name``, an import string, or ``file.py:attribute``.
 
-        Imports what the last two name, and nothing else. Raises UnknownNameError,
-        AmbiguousNameError, PluginError if a plugin that failed would have brought it, TargetError.
+        Imports the target of an import string or a file, and nothing else. Raises UnknownNameError,
+        AmbiguousNameError, PluginError if a failed plugin registers the name, TargetError.
         """
         distribution, colon, name = text.rpartition(":")
         if not colon:
@@ -97,9 +97,9 @@ class Registry:
         return _ad_hoc(kind, text, self._import(kind, text))
 
     def find_all(self, text: str, kind: Kind | None = None) -> list[Entry]:
-        """Look up *text* among the components of one *kind* or of every kind, shadowed ones included.
+        """Look up *text* among the components of one *kind*, or of all, with the shadowed ones.
 
-        Raises as find() does, but never AmbiguousNameError.
+        Raises the same errors as find(), without AmbiguousNameError.
         """
         distribution, colon, name = text.rpartition(":")
         wanted = canonical_name(distribution)
@@ -127,12 +127,12 @@ class Registry:
             raise TargetError(
                 f"{text!r} is neither a server, a handler, a framing nor a concurrency strategy"
             )
-        raise failures[kind or "handler"]  # what is called, and is no class, was meant for a handler
+        raise failures[kind or "handler"]  # a callable that is no class can only be a handler
 
     def load(self, entry: Entry) -> Any:
-        """Import the target of *entry* and see that it is of the entry's kind.
+        """Import the target of *entry*, and check that it is of the entry's kind.
 
-        Raises UnavailableError if the platform or a requirement is missing, TargetError.
+        Raises UnavailableError if the platform lacks something or a requirement is missing, TargetError.
         """
         if entry.obstacle:
             raise UnavailableError(f"{entry.kind} {entry.name!r} is unavailable: {entry.obstacle}")
@@ -146,10 +146,10 @@ class Registry:
         return target
 
     def get(self, kind: Kind, text: str) -> Any:
-        """Find and load in one."""
+        """Find a component and load it."""
         return self.load(self.find(kind, text))
 
-    def _import(self, kind: Kind | None, text: str) -> Any:
+    def _import(self, kind: Kind | None, text: str) -> object:
         scheme, slashes, _ = text.partition("://")
         if slashes:
             raise TargetError(
@@ -159,7 +159,7 @@ class Registry:
         try:
             return _resolve(text)
         except TargetError as error:
-            # Not an import string then; was it meant as a qualified name?
+            # It may be meant as a qualified name.
             wanted = canonical_name(text.rpartition(":")[0])
             if any(canonical_name(record.distribution) == wanted for record in self.plugins.records):
                 unknown = self._unknown(kind, text)
@@ -177,9 +177,9 @@ class Registry:
         raise self._unknown(kind, name)
 
     def _unknown(self, kind: Kind | None, text: str) -> RegistryError:
-        """Return the error that says why nothing has this name: a plugin that failed, or a slip.
+        """Return the error for an unknown name. It names similar names, hints and failed plugins.
 
-        Without a *kind* the name may have been meant for a plugin or a hook, too.
+        Without a *kind* the name may be that of a plugin or a hook, too.
         """
         distribution, _, name = text.rpartition(":")
         what = _what(kind) if kind else "component, plugin or hook"
@@ -202,7 +202,7 @@ class Registry:
         if others and not distribution:
             message += f"; there is a {one_of(map(_what, others))} of that name"
         elif text.endswith(".py"):
-            message += f"; of a file name the attribute too, {text}:NAME"
+            message += f"; a file needs an attribute too, {text}:NAME"
         elif kind == "server" and text.lower() in hints.schemes:
             message += f"; it is handlers that speak {text}, on {hints.schemes[text.lower()]}://"
         message += "".join(self._offer(hints, each, text) for each in (KINDS if kind is None else (kind,)))
@@ -231,7 +231,7 @@ def _what(kind: Kind) -> str:
 
 
 def listing_of(kind: Kind | None) -> str:
-    """Return the command that lists the components of *kind*, or whatever has a name."""
+    """Return the command that lists the components of *kind*, or everything that has a name."""
     if kind is None:
         return "plugport list [plugins|hooks]"
     return f"plugport list {kind if kind == 'concurrency' else kind + 's'}"
@@ -239,21 +239,21 @@ def listing_of(kind: Kind | None) -> str:
 
 @functools.cache
 def default_registry() -> Registry:
-    """The components of the plugins that are installed, loaded once."""
+    """Return the registry of the installed plugins, which are loaded once."""
     return Registry(load_plugins())
 
 
-def _entry(found: Registration, namesakes: list[Registration]) -> Entry:
+def _entry(found: Registration, same_name: list[Registration]) -> Entry:
     component, plugin = found.component, found.plugin
     obstacle = component.unavailable or _missing(component.requires)
     status: Status = "unavailable" if obstacle else "available"
     reason = obstacle
     qualified = f"{plugin.distribution}:{component.name}"
-    if namesakes and not plugin.is_builtin:
-        if any(other.plugin.is_builtin for other in namesakes):
+    if same_name and not plugin.is_builtin:
+        if any(other.plugin.is_builtin for other in same_name):
             status, reason = "shadowed", f"the name is a built-in's; use {qualified}"
         else:
-            others = ", ".join(other.plugin.distribution for other in namesakes)
+            others = ", ".join(other.plugin.distribution for other in same_name)
             status, reason = "conflict", f"{others} has one of this name too; use {qualified}"
     return Entry(
         found.kind,
@@ -278,12 +278,12 @@ def _missing(requires: tuple[str, ...]) -> str:
     return f"needs {', '.join(missing)}: pip install {shlex.join(missing)}"
 
 
-def _ad_hoc(kind: Kind, text: str, target: Any) -> Entry:
+def _ad_hoc(kind: Kind, text: str, target: object) -> Entry:
     doc = getattr(target, "__doc__", None) or ""
     return Entry(kind, text, target, doc.strip().partition("\n")[0])
 
 
-def _resolve(text: str) -> Any:
+def _resolve(text: str) -> object:
     from plugport.plugin.targets import resolve_target  # late: a listing resolves nothing
 
     return resolve_target(text)

@@ -72,10 +72,10 @@ def _application_hint(target: object, hints: Callable[[], Hints]) -> str:
 
 
 def evident_style_of(handler: object) -> Style:
-    """Return the style of what was given to a server class in code; "blocking" unless it is plain.
+    """Return the style of a handler that was given to a server class in code, without a registry.
 
-    socketserver calls whatever it is given: a function there is a maker of handlers, no message
-    handler.
+    "blocking" for all that is neither a class nor a coroutine function: for socketserver a plain function is
+    a factory of handlers, not a message handler.
     """
     inner = unwrapped(handler)
     if isinstance(inner, type) or inspect.iscoroutinefunction(inner):

@@ -3,12 +3,13 @@
 A listing imports no target of a component; load() does.
 """
 
+from __future__ import annotations
+
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from plugport.contracts.component import KINDS, Kind
-from plugport.contracts.hints import Hints
 from plugport.contracts.wording import nearest, one_of
 from plugport.errors import (
     AmbiguousNameError,
@@ -21,6 +22,9 @@ from plugport.errors import (
 from plugport.plugin.distributions import canonical_name, satisfies
 from plugport.plugin.manager import Plugins, Registration, load_plugins
 from plugport.plugin.specs import HOOKS
+
+if TYPE_CHECKING:
+    from plugport.contracts.hints import Hints
 
 __all__ = ["Entry", "Registry", "Status", "default_registry", "listing_of"]
 

@@ -6,7 +6,12 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"plugport": ROOT / "core", "plugport_builtins": ROOT / "plugins"}
+PACKAGES = {
+    "plugport": ROOT / "core",
+    "plugport_builtins": ROOT / "plugins",
+    "plugport_tools": ROOT / "plugins",
+    "plugport_testing": ROOT / "plugins",
+}
 
 
 def expected() -> set[str]:

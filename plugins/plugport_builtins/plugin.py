@@ -9,6 +9,7 @@ from plugport import Component, hookimpl
 
 __all__ = [
     "plugport_register_concurrency",
+    "plugport_register_framings",
     "plugport_register_handlers",
     "plugport_register_servers",
 ]
@@ -73,3 +74,16 @@ def plugport_register_handlers() -> Iterator[Component]:
         ("checksum", "ChecksumHandler", "Answer with the SHA-256 of what is sent"),
     ):
         yield Component(name, f"{_HANDLERS}.{name}:{attribute}", summary)
+
+
+@hookimpl
+def plugport_register_framings() -> Iterator[Component]:
+    """The framings that a message handler finds without a registry, too."""
+    for name, attribute, summary in (
+        ("lines", "LinesFraming", "Lines that end with LF or CRLF"),
+        ("length-prefixed", "LengthPrefixedFraming", "A big-endian length before each message"),
+        ("netstring", "NetstringFraming", "Netstrings: 5:hello,"),
+        ("delimiter", "DelimiterFraming", "Messages that end with a delimiter of any bytes"),
+        ("fixed", "FixedFraming", "Messages of one fixed length"),
+    ):
+        yield Component(name, f"plugport.handlers:{attribute}", summary)

@@ -37,7 +37,12 @@ def faults(wheel: Path) -> list[str]:
     found += [f"no {name}/py.typed" for name in PACKAGES if f"{name}/py.typed" not in names]
     if f"{about}/licenses/LICENSE" not in names:
         found.append("no LICENSE")
-    for group, name in (("console_scripts", "plugport"), ("plugport", "builtins"), ("pytest11", "plugport")):
+    for group, name in (
+        ("console_scripts", "plugport"),
+        ("plugport", "builtins"),
+        ("plugport", "tools"),
+        ("pytest11", "plugport"),
+    ):
         if not entry_points.has_option(group, name):
             found.append(f"no entry point {name!r} in group {group!r}")
     return found

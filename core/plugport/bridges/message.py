@@ -8,7 +8,7 @@ from typing import Any
 
 from plugport.contracts.requests import RequestContext
 from plugport.handlers.framing import Framing
-from plugport.handlers.messages import Respond, responder
+from plugport.handlers.messages import Respond, framing_maker, responder
 from plugport.transports import send_datagram
 
 __all__ = ["answered_datagrams", "framed_protocol", "message_datagram_protocol"]
@@ -124,7 +124,7 @@ class MessageDatagramProtocol:
 
 def framed_protocol(handler: Any) -> Callable[[RequestContext], Any]:
     """Return what makes the protocol of a connection, from a message handler."""
-    make_respond, make_framing = responder(handler)
+    make_respond, make_framing = responder(handler), framing_maker(handler)
 
     def make(context: RequestContext) -> FramedProtocol:
         return FramedProtocol(make_respond(context.client_address, context.server), make_framing())
@@ -134,13 +134,13 @@ def framed_protocol(handler: Any) -> Callable[[RequestContext], Any]:
 
 def message_datagram_protocol(handler: Any) -> Callable[[Any], Any]:
     """Return what makes the protocol of a datagram server, from a message handler."""
-    make_respond, _ = responder(handler)
+    make_respond = responder(handler)
     return lambda server: MessageDatagramProtocol(make_respond, server)
 
 
 def answered_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
     """Return a blocking handler of datagrams, from a message handler."""
-    make_respond, _ = responder(handler)
+    make_respond = responder(handler)
 
     def handle(request: Any, client_address: Any, server: Any) -> None:
         data, sock = request

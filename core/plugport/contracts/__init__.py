@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugport.contracts.component import KINDS, Component, Kind
+    from plugport.contracts.component import KINDS, PARTS, Component, Kind, Part
     from plugport.contracts.findings import STATUSES, Finding, Status
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
     from plugport.contracts.interfaces import (
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         TimerHandle,
     )
     from plugport.contracts.members import Help, configure
+    from plugport.contracts.registry import ComponentRegistry, RegisteredComponent
     from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver, Server
     from plugport.contracts.traits import (
         STYLES,
@@ -53,8 +54,10 @@ else:
         {
             "plugport.contracts.component": (
                 "KINDS",
+                "PARTS",
                 "Component",
                 "Kind",
+                "Part",
             ),
             "plugport.contracts.findings": (
                 "STATUSES",
@@ -92,6 +95,10 @@ else:
                 "Help",
                 "configure",
             ),
+            "plugport.contracts.registry": (
+                "ComponentRegistry",
+                "RegisteredComponent",
+            ),
             "plugport.contracts.requests": (
                 "Outcome",
                 "RequestContext",
@@ -123,6 +130,7 @@ __all__ = [
     "ABORT_GRACE",
     "KINDS",
     "NO_HOOKS",
+    "PARTS",
     "READ",
     "SERVER_HOOKS",
     "STATUSES",
@@ -133,6 +141,7 @@ __all__ = [
     "Callback",
     "ClientAddress",
     "Component",
+    "ComponentRegistry",
     "DatagramRequest",
     "Finding",
     "Handler",
@@ -142,7 +151,9 @@ __all__ = [
     "Loop",
     "LoopMember",
     "Outcome",
+    "Part",
     "Poller",
+    "RegisteredComponent",
     "Request",
     "RequestContext",
     "RequestHandedOver",

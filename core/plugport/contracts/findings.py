@@ -15,7 +15,7 @@ class Finding(NamedTuple):
 
     ``status`` is "ok"; "warning" for what a service may well run with; "problem" for what it
     can't, or not as it should. ``message`` says what, ``remedy`` what to do about it, in a line
-    each; for "ok" the remedy is "". ``check`` is filled in by who ran the check.
+    each; for "ok" the remedy is "". ``check`` is the name of the check; "" stands for that of the plugin.
     """
 
     status: Status

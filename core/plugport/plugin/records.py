@@ -3,8 +3,9 @@
 import inspect
 from typing import NamedTuple
 
-from plugport.plugin.manager import PER_PLUGIN_HOOKS, Plugins
+from plugport.plugin.manager import Plugins
 from plugport.plugin.specs import HOOKS
+from plugport.plugin.validation import PER_PLUGIN_HOOKS
 
 __all__ = ["HookRecord", "hook_records"]
 

@@ -25,7 +25,7 @@ from plugport.plugin.specs import HOOKS
 __all__ = ["Entry", "Registry", "Status", "default_registry", "listing_of"]
 
 #: A mix-in can be any class: what is a server or a handler is that.
-_NARROWEST_FIRST: tuple[Kind, ...] = ("server", "handler", "concurrency")
+_NARROWEST_FIRST: tuple[Kind, ...] = ("server", "framing", "handler", "concurrency")
 
 Status = Literal["available", "unavailable", "shadowed", "conflict"]
 
@@ -124,7 +124,9 @@ class Registry:
             else:
                 return [entry]
         if kind is None and not callable(target):
-            raise TargetError(f"{text!r} is neither a server, a handler nor a concurrency strategy")
+            raise TargetError(
+                f"{text!r} is neither a server, a handler, a framing nor a concurrency strategy"
+            )
         raise failures[kind or "handler"]  # what is called, and is no class, was meant for a handler
 
     def load(self, entry: Entry) -> Any:
@@ -298,6 +300,11 @@ def _check_kind(kind: Kind, target: Any) -> None:
     if kind == "server":
         if not is_server(target):
             raise TargetError(f"{target!r} is no server: it does not derive from BaseServer")
+    elif kind == "framing":
+        from plugport.handlers.framing import check_framing
+        from plugport.handlers.messages import MessageHandler
+
+        check_framing(target, MessageHandler)
     elif not isinstance(target, type) or is_server(target):
         raise TargetError(f"{target!r} is no concurrency strategy: a strategy is a mix-in class")
     check_traits(target)

@@ -148,7 +148,7 @@ def disagreeing_faces() -> list[str]:
                 for block in module.tree.body
                 if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
                 for node in block.body
-                if isinstance(node, ast.ImportFrom)
+                if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("plugport")
                 for alias in node.names
             }
             found += [module.at(call, f"{place}.{name} is only lazy") for place, name in lazy - typed]

@@ -12,6 +12,12 @@ PACKAGES = {
     "plugport_tools": ROOT / "plugins",
     "plugport_testing": ROOT / "plugins",
 }
+ENTRY_POINTS = [
+    ("console_scripts", "plugport"),
+    ("plugport", "builtins"),
+    ("plugport", "tools"),
+    ("pytest11", "plugport"),
+]
 
 
 def expected() -> set[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 from composed import LOCALHOST, Build, Line, Shared, compose
 from environments import Environment, build_wheel
 from fakes import Run, SitePackages
+from isolation import hide_other_plugins
 from leaks import Holdings
 from once import made_once
 from patience import Call
@@ -25,9 +27,26 @@ from plugport_builtins.servers.tcp import TCPServer
 
 ROOT = Path(__file__).parents[1]
 
+hide_other_plugins()
+
 # A shell has what it starts in the background ignore Ctrl-C, and so would all that tests start.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Two workers for each processor: tests wait about as much as they compute."""
+    return 2 * len(os.sched_getaffinity(0))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose tools are missing; fail it where PLUGPORT_TEST_TOOLS says ``required``."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    names = [name for mark in item.iter_markers("tools") for name in mark.args]
+    missing = [name for name in names if not shutil.which(name, path=path)]
+    if missing:
+        outcome = pytest.fail if os.environ.get("PLUGPORT_TEST_TOOLS") == "required" else pytest.skip
+        outcome(f"needs {', '.join(missing)}")
 
 
 @pytest.fixture
@@ -117,10 +136,9 @@ def run(site: SitePackages) -> Run:
     """run(*arguments) is the result of ``plugport`` with these, in a process that sees *site*."""
 
     def run_plugport(*arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
-        path = os.pathsep.join([str(site.path), *filter(None, [os.environ.get("PYTHONPATH")])])
         return subprocess.run(
             [sys.executable, "-m", "plugport", *arguments],
-            env={**os.environ, "PYTHONPATH": path, **env},
+            env={**os.environ, "PYTHONPATH": site.python_path, **env},
             cwd=site.path.parent,
             capture_output=True,
             text=True,

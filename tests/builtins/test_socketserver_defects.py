@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from certificates import authority
 from clients import ask, connect, datagram_client, dial, is_closed, read_all
 from patience import Call, wait_until, within
 
@@ -179,7 +180,7 @@ def test_exit_status_of_other_children_is_left_alone(
     class Server(socketserver.ForkingTCPServer):  # type: ignore[name-defined,misc]
         max_children = 1
 
-    with subprocess.Popen(["sh", "-c", "exit 7"]) as other:
+    with subprocess.Popen(["/bin/sh", "-c", "exit 7"]) as other:
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)
         server = Server(LOCALHOST, Pid)
         serve(server)
@@ -281,13 +282,8 @@ def test_shutdown_of_a_server_that_never_served(
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for localhost, signed by itself, in one file."""
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
-    command += f" -addext subjectAltName=DNS:localhost -keyout {path} -out {path}.crt"
-    subprocess.run(command.split(), check=True, capture_output=True)
-    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
-    return path
+    """A key and a certificate for localhost, in one file."""
+    return authority().write(tmp_path_factory.mktemp("tls") / "localhost.pem")
 
 
 @pytest.fixture
@@ -311,7 +307,7 @@ def silent_client(tls_server: Any) -> Iterator[socket.socket]:
 def test_a_silent_tls_client_does_not_hold_up_others(
     tls_server: Any, silent_client: socket.socket, certificate: Path
 ) -> None:
-    context = ssl.create_default_context(cafile=f"{certificate}.crt")
+    context = authority().client()
     with (
         dial(socket.AF_INET, socket.SOCK_STREAM, tls_server.server_address, timeout=2) as plain,
         context.wrap_socket(plain, server_hostname="localhost") as client,
@@ -396,9 +392,12 @@ def test_a_datagram_that_is_too_long_is_an_error_of_its_own(
 # The standard module --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_standard_module_has_every_one_of_these_defects(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
-    command = f"-m pytest -q -W ignore -p no:threadexception -p no:unraisableexception --junit-xml={report}"
+    command = (
+        f"-m pytest -n0 -q -W ignore -p no:threadexception -p no:unraisableexception --junit-xml={report}"
+    )
     subprocess.run(
         [sys.executable, *command.split(), __file__, "-k", "not test_the_standard_module_has_every"],
         env={**os.environ, SWITCH: "socketserver", "PLUGPORT_TEST_PATIENCE": "1", "PYTEST_ADDOPTS": ""},

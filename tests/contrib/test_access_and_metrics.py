@@ -12,6 +12,8 @@ import pytest
 from environments import Environment
 from patience import wait_until
 
+pytestmark = [pytest.mark.slow, pytest.mark.tools("curl")]
+
 ROOT = Path(__file__).parents[2]
 STRATEGIES = ["sync", "threading", "thread-pool", "forking", "select", "asyncio"]
 PLUGINS = {"access": "plugport-access", "prometheus": "plugport-prometheus"}
@@ -79,5 +81,5 @@ def test_who_is_turned_away_is_counted(environment: Environment, strategy: str) 
 
         expected = {"the address is denied": 2, "the peer comes too often": 2, "completed": 3}
         wait_until(lambda: expected.items() <= figures().items(), what=f"{expected}, not {figures()}")
-    assert "turned away: 4 (" in service.output
+    assert "rejected: 4 (" in service.output
     assert "Traceback" not in service.output

@@ -7,7 +7,10 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import pytest
 from environments import Environment, build_wheel
+
+pytestmark = pytest.mark.slow
 
 PROJECT = """
     [build-system]

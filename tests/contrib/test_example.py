@@ -12,6 +12,8 @@ import pytest
 from clients import Client, dial, is_closed
 from environments import Environment, Process
 
+pytestmark = pytest.mark.slow
+
 COMPONENTS = {
     ("handler", "upper"),
     ("server", "fair"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -26,6 +27,8 @@ STORIES = [
 IGNORED = shutil.ignore_patterns(
     ".git", ".venv*", "__pycache__", ".*cache", "dist", "build", "site", "*.egg-info"
 )
+#: Programs that commands of the pages start.
+TOOLS = ("curl", "haproxy", "nc", "nginx", "openssl", "socat", "systemd-socket-activate", "xinetd")
 
 
 def name_of(page: Path) -> str:
@@ -35,6 +38,12 @@ def name_of(page: Path) -> str:
 def is_to_do(block: Block) -> bool:
     """Whether anything is done with *block*."""
     return not block.reason and (block.file is not None or block.language in (*TYPED, "python"))
+
+
+def tools_of(story: list[Path]) -> list[str]:
+    """The programs that its commands need."""
+    typed = [block.text for page in story for block in BLOCKS[page] if block.language in TYPED]
+    return ["bash", *(tool for tool in TOOLS if any(re.search(rf"\b{tool}\b", text) for text in typed))]
 
 
 @pytest.fixture
@@ -68,10 +77,14 @@ def environ(story: list[Path], tmp_path: Path, request: pytest.FixtureRequest) -
     return environ
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "story",
-    [story for story in STORIES if any(is_to_do(block) for page in story for block in BLOCKS[page])],
-    ids=lambda story: ", ".join(map(name_of, story)),
+    [
+        pytest.param(story, id=", ".join(map(name_of, story)), marks=pytest.mark.tools(*tools_of(story)))
+        for story in STORIES
+        if any(is_to_do(block) for page in story for block in BLOCKS[page])
+    ],
 )
 def test_a_page_does_what_it_says(story: list[Path], folder: Path, environ: dict[str, str]) -> None:
     with Reader(folder, environ) as reader:

@@ -22,7 +22,7 @@ def serving(
     """Run ``plugport serve`` and yield the process and the *count* URLs that it listens on."""
     process = subprocess.Popen(
         [sys.executable, "-m", "plugport", "serve", *arguments],
-        env={**os.environ, "PYTHONPATH": str(site.path)},
+        env={**os.environ, "PYTHONPATH": site.python_path},
         cwd=site.path,
         stderr=subprocess.PIPE,
         text=True,

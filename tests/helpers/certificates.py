@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import trustme
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from patience import PATIENCE
 
-__all__ = ["Authority", "HalfClosing", "authority"]
+__all__ = ["Authority", "HalfClosing", "authority", "write_rsa_key"]
 
 
 class HalfClosing(ssl.SSLSocket):
@@ -59,13 +61,26 @@ class Authority:
         cert.write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
         pem = leaf.private_key_pem.bytes()
         if password is not None:
-            private = serialization.load_pem_private_key(pem, None)
-            pem = private.private_bytes(
-                serialization.Encoding.PEM,
-                serialization.PrivateFormat.PKCS8,
-                serialization.BestAvailableEncryption(password.encode()),
-            )
+            encryption = serialization.BestAvailableEncryption(password.encode())
+            pem = _pem_of(serialization.load_pem_private_key(pem, None), encryption)
         key.write_bytes(pem)
+
+    def write_weak_pair(self, cert: Path, key: Path) -> None:
+        """Write a certificate whose key is too short for OpenSSL, and the key."""
+        leaf = self.issue("localhost")
+        private = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+        key.write_bytes(_pem_of(private))
+        old = x509.load_pem_x509_certificate(leaf.cert_chain_pems[0].bytes())
+        builder = x509.CertificateBuilder(
+            issuer_name=old.issuer,
+            subject_name=old.subject,
+            public_key=private.public_key(),
+            serial_number=x509.random_serial_number(),
+            not_valid_before=old.not_valid_before_utc,
+            not_valid_after=old.not_valid_after_utc,
+        )
+        weak = builder.sign(private, hashes.SHA256())
+        cert.write_bytes(weak.public_bytes(serialization.Encoding.PEM))
 
     def client(self, **members: Any) -> ssl.SSLContext:
         """The context of a client that trusts it."""
@@ -94,6 +109,20 @@ class Authority:
         except BaseException:
             plain.close()
             raise
+
+
+def write_rsa_key(path: Path) -> None:
+    """Write an RSA key that belongs to no certificate."""
+    path.write_bytes(_pem_of(rsa.generate_private_key(public_exponent=65537, key_size=2048)))
+
+
+def _pem_of(private: Any, encryption: Any = None) -> bytes:
+    pem: bytes = private.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        encryption or serialization.NoEncryption(),
+    )
+    return pem
 
 
 @cache

@@ -15,9 +15,6 @@ HANDLER = "@plugport.hookimpl\ndef plugport_register_handlers():\n    yield plug
 
 UPPER = "import plugport\nclass Upper(plugport.BaseRequestHandler): pass\n"
 
-#: What a process is told of its privileges must be so for root, too: root gives them up first.
-UNPRIVILEGED = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"] if os.geteuid() == 0 else []
-
 
 def found(result: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     """What ``plugport doctor --json`` has found; its exit status must go with that."""
@@ -46,7 +43,7 @@ def under(
 ) -> list[dict[str, Any]]:
     """What the doctor finds, started by *prefix*."""
     command = [*prefix, sys.executable, "-m", "plugport", "doctor", "--json", *arguments]
-    environ = {**os.environ, "PYTHONPATH": str(site.path), **env}
+    environ = {**os.environ, "PYTHONPATH": site.python_path, **env}
     return found(subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
@@ -20,6 +21,11 @@ class SitePackages:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @property
+    def python_path(self) -> str:
+        """``PYTHONPATH`` for a process that sees it."""
+        return os.pathsep.join([str(self.path), *filter(None, [os.environ.get("PYTHONPATH")])])
 
     def add(
         self,

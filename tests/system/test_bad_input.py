@@ -19,6 +19,7 @@ from command import error_of, plugport, serving
 from fakes import SitePackages
 from leaks import socket_files
 from patience import PATIENCE, Call, wait_until
+from unprivileged import UNPRIVILEGED
 
 TCP = "tcp://127.0.0.1:0"
 
@@ -148,7 +149,6 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 
 
 #: Who may do anything must give that up first; the others may not anyway.
-UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
 FORBIDDEN = ["unix://{folder}/socket", "unixgram://{folder}/socket"]
 if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) > 1:
     FORBIDDEN += ["tcp://127.0.0.1:1", "udp://127.0.0.1:1"]
@@ -301,7 +301,7 @@ def test_targets_that_are_not_there(tmp_path: Path, target: str, message: str) -
 
 
 def leading_to(site: SitePackages) -> dict[str, str]:
-    return {"PYTHONPATH": os.pathsep.join(filter(None, [str(site.path), os.environ.get("PYTHONPATH")]))}
+    return {"PYTHONPATH": site.python_path}
 
 
 def test_a_plugin_that_fails_to_import(tmp_path: Path, site: SitePackages) -> None:
@@ -446,6 +446,7 @@ def test_wherever_a_handler_raises(tmp_path: Path, strategy: str, handler: str) 
 # Standard streams -----------------------------------------------------------------------------
 
 
+@pytest.mark.tools("bash")
 @pytest.mark.parametrize("command", ["list", "list --json", "matrix", "matrix --json", "show echo", "--help"])
 def test_a_reader_that_has_gone(tmp_path: Path, command: str) -> None:
     reader, writer = os.pipe()
@@ -457,12 +458,14 @@ def test_a_reader_that_has_gone(tmp_path: Path, command: str) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (141, "", "")
 
 
+@pytest.mark.tools("bash")
 def test_a_reader_that_goes_at_once(tmp_path: Path) -> None:
     result = shell("plugport list | head -0; exit ${PIPESTATUS[0]}", tmp_path)
     assert (result.stdout, result.stderr) == ("", "")
     assert result.returncode in (0, 141)  # the former if it was quicker than head
 
 
+@pytest.mark.tools("bash")
 @pytest.mark.parametrize("closing", [">&-", "2>&-", "<&-", ">&- 2>&- <&-"])
 def test_standard_streams_that_are_closed(tmp_path: Path, closing: str) -> None:
     for command, status in (("list --json", 0), ("matrix", 0), ("serve ehco", 2)):
@@ -471,6 +474,7 @@ def test_standard_streams_that_are_closed(tmp_path: Path, closing: str) -> None:
         assert "Traceback" not in result.stderr
 
 
+@pytest.mark.tools("bash")
 def test_a_log_that_nobody_reads(tmp_path: Path) -> None:
     (tmp_path / "raising.py").write_text(RAISING)
     path = tmp_path / "socket"

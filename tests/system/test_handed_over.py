@@ -100,17 +100,27 @@ def test_several_of_any_family(tmp_path: Path) -> None:
 
 
 def test_a_child_process_inherits_nothing(tmp_path: Path) -> None:
-    argv = "sh -c 'ls /proc/self/fd | wc -l; env | grep -c LISTEN_'"
+    tell, start = tmp_path / "tell.py", tmp_path / "start.py"
+    tell.write_text(
+        "import os\n"
+        "print(len(os.listdir('/proc/self/fd')), sum(name.startswith('LISTEN_') for name in os.environ))\n"
+    )
+    start.write_text(
+        "import os, sys\n"
+        "os.dup2(int(sys.argv[1]), 3)\n"
+        "os.environ |= {'LISTEN_PID': str(os.getpid()), 'LISTEN_FDS': '1', 'LISTEN_FDNAMES': 'web'}\n"
+        "os.execv(sys.executable, [sys.executable, *sys.argv[2:]])\n"
+    )
+    argv = shlex.join([sys.executable, "-S", str(tell)])
     with bound() as sock:
         fd = sock.fileno()
-        script = f"exec 3<&{fd}; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=web; "
-        script += f"exec {shlex.join([*PLUGPORT, 'serve', 'exec', 'fd://web', '-o', f'argv={argv}'])}"
-        service = Process(["bash", "-c", script], tmp_path / "log", pass_fds=[fd])
+        _, *command = [*PLUGPORT, "serve", "exec", "fd://web", "-o", f"argv={argv}"]
+        service = Process([sys.executable, start, str(fd), *command], tmp_path / "log", pass_fds=[fd])
         try:
             service.wait_for("listening on tcp://")
             count, variables = ask(sock.getsockname(), b"").split()
             assert variables == b"0"
-            assert int(count) <= 4  # its standard streams, and that of ls
+            assert int(count) <= 4  # its standard streams, and that of the listing
         finally:
             assert service.stop() == 0
 
@@ -248,12 +258,14 @@ def activated(
     assert status == 0, process.output
 
 
+@pytest.mark.tools("systemd-socket-activate")
 def test_activated_by_number(tmp_path: Path) -> None:
     with activated(tmp_path, "echo", "fd://3") as [address]:
         assert ask(address, b"hello") == b"hello"
         assert ask(address, b"again") == b"again"
 
 
+@pytest.mark.tools("systemd-socket-activate")
 def test_activated_by_name(tmp_path: Path) -> None:
     arguments = ["echo", "fd://first", "fd://second", "-c", "asyncio"]
     with activated(tmp_path, *arguments, names="first:second", count=2) as addresses:
@@ -261,6 +273,7 @@ def test_activated_by_name(tmp_path: Path) -> None:
             assert ask(address, b"hello") == b"hello"
 
 
+@pytest.mark.tools("systemd-socket-activate")
 def test_activated_by_a_datagram(tmp_path: Path) -> None:
     with (
         activated(tmp_path, "echo", "fdgram://3", datagrams=True) as [address],
@@ -324,12 +337,14 @@ def _is_bound(address: Any, kind: int) -> bool:
     return False
 
 
+@pytest.mark.tools("xinetd")
 def test_inetd_nowait(tmp_path: Path) -> None:
     with inetd(tmp_path, "echo", "fd://0", "-c", "sync", wait=False) as address:
         for _ in range(2):
             assert ask(address, b"hello") == b"hello"
 
 
+@pytest.mark.tools("xinetd")
 def test_inetd_wait(tmp_path: Path) -> None:
     arguments = ["echo", "fd://0", "-o", "exit_idle=0.2"]
     with inetd(tmp_path, *arguments, wait=True) as address:
@@ -339,6 +354,7 @@ def test_inetd_wait(tmp_path: Path) -> None:
             time.sleep(0.5)  # it ends meanwhile, and the next one starts it again
 
 
+@pytest.mark.tools("xinetd")
 def test_inetd_wait_of_datagrams(tmp_path: Path) -> None:
     arguments = ["echo", "fdgram://0", "-o", "exit_idle=0.2"]
     with inetd(tmp_path, *arguments, wait=True, kind=socket.SOCK_DGRAM) as address:

@@ -51,6 +51,7 @@ def site(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize("strategy", ["sync", "threading", "forking"])
 def test_curl_fetches_files(site: Path, strategy: str) -> None:
     with serving(site, HANDLER, URL, "-c", strategy) as service:
@@ -65,6 +66,7 @@ def test_curl_fetches_files(site: Path, strategy: str) -> None:
         assert (WARNING in service.output) is (strategy == "sync")
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize("strategy", ["threading", "forking"])
 def test_a_client_that_drips_makes_it_deaf_to_nobody(site: Path, strategy: str) -> None:
     with serving(site, HANDLER, URL, "-c", strategy) as service, service.connect() as slow:
@@ -75,6 +77,7 @@ def test_a_client_that_drips_makes_it_deaf_to_nobody(site: Path, strategy: str) 
         assert read_all(slow).endswith(b"\r\n\r\n<p>Hello")
 
 
+@pytest.mark.tools("curl")
 def test_under_sync_it_warns_and_is_right(site: Path) -> None:
     with serving(site, HANDLER, URL, "-c", "sync") as service:
         assert service.output.startswith(WARNING)

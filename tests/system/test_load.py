@@ -103,6 +103,7 @@ def nothing_stays(echo: Service, rest: Census) -> Iterator[None]:
     assert echo.ask(b"still there") == b"still there"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("nothing_stays")
 def test_2000_connections_in_sequence(echo: Service) -> None:
     for number in range(2000):
@@ -250,6 +251,7 @@ def stays_calm(service: Service, seconds: float) -> None:
     assert service.output.count("can't accept") == 1
 
 
+@pytest.mark.slow
 @at_all_combinations
 def test_a_second_without_descriptors(server: str, strategy: str, tmp_path: Path) -> None:
     with serving(tmp_path, "echo", url_of(server, tmp_path), "-c", strategy) as service, ExitStack() as stack:
@@ -445,6 +447,7 @@ def test_the_deadline_cuts_who_is_idle(server: str, strategy: str, tmp_path: Pat
         assert service.outcomes() == ["aborted"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "strategy", "status"),
     [
@@ -468,6 +471,7 @@ def test_the_deadline_ends_a_handler_that_hangs(
         assert (re.search(" ERROR .*did not end", service.output) is not None) is (status == 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "numbers",
     [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT), (signal.SIGINT, signal.SIGTERM)],

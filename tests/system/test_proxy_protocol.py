@@ -184,6 +184,7 @@ def test_options_without_sense(tmp_path: Path, options: list[str], says: str) ->
 # Clients and proxies of others ----------------------------------------------------------------
 
 
+@pytest.mark.tools("curl")
 def test_curl_as_a_proxy(tmp_path: Path) -> None:
     with proxied(tmp_path, "WebWho", "threading") as service:
         command = ["curl", "-sS", "--noproxy", "*", "--haproxy-protocol", "-w", "%{local_port}"]
@@ -193,6 +194,7 @@ def test_curl_as_a_proxy(tmp_path: Path) -> None:
         assert address.strip() == f"('127.0.0.1', {port})"
 
 
+@pytest.mark.tools("socat")
 def test_socat_as_a_proxy(tmp_path: Path) -> None:
     with proxied(tmp_path, "BlockingWho", "asyncio") as service:
         _, _, (host, port) = service.address
@@ -243,6 +245,7 @@ def _accepts(port: int) -> bool:
     return True
 
 
+@pytest.mark.tools("haproxy")
 @pytest.mark.parametrize(
     ("strategy", "handler", "send"),
     [
@@ -261,6 +264,7 @@ def test_behind_haproxy(tmp_path: Path, strategy: str, handler: str, send: str) 
         assert client.makefile("rb").readline() == f"{client.getsockname()} hello\n".encode()
 
 
+@pytest.mark.tools("haproxy")
 def test_what_haproxy_says_of_its_own_checks(tmp_path: Path) -> None:
     with proxied(tmp_path, "BlockingWho", "threading") as service:
         address = service.urls[0].removeprefix("tcp://")

@@ -20,6 +20,8 @@ from crowd import Dripping, crowd, raise_limit, room_for
 from patience import PATIENCE, wait_until
 from procfs import census
 
+pytestmark = pytest.mark.slow
+
 STYLES = Path(styles.__file__)
 IDLE = room_for(10_000)
 SLOW = room_for(5_000)

@@ -6,7 +6,6 @@ Same answers, same hook events and same access lines, whatever the handler's sty
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -20,7 +19,7 @@ import styles
 from clients import correspondent, dial, read_all
 from command import Address, Service, address_of, error_of, plugport, serving
 from fakes import SitePackages
-from patience import PATIENCE, wait_until
+from patience import PATIENCE, Call, wait_until
 
 STYLES = Path(styles.__file__)
 HANDLERS = {
@@ -121,7 +120,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     site = SitePackages(tmp_path_factory.mktemp("site"))
     handlers = {"-".join(key): f"{STYLES}:{attribute}" for key, attribute in HANDLERS.items()}
     site.add("four-styles", PLUGIN.format(handlers=handlers))
-    return {"PYTHONPATH": os.pathsep.join([str(site.path), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    return {"PYTHONPATH": site.python_path}
 
 
 # The table ------------------------------------------------------------------------------------
@@ -193,6 +192,18 @@ def say_nothing(peer: Address) -> None:
         assert read_all(client) == b""
 
 
+def send_much(peer: Address) -> None:
+    with dial(*peer) as client:
+        sending = Call(client.sendall, MANY_LINES)
+        answer = bytearray()
+        while len(answer) < len(MANY_LINES):
+            answer += client.recv(65536)
+        sending.result()
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b""
+    assert answer == MANY_LINES.upper()
+
+
 def send_much_by_socat(peer: Address) -> None:
     unix = peer.family == socket.AF_UNIX
     address = f"UNIX-CONNECT:{peer.address}" if unix else "TCP:{}:{}".format(*peer.address)
@@ -242,7 +253,7 @@ TALKS = {
     "stream": (
         Talk(converse, "completed", 27, 27),
         Talk(say_nothing, "completed", 0, 0),
-        Talk(send_much_by_socat, "completed", len(MANY_LINES), len(MANY_LINES)),
+        Talk(send_much, "completed", len(MANY_LINES), len(MANY_LINES)),
         Talk(have_it_fail, "failed", 13, 4),
         Talk(leave, "aborted", 6, 6),
         Talk(converse, "completed", 27, 27),
@@ -298,6 +309,27 @@ ROWS = list(dict.fromkeys((style, strategy, SERVERS[server]) for style, strategy
 @pytest.mark.parametrize(("style", "strategy", "kind"), ROWS, ids=map("-".join, ROWS))
 def test_legal_cells(style: str, strategy: str, kind: str, environ: dict[str, str], tmp_path: Path) -> None:
     """The cells of a style and a strategy: its servers of one kind, served together."""
+    serve_cells(style, strategy, kind, environ, tmp_path)
+
+
+@pytest.mark.tools("socat")
+@pytest.mark.parametrize(
+    ("style", "strategy"),
+    [row[:2] for row in ROWS if row[2] == "stream"],
+    ids=["-".join(row[:2]) for row in ROWS if row[2] == "stream"],
+)
+def test_legal_cells_with_socat(
+    style: str, strategy: str, environ: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    talks = [
+        talk._replace(client=send_much_by_socat) if talk.client is send_much else talk
+        for talk in TALKS["stream"]
+    ]
+    monkeypatch.setitem(TALKS, "stream", tuple(talks))
+    serve_cells(style, strategy, "stream", environ, tmp_path)
+
+
+def serve_cells(style: str, strategy: str, kind: str, environ: dict[str, str], tmp_path: Path) -> None:
     servers = [server for server in SERVERS if SERVERS[server] == kind]
     urls = [url_of(server, tmp_path) for server in servers]
     events = tmp_path / "events"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import mailbox
-import os
 import random
 import smtplib
 import subprocess
@@ -64,7 +63,7 @@ def environ(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment in which a plugin registers two servers of the standard library, and sets them up."""
     site = SitePackages(tmp_path_factory.mktemp("site"))
     site.add("stdlib-servers", PLUGIN)
-    return {"PYTHONPATH": os.pathsep.join([str(site.path), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    return {"PYTHONPATH": site.python_path}
 
 
 @pytest.fixture(scope="module")
@@ -109,6 +108,7 @@ def fetched(*arguments: Any) -> bytes:
 # The standard library -------------------------------------------------------------------------
 
 
+@pytest.mark.tools("curl")
 @under_every_strategy
 def test_http_keeps_alive_and_sends_100_megabytes(
     strategy: tuple[str, ...], website: Path, checksum: str
@@ -125,6 +125,7 @@ def test_http_keeps_alive_and_sends_100_megabytes(
     assert service.outcomes() == ["completed"] * 2
 
 
+@pytest.mark.tools("curl")
 @under_every_strategy
 def test_http_keeps_alive_and_takes_100_megabytes(
     strategy: tuple[str, ...], website: Path, checksum: str, tmp_path: Path
@@ -154,6 +155,7 @@ def test_xmlrpc(strategy: tuple[str, ...], environ: dict[str, str], tmp_path: Pa
         assert proxy.pow(2, 11) == 2048
 
 
+@pytest.mark.tools("curl")
 @under_every_strategy
 def test_wsgi(strategy: tuple[str, ...], website: Path, environ: dict[str, str], tmp_path: Path) -> None:
     arguments = ["wsgiref.simple_server:WSGIRequestHandler", "wsgi://127.0.0.1:0", "-c", *strategy]
@@ -196,6 +198,7 @@ def origin(website: Path) -> Iterator[str]:
         yield http_url(service)
 
 
+@pytest.mark.tools("curl")
 @under_all_but_select
 def test_the_callback_of_siosocks(
     strategy: tuple[str, ...], website: Path, origin: str, tmp_path: Path

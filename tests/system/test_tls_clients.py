@@ -73,6 +73,7 @@ def curl(service: Service, folder: Path, *arguments: str) -> subprocess.Complete
 GET = "HEAD /large HTTP/1.0\r\n\r\n"
 
 
+@pytest.mark.tools("openssl")
 @pytest.mark.parametrize(
     ("version", "named"), [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")], ids=["1.2", "1.3"]
 )
@@ -87,12 +88,14 @@ def test_s_client(version: str, named: str, service: Service, folder: Path) -> N
     assert "unexpected eof" not in told
 
 
+@pytest.mark.tools("openssl")
 def test_what_s_client_is_refused(service: Service, folder: Path) -> None:
     told = s_client(service, folder, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
     assert re.search("alert protocol version|no protocols available", told), told
     assert "Cipher is (NONE)" in told
 
 
+@pytest.mark.tools("openssl")
 def test_s_client_by_name(service: Service, folder: Path) -> None:
     told = s_client(
         service, folder, "-servername", "other.example", "-verify_hostname", "other.example", said=GET
@@ -103,6 +106,7 @@ def test_s_client_by_name(service: Service, folder: Path) -> None:
     assert "Verified peername: localhost" in told
 
 
+@pytest.mark.tools("openssl")
 def test_s_client_resumes_its_session(service: Service, folder: Path, tmp_path: Path) -> None:
     session = str(tmp_path / "session")
     s_client(service, folder, "-tls1_3", "-sess_out", session, said=GET)
@@ -111,6 +115,7 @@ def test_s_client_resumes_its_session(service: Service, folder: Path, tmp_path: 
     assert "200 OK" in told
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_curl(version: str, service: Service, folder: Path) -> None:
     result = curl(service, folder, f"--tlsv{version}", "--tls-max", version, "--http1.1")
@@ -120,6 +125,7 @@ def test_curl(version: str, service: Service, folder: Path) -> None:
     assert (result.returncode, len(result.stdout)) == (0, 256 * 20_000)
 
 
+@pytest.mark.tools("curl")
 def test_curl_must_show_a_certificate(strategy: str, folder: Path) -> None:
     with serving(
         folder,

@@ -1,8 +1,8 @@
-"""Guards around hookimpls: what one raises is logged, and harms neither the request nor the others.
+"""Guards around hookimpls: an exception of one is logged, and harms neither the request nor the others.
 
-A guard takes the place of the function in pluggy's HookImpl, so that pluggy's ordering and
-wrappers work as ever, and a call costs one ``try`` more. Where there are no wrappers, what pluggy
-would find out at each call, whom to call with what, is found out once.
+A service has a plugin manager of its own, in which each hookimpl of a run-time hook is registered behind a
+guard; so pluggy's order and wrappers hold, and a call costs one ``try`` more. Where there are no wrappers the
+functions to call, and their arguments, are found once and not at each call.
 """
 
 from __future__ import annotations
@@ -10,50 +10,54 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Generator
 from functools import wraps
-from typing import Any
 
 import pluggy
 
 from plugport.contracts.hooks import SERVER_HOOKS, ServerHooks
 from plugport.errors import PlugportError
+from plugport.plugin.hookimpls import HookFunction
 
-__all__ = ["server_hooks"]
+__all__ = ["guard", "server_hooks"]
 
 logger = logging.getLogger("plugport.hooks")
 
+_PREFIX = "plugport_"
+_GUARDED = frozenset(_PREFIX + name for name in SERVER_HOOKS)
 _VERIFY = "plugport_verify_request"
-#: Where a hookimpl may keep the service from starting, by an error of plugport's.
+#: A hookimpl of this hook keeps the service from starting by a PlugportError.
 _BOUND = "plugport_server_bound"
-#: Marks a guard, so that no hookimpl gets two.
-_GUARDED = "_plugport_guarded"
+
+#: What a hook wrapper is sent and returns: the list of the others' answers, or pluggy.Result in the old kind.
+_Wrapper = Generator[None, object, object]
+
+
+def guard(hook: str, plugin: str, function: HookFunction, *, is_wrapper: bool) -> HookFunction:
+    """Return *function* behind a guard, if *hook* is called at run time. (plugport.plugin.hookimpls.Wrap)"""
+    if hook not in _GUARDED:
+        return function
+    return (_guard_wrapper if is_wrapper else _guard)(hook, plugin, function)
 
 
 def server_hooks(manager: pluggy.PluginManager, monitored: frozenset[str] = frozenset()) -> ServerHooks:
-    """Put guards around the hookimpls of run-time hooks; return the hooks that have any.
+    """Return the run-time hooks that have hookimpls in *manager*, where these are guarded.
 
-    Those that are *monitored* are returned although nobody implements them, and called by the
-    manager: it is pluggy that lets calls be monitored.
+    Hooks that are *monitored* are returned although no plugin implements them, and called by the manager:
+    pluggy is what calls the monitors.
     """
-    calls: dict[str, Callable[..., Any]] = {}
+    calls: dict[str, Callable[..., object]] = {}
     for name in SERVER_HOOKS:
-        caller = getattr(manager.hook, f"plugport_{name}")
-        impls = caller.get_hookimpls()
-        for impl in impls:
-            if not hasattr(impl.function, _GUARDED):
-                guard = _guard_wrapper if impl.wrapper or impl.hookwrapper else _guard
-                impl.function = guard(caller.name, impl.plugin_name, impl.function)
-                setattr(impl.function, _GUARDED, True)
+        caller: pluggy.HookCaller = getattr(manager.hook, _PREFIX + name)
         if name in monitored:
             calls[name] = caller
-        elif impls:
-            calls[name] = _without_detours(caller)
+        elif caller.get_hookimpls():
+            calls[name] = _direct_call(caller)
     if "verify_request" in calls:
-        calls["verify_request"] = _all(calls["verify_request"])
+        calls["verify_request"] = _verdict_of_all(calls["verify_request"])
     return ServerHooks(**calls)
 
 
-def _without_detours(caller: pluggy.HookCaller) -> Callable[..., Any]:
-    """Return what calls the hookimpls of *caller* as it would itself: the last registered first."""
+def _direct_call(caller: pluggy.HookCaller) -> Callable[..., object]:
+    """Return a function that calls the hookimpls of *caller* as that would: the last registered first."""
     impls = caller.get_hookimpls()
     if any(impl.wrapper or impl.hookwrapper for impl in impls):
         return caller
@@ -66,19 +70,21 @@ def _without_detours(caller: pluggy.HookCaller) -> Callable[..., Any]:
     return call
 
 
-def _all(verify: Callable[..., list[object]]) -> Callable[..., bool | str]:
-    """Answer once for all hookimpls: pluggy leaves out the None of those with no opinion.
+def _verdict_of_all(verify: Callable[..., object]) -> Callable[..., bool | str]:
+    """Return a function that combines the answers of all hookimpls; pluggy leaves out each None.
 
-    True lets the request pass. The first other answer is the one that is given: a reason, or False.
+    It returns True to let the request begin, else the first other answer: a reason, or False.
     """
 
     def verify_request(**arguments: object) -> bool | str:
         try:
-            for answer in verify(**arguments):
+            answers = verify(**arguments)
+            assert isinstance(answers, list)
+            for answer in answers:
                 if answer is not True and (not answer or isinstance(answer, str)):
                     return str(answer) if answer else False
-        except Exception:  # a wrapper made something else of the list of answers
-            logger.exception("%s answered with no list of answers", _VERIFY)
+        except Exception:  # a wrapper has put something else in the place of the list
+            logger.exception("%s returned no list of answers", _VERIFY)
             return False
         return True
 
@@ -89,16 +95,16 @@ def _report(hook: str, plugin: str) -> None:
     logger.exception("hook %s of plugin %s raised", hook, plugin)
 
 
-def _guard(hook: str, plugin: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    # Who can't say whether a request may begin turns it away.
+def _guard(hook: str, plugin: str, function: HookFunction) -> HookFunction:
+    # A hookimpl that can't answer whether a request may begin rejects it.
     instead = False if hook == _VERIFY else None
-    lets_pass = PlugportError if hook == _BOUND else ()
+    passed_on = PlugportError if hook == _BOUND else ()
 
     @wraps(function)
     def guarded(*args: object, **kwargs: object) -> object:
         try:
             return function(*args, **kwargs)
-        except lets_pass:
+        except passed_on:
             raise
         except (Exception, SystemExit):
             _report(hook, plugin)
@@ -107,17 +113,18 @@ def _guard(hook: str, plugin: str, function: Callable[..., Any]) -> Callable[...
     return guarded
 
 
-def _guard_wrapper(hook: str, plugin: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The same for a wrapper: a generator around the call of the others, of pluggy's old or new kind."""
+def _guard_wrapper(hook: str, plugin: str, function: HookFunction) -> HookFunction:
+    """The same for a hook wrapper: a generator around the call of the others."""
 
     @wraps(function)
-    def guarded(*args: object, **kwargs: object) -> Generator[None, Any, Any]:
+    def guarded(*args: object, **kwargs: object) -> _Wrapper:
         try:
             wrapper = function(*args, **kwargs)
+            assert isinstance(wrapper, Generator)
             next(wrapper)
-        except (Exception, SystemExit):  # StopIteration, when it did not yield, among them
+        except (Exception, SystemExit):  # StopIteration too, of one that did not yield
             _report(hook, plugin)
-            return _refused(hook, (yield))
+            return _failed(hook, (yield))
         outcome = yield
         try:
             wrapper.send(outcome)
@@ -128,13 +135,13 @@ def _guard_wrapper(hook: str, plugin: str, function: Callable[..., Any]) -> Call
         else:
             wrapper.close()
             logger.error("hook %s of plugin %s yielded twice", hook, plugin)
-        return _refused(hook, outcome)
+        return _failed(hook, outcome)
 
     return guarded
 
 
-def _refused(hook: str, outcome: Any) -> Any:
-    """What a call comes to whose wrapper failed: the others' answer, but for verify_request a no."""
+def _failed(hook: str, outcome: object) -> object:
+    """Return the result of a call whose wrapper failed: the others' answers, or a rejection."""
     if hook != _VERIFY:
         return outcome
     if isinstance(outcome, pluggy.Result):

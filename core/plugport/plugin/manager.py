@@ -17,6 +17,7 @@ from plugport.contracts.wording import describe_error, nearest
 from plugport.errors import PluginError, PlugportError, UnknownNameError
 from plugport.plugin import specs as hookspecs
 from plugport.plugin.distributions import EntryPoint, canonical_name, entry_points
+from plugport.plugin.hookimpls import wrapped
 from plugport.plugin.validation import (
     COMMANDS_HOOK,
     DOCTOR_HOOK,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from plugport.contracts.hooks import ServerHooks
     from plugport.contracts.registry import ComponentRegistry
+    from plugport.plugin.hookimpls import Wrap
     from plugport.plugin.tracing import HookTrace
     from plugport.serving.url import Url
 
@@ -189,7 +191,8 @@ class Plugins:
         Raises OptionError, any PlugportError that a service plugin raises, and PluginError for other
         exceptions: a service does not run without its plugins.
         """
-        from plugport.plugin.guards import server_hooks  # late: a listing fires no hooks
+        from plugport.contracts.hooks import SERVER_HOOKS
+        from plugport.plugin.guards import guard, server_hooks  # late: a listing calls no hooks
 
         traced = frozenset() if self.trace is None else self.trace.hooks
         made = {
@@ -197,21 +200,32 @@ class Plugins:
             for record in self.records
             if self.has_service_plugin(record)
         }
-        if not made:
-            return server_hooks(self.manager, traced)
+        is_implemented = any(
+            getattr(self.manager.hook, PREFIX + name).get_hookimpls() for name in SERVER_HOOKS
+        )
+        if not (made or traced or is_implemented):
+            return server_hooks(self.manager)
         manager = self._new_manager()
         for record in self.records:
             if record.status == "active":
                 name = record.qualified_name
-                self._admit(manager, self.manager.get_plugin(name), name)
+                # Its hookimpls are traced already, if they are.
+                manager.register(wrapped(manager, self.manager.get_plugin(name), name, guard), name)
                 if name in made:
-                    try:
-                        self._admit(
-                            manager, made[name], f"{name}.{type(made[name]).__name__}", _PART_OF_SERVICE
-                        )
-                    except (PluginError, pluggy.PluginValidationError) as error:
-                        raise _failure(record, str(error)) from error
+                    self._admit_service_plugin(manager, record, made[name], guard)
         return server_hooks(manager, traced)
+
+    def _admit_service_plugin(
+        self, manager: pluggy.PluginManager, record: PluginRecord, plugin: object, guard: "Wrap"
+    ) -> None:
+        name = f"{record.qualified_name}.{type(plugin).__name__}"
+        try:
+            for caller in self._admit(manager, plugin, name, guard):
+                if caller.name in PER_PLUGIN_HOOKS:
+                    reason = "in the class of its service plugin, where it is never called"
+                    raise PluginError(f"implements {caller.name} {reason}")
+        except (PluginError, pluggy.PluginValidationError) as error:
+            raise _failure(record, str(error)) from error
 
     def _make_service_plugin(
         self, record: PluginRecord, members: Mapping[str, Mapping[str, object]]
@@ -257,19 +271,19 @@ class Plugins:
         return manager
 
     def _admit(
-        self, manager: pluggy.PluginManager, plugin: object, name: str, barred: str = ""
+        self, manager: pluggy.PluginManager, plugin: object, name: str, wrap: "Wrap | None" = None
     ) -> list[pluggy.HookCaller]:
-        """Register the hookimpls of *plugin*. *barred*: why PER_PLUGIN_HOOKS are refused, or ""."""
+        """Register the hookimpls of *plugin*, behind *wrap* and a trace, and validate them."""
+        if self.trace is not None:
+            plugin = wrapped(manager, plugin, name, self.trace.traced)
+        if wrap is not None:
+            plugin = wrapped(manager, plugin, name, wrap)
         manager.register(plugin, name)
         callers = manager.get_hookcallers(plugin) or []
         for caller in callers:
-            if barred and caller.name in PER_PLUGIN_HOOKS:
-                raise PluginError(f"implements {caller.name} {barred}")
             for impl in caller.get_hookimpls():
                 if impl.plugin_name == name:
                     validate_hookimpl(caller, impl)
-                    if self.trace is not None:
-                        self.trace.follow(impl, caller.name)
         return callers
 
     def _register(self, plugin: object, record: PluginRecord) -> None:
@@ -299,10 +313,6 @@ class Plugins:
     def _hookimpls(self, hook: str, record: PluginRecord) -> list[pluggy.HookImpl]:
         impls = getattr(self.manager.hook, hook).get_hookimpls()
         return [impl for impl in impls if impl.plugin_name == record.qualified_name]
-
-
-#: Why the plugin of a service has no hooks of registration.
-_PART_OF_SERVICE = "in the class of its service plugin, where it is never called"
 
 
 def _failure(record: PluginRecord, reason: str) -> PluginError:

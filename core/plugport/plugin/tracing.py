@@ -1,7 +1,7 @@
-"""HookTrace: the calls of hooks told on standard error, line by line, where PLUGPORT_TRACE says so.
+"""HookTrace: the calls of hooks, written to standard error line by line, if PLUGPORT_TRACE is set.
 
-Rests on pluggy's monitoring of calls; what each implementation answers is told by a function put
-before it. Imported only when there is something to trace.
+pluggy's monitors report the calls; the answer of each hookimpl is reported by a function in front of it.
+Imported only when there is something to trace.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import wraps
 from reprlib import Repr
 from time import perf_counter
-from typing import Any
 
 import pluggy
 
 from plugport.contracts.component import Component
 from plugport.contracts.wording import nearest
 from plugport.errors import UnknownNameError
+from plugport.plugin.hookimpls import HookFunction
 from plugport.plugin.specs import HOOKS
 
 __all__ = ["HookTrace", "hooks_to_trace"]
 
-#: Bytes that a pipe takes whole (POSIX, limits.h).
+#: Bytes of an atomic write to a pipe (POSIX, limits.h).
 _PIPE_BUF: int = getattr(select, "PIPE_BUF", 512)
 
 
@@ -51,100 +51,99 @@ def hooks_to_trace(text: str) -> frozenset[str]:
 
 
 class HookTrace:
-    """Tells of the calls of *hooks*, which are named without their prefix.
+    """Reports the calls of *hooks*, which are named without their prefix.
 
-    A call has a line when it begins, with its arguments; one for each implementation that
-    answered, and one when it ends, with the result and the milliseconds. What is called within it
-    is indented. A line begins with the process and the thread, and is written whole.
+    A call has a line when it begins, with its arguments; one for each hookimpl that answered, and one when it
+    ends, with the result and the milliseconds. Calls within it are indented. A line begins with the process
+    and the thread, and is written at once.
     """
 
     def __init__(self, hooks: frozenset[str]) -> None:
         self.hooks = hooks
-        self._here = _Calls()
+        self._calls = _Calls()
 
     def attach(self, manager: pluggy.PluginManager) -> None:
-        """Follow the calls that *manager* makes from now on."""
+        """Report the calls that *manager* makes from now on."""
         manager.add_hookcall_monitoring(self._before, self._after)
 
-    def follow(self, impl: Any, hook: str) -> None:
-        """Tell what *impl* answers, pluggy's HookImpl of *hook*, be it called by the manager or alone."""
+    def traced(self, hook: str, plugin: str, function: HookFunction, *, is_wrapper: bool) -> HookFunction:
+        """Return *function* behind a report of its answers, if *hook* is traced; see hookimpls.Wrap."""
         name = hook.removeprefix("plugport_")
-        if name in self.hooks:
-            impl.function = self._told(name, impl)
+        if name not in self.hooks:
+            return function
+        parameters = tuple(inspect.signature(function).parameters)
 
-    def _before(self, hook: str, impls: Sequence[pluggy.HookImpl], arguments: Mapping[str, Any]) -> None:
-        name = hook.removeprefix("plugport_")
-        if name in self.hooks:
-            self._tell(f"{name}{_arguments(arguments)}{'' if impls else ': nobody implements it'}")
-            self._here.open.append((name, perf_counter()))
-
-    def _after(
-        self,
-        outcome: pluggy.Result[Any],
-        hook: str,
-        impls: Sequence[pluggy.HookImpl],
-        arguments: Mapping[str, Any],
-    ) -> None:
-        if hook.removeprefix("plugport_") in self.hooks:
-            name, began = self._here.open.pop()
-            if impls:
-                error = outcome.exception
-                self._tell_end(name, began, outcome.get_result() if error is None else None, error)
-
-    def _told(self, name: str, impl: Any) -> Callable[..., Any]:
-        function = impl.function
-        is_wrapper = impl.wrapper or impl.hookwrapper
+        def what(args: tuple[object, ...]) -> str:
+            if self._calls.innermost == name:
+                return f"{name} of {plugin}"
+            # Called alone: no line has its arguments.
+            return f"{name} of {plugin}{_arguments(dict(zip(parameters, args, strict=True)))}"
 
         @wraps(function)
-        def told(*args: Any) -> Any:
-            what = f"{name} of {impl.plugin_name}"
-            if self._here.innermost != name:  # called alone: no line has told with what
-                what += _arguments(dict(zip(impl.argnames, args, strict=True)))
-            began = perf_counter()
+        def reported(*args: object) -> object:
+            began, call = perf_counter(), what(args)
             try:
                 result = function(*args)
             except BaseException as error:
-                self._tell_end(what, began, None, error)
+                self._write_end(call, began, None, error)
                 raise
-            if is_wrapper:
-                return self._told_wrapper(what, began, result)
             if inspect.isgenerator(result):
-                return self._told_items(what, began, result)
-            self._tell_end(what, began, result, None)
+                return self._report_items(call, began, result)
+            self._write_end(call, began, result, None)
             return result
 
-        return told
+        @wraps(function)
+        def reported_wrapper(*args: object) -> Generator[object, object, object]:
+            began, call = perf_counter(), what(args)
+            wrapper = function(*args)
+            assert isinstance(wrapper, Generator)
+            try:
+                result: object = yield from wrapper
+            except BaseException as error:
+                self._write_end(call, began, None, error)
+                raise
+            self._write_end(call, began, result, None)
+            return result
 
-    def _told_wrapper(
-        self, what: str, began: float, wrapper: Generator[Any, Any, Any]
-    ) -> Generator[Any, Any, Any]:
-        """Go on with a wrapper, a generator around the call of the others, and tell when it ends."""
-        try:
-            result = yield from wrapper
-        except BaseException as error:
-            self._tell_end(what, began, None, error)
-            raise
-        self._tell_end(what, began, result, None)
-        return result
+        return reported_wrapper if is_wrapper else reported
 
-    def _told_items(self, what: str, began: float, items: Iterator[Any]) -> Iterator[Any]:
-        """Go on with an answer that is made item by item, and tell when all are."""
+    def _before(self, hook: str, impls: Sequence[pluggy.HookImpl], arguments: Mapping[str, object]) -> None:
+        name = hook.removeprefix("plugport_")
+        if name in self.hooks:
+            self._write(f"{name}{_arguments(arguments)}{'' if impls else ': nobody implements it'}")
+            self._calls.open.append((name, perf_counter()))
+
+    def _after(
+        self,
+        outcome: pluggy.Result[object],
+        hook: str,
+        impls: Sequence[pluggy.HookImpl],
+        arguments: Mapping[str, object],
+    ) -> None:
+        if hook.removeprefix("plugport_") in self.hooks:
+            name, began = self._calls.open.pop()
+            if impls:
+                error = outcome.exception
+                self._write_end(name, began, outcome.get_result() if error is None else None, error)
+
+    def _report_items(self, what: str, began: float, items: Iterator[object]) -> Iterator[object]:
+        """Pass on the items of a generator, and report them at its end."""
         made = []
         try:
             for item in items:
                 made.append(item)
                 yield item
         except BaseException as error:
-            self._tell_end(what, began, None, error)
+            self._write_end(what, began, None, error)
             raise
-        self._tell_end(what, began, made, None)
+        self._write_end(what, began, made, None)
 
-    def _tell_end(self, what: str, began: float, result: Any, error: BaseException | None) -> None:
-        told = f"-> {_short(result)}" if error is None else f"raised {_short(error)}"
-        self._tell(f"{what} {told} in {1000 * (perf_counter() - began):.3f} ms")
+    def _write_end(self, what: str, began: float, result: object, error: BaseException | None) -> None:
+        text = f"-> {_short(result)}" if error is None else f"raised {_short(error)}"
+        self._write(f"{what} {text} in {1000 * (perf_counter() - began):.3f} ms")
 
-    def _tell(self, text: str) -> None:
-        indent = "  " * len(self._here.open)
+    def _write(self, text: str) -> None:
+        indent = "  " * len(self._calls.open)
         _write(f"plugport: trace: {os.getpid()} {threading.current_thread().name}: {indent}{text}")
 
 
@@ -161,13 +160,13 @@ class _Calls(threading.local):
 
 
 class _Short(Repr):
-    """repr() cut short, of servers where they listen, and of components their names."""
+    """repr() of limited length; of servers their URLs, of components their names."""
 
     def __init__(self) -> None:
         super().__init__()
         self.maxstring = self.maxother = 100
 
-    def repr1(self, x: Any, level: int) -> str:
+    def repr1(self, x: object, level: int) -> str:
         if isinstance(x, Component):
             return x.name
         if not isinstance(x, type) and hasattr(x, "listening_url"):
@@ -178,7 +177,7 @@ class _Short(Repr):
 _repr = _Short()
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     try:
         text = _repr.repr(value)
     except Exception as error:
@@ -186,15 +185,15 @@ def _short(value: Any) -> str:
     return " ".join(text.split())
 
 
-def _arguments(arguments: Mapping[str, Any]) -> str:
+def _arguments(arguments: Mapping[str, object]) -> str:
     return f"({', '.join(f'{name}={_short(value)}' for name, value in arguments.items())})"
 
 
 def _write(line: str) -> None:
-    # In one system call, so that lines of threads and processes don't mix; and not through
-    # sys.stderr, whose lock a fork may find locked. In ASCII no cut can hit half a character.
+    # In one system call, so that lines of threads and processes don't mix; and not through sys.stderr, whose
+    # lock may be held when the process forks. In ASCII, so that the limit splits no character.
     data = line.encode("ascii", "backslashreplace")[: _PIPE_BUF - 1] + b"\n"
     try:
         os.write(sys.stderr.fileno(), data)
     except (AttributeError, OSError, ValueError):
-        pass  # nobody reads it: that must not harm what is traced
+        pass  # standard error is closed: the service goes on

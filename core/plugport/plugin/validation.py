@@ -47,7 +47,7 @@ def validate_hookimpl(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
             return
         known = [PREFIX + name for name in hookspecs.HOOKS]
         raise PluginError(f"implements {caller.name!r}, which is no hook{nearest(caller.name, known)}")
-    if inspect.iscoroutinefunction(impl.function):
+    if inspect.iscoroutinefunction(inspect.unwrap(impl.function)):
         raise PluginError(f"{caller.name} is a coroutine function; hooks are called, not awaited")
     if (impl.wrapper or impl.hookwrapper) and caller.name in PER_PLUGIN_HOOKS:
         raise PluginError(f"{caller.name} is a wrapper; the answers of other plugins are not wrapped")

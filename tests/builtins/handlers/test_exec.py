@@ -32,7 +32,7 @@ LONG = 1000.0
 
 
 def shell(script: str) -> list[str]:
-    return ["sh", "-c", script]
+    return ["/bin/sh", "-c", script]
 
 
 #: Tells its number, and stays.
@@ -134,7 +134,8 @@ def test_it_has_no_other_descriptors(start: Any, strategy: type) -> None:
 
 
 def test_its_end_of_the_connection_blocks(start: Any) -> None:
-    flags = hear(start(ExecHandler, argv=["sed", "-n", "s/^flags:[^0-9]*//p", "/proc/self/fdinfo/0"]))
+    told = hear(start(ExecHandler, argv=["cat", "/proc/self/fdinfo/0"])).decode()
+    (flags,) = re.findall("^flags:\\s*([0-7]+)$", told, re.MULTILINE)
     assert not int(flags, 8) & os.O_NONBLOCK
 
 
@@ -162,19 +163,19 @@ def test_many_at_once(start: Any) -> None:
 
 
 def test_the_exit_status_is_logged(start: Any, recorder: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "plugport.handlers.base.exec")
+    caplog.set_level(logging.INFO, "plugport.handlers.exec")
     server = start(ExecHandler, argv=shell("exit 3"))
     assert hear(server) == b""
     wait_until(lambda: recorder.outcomes)
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("plugport.handlers.base.exec", logging.INFO)
+    assert (record.name, record.levelno) == ("plugport.handlers.exec", logging.INFO)
     assert "sh for " in record.getMessage()
     assert record.getMessage().endswith(" ended with status 3")
     assert recorder.outcomes == ["completed"]
 
 
 def test_success_is_not(start: Any, recorder: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "plugport.handlers.base.exec")
+    caplog.set_level(logging.INFO, "plugport.handlers.exec")
     hear(start(ExecHandler, argv=["true"]))
     wait_until(lambda: recorder.outcomes)
     assert not caplog.records
@@ -307,7 +308,7 @@ def test_a_handler_that_is_interrupted(monkeypatch: pytest.MonkeyPatch, no_leaks
         raise SystemExit
 
     processes: list[Any] = []
-    monkeypatch.setattr(ExecHandler, "_attend", interrupt)
+    monkeypatch.setattr(ExecHandler, "_wait_for_exit", interrupt)
     handler = configure(ExecHandler, {"argv": STUBBORN})
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(SystemExit):
@@ -380,7 +381,7 @@ def test_a_service(tmp_path: Path, argv: str) -> None:
 
 
 def test_its_errors_are_the_servers(tmp_path: Path) -> None:
-    argv = 'argv=["sh", "-c", "echo out; echo oops >&2"]'
+    argv = 'argv=["/bin/sh", "-c", "echo out; echo oops >&2"]'
     with serving(tmp_path, "exec", "tcp://127.0.0.1:0", "-o", argv) as service:
         with service.connect() as client:
             assert read_all(client) == b"out\n"

@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from certificates import authority
+from certificates import authority, write_rsa_key
 from command import error_of, plugport
 from cryptography import x509
 from patience import PATIENCE, wait_until
@@ -76,17 +75,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority().write_root(folder / "root.pem")
     authority().write_pair(folder / "cert.pem", folder / "key.pem")
     authority().write_pair(folder / "other.pem", folder / "otherkey.pem")
-    rsa = [
-        "openssl",
-        "genpkey",
-        "-algorithm",
-        "rsa",
-        "-pkeyopt",
-        "rsa_keygen_bits:2048",
-        "-out",
-        "rsakey.pem",
-    ]
-    subprocess.run(rsa, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+    write_rsa_key(folder / "rsakey.pem")
     authority().write_pair(folder / "secret.pem", folder / "secretkey.pem", password="open sesame")
     (folder / "password").write_text("open sesame\n")
     (folder / "noise.pem").write_text("noise")
@@ -97,9 +86,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("good.pem", "cert.pem", "key.pem"):
         text = (folder / name).read_text()
         (folder / f"cut-{name}").write_text(text[: len(text) - 100])
-    weak = ["openssl", "req", "-x509", "-newkey", "rsa:512", "-nodes", "-subj", "/CN=localhost"]
-    weak += ["-keyout", "weakkey.pem", "-out", "weak.pem"]
-    subprocess.run(weak, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+    authority().write_weak_pair(folder / "weak.pem", folder / "weakkey.pem")
     (folder / "empty").mkdir()
     return folder
 

@@ -61,7 +61,7 @@ class Informed(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        if self.context.server.styles >= {"async"}:  # else the loop is the request's own
+        if self.context.server.strategy_traits.drives >= {"async"}:  # else the loop is the request's own
             assert self.context.transport is transport
 
     def data_received(self, data: bytes) -> None:

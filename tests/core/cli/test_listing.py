@@ -87,6 +87,6 @@ assert main({arguments!r}) == 0
 heavy = {{'rich.table', 'msgspec', 'asyncio', 'socket', 'logging', 'my_handlers'}}
 sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)
 """
-    env = {**os.environ, "PYTHONPATH": str(site.path)}
+    env = {**os.environ, "PYTHONPATH": site.python_path}
     result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert result.stderr == ""

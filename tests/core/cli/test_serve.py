@@ -128,7 +128,7 @@ def test_a_strategy_prepares_the_process_before_the_handler_is_imported(
     command = [sys.executable, "-m", "plugport", "serve", "late_handler:Late", "tcp://127.0.0.1:0"]
     process = subprocess.Popen(
         [*command, "-c", "early", *options],
-        env={**os.environ, "PYTHONPATH": str(early.path)},
+        env={**os.environ, "PYTHONPATH": early.python_path},
         stderr=subprocess.PIPE,
         text=True,
     )

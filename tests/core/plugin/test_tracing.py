@@ -297,7 +297,7 @@ def test_lines_of_threads_and_children_do_not_mix(
     site: SitePackages, tmp_path: Path, to_a_file: bool
 ) -> None:
     site.add("my-dist", hook("request_started", "pass"))
-    env = {**os.environ, "PYTHONPATH": str(site.path), "PLUGPORT_TRACE": "request_started"}
+    env = {**os.environ, "PYTHONPATH": site.python_path, "PLUGPORT_TRACE": "request_started"}
     command = [sys.executable, "-c", MANY]
     if to_a_file:
         with (tmp_path / "trace").open("w+") as file:
@@ -323,6 +323,8 @@ def test_lines_of_threads_and_children_do_not_mix(
 def test_an_output_that_nobody_reads_harms_nothing(site: SitePackages, redirection: str) -> None:
     command = f"exec {sys.executable} -m plugport list {redirection}"
     env = {**os.environ, "PLUGPORT_TRACE": "1"}
-    result = subprocess.run(["sh", "-c", command], env=env, stdout=subprocess.PIPE, text=True, timeout=60)
+    result = subprocess.run(
+        ["/bin/sh", "-c", command], env=env, stdout=subprocess.PIPE, text=True, timeout=60
+    )
     assert result.returncode == 0
     assert "echo" in result.stdout

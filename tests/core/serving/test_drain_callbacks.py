@@ -51,5 +51,5 @@ def test_a_drain_ends_the_wait_of_a_handler(strategy: str, handler: Any, caplog:
     served.join()
     assert served.wait_for_event("request_finished")["context"].outcome == "completed"
     assert not served.server.drain_callbacks
-    assert ("told that the server drains" in caplog.text) is (handler is Failing)
+    assert ("the drain callback" in caplog.text) is (handler is Failing)
     served.stop()

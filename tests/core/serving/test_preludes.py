@@ -7,7 +7,6 @@ import errno
 import os
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import authority
 from clients import Client, connect, is_closed, read_all
 from leaks import open_files
 from patience import Call, wait_until, within
@@ -352,12 +352,7 @@ def test_handle_request_calls_handle_timeout(build: Build) -> None:
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=localhost", "-keyout", str(path), "-out", f"{path}.crt"]
-    subprocess.run(command, check=True, capture_output=True)
-    path.write_text(path.read_text() + Path(f"{path}.crt").read_text())
-    return path
+    return authority().write(tmp_path_factory.mktemp("tls") / "both.pem")
 
 
 def test_a_prelude_comes_before_the_handshake_of_a_wrapped_socket(
@@ -368,7 +363,7 @@ def test_a_prelude_comes_before_the_handshake_of_a_wrapped_socket(
     server = build(ThreadingMixIn, name=raw_name)
     server.socket = context.wrap_socket(server.socket, server_side=True)
     serve(server)
-    trusting = ssl.create_default_context(cafile=str(certificate))
+    trusting = authority().client()
     with connect(server) as client:
         client.sendall(b"alice")
         with trusting.wrap_socket(client, server_hostname="localhost") as secure:

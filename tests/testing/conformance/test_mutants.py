@@ -301,6 +301,7 @@ def original(mutant: type) -> type:
     return mutant.__bases__[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", STRATEGIES, ids=str)
 def test_a_mutant_of_a_strategy_is_found(mutant: Fault) -> None:
     settings = {"server": TCPServer, "large": 2**20, **mutant.settings}
@@ -309,6 +310,7 @@ def test_a_mutant_of_a_strategy_is_found(mutant: Fault) -> None:
     assert not verdict(StreamConformance, mutant.case, mutant.arguments, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mutant", SERVERS, ids=str)
 def test_a_mutant_of_a_server_is_found(mutant: Fault) -> None:
     settings = {"url": "unix" if "Unix" in original(mutant.component).__name__ else "tcp"}

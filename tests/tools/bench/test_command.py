@@ -78,6 +78,7 @@ def assert_sound(each: dict[str, Any]) -> None:
 # What it measures -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_all_strategies_on_tcp(tmp_path: Path) -> None:
     found = measured(tmp_path, "echo")
     assert set(found["strategies"]) == ALL
@@ -93,6 +94,7 @@ def test_all_strategies_on_tcp(tmp_path: Path) -> None:
     assert {key for each in (found, *inner) for key in each} == documented_keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["unix", "udp", "unixgram"])
 def test_other_servers(tmp_path: Path, scheme: str) -> None:
     url = "udp://127.0.0.1:0" if scheme == "udp" else f"{scheme}://{tmp_path}/socket"
@@ -103,6 +105,7 @@ def test_other_servers(tmp_path: Path, scheme: str) -> None:
     assert found["strategies"]["thread-pool"]["connections"] == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("handler", "strategy"),
     [
@@ -117,6 +120,7 @@ def test_a_handler_of_a_file_in_each_style(tmp_path: Path, handler: str, strateg
     assert_sound(measured(tmp_path, f"styles.py:{handler}", "-c", strategy)["strategies"][strategy])
 
 
+@pytest.mark.slow
 def test_the_processor_time_is_that_of_the_handler_wherever_it_runs(tmp_path: Path) -> None:
     (tmp_path / "handlers.py").write_text(
         dedent("""
@@ -139,6 +143,7 @@ def test_the_processor_time_is_that_of_the_handler_wherever_it_runs(tmp_path: Pa
         assert each["requests_per_second"] <= 500 * (os.cpu_count() or 1)
 
 
+@pytest.mark.slow
 def test_a_connection_for_each_request(tmp_path: Path) -> None:
     found = measured(tmp_path, "echo", "--new-connections", "-c", "sync", "-c", "select")
     assert found["exchange"]["keep_alive"] is False
@@ -147,12 +152,14 @@ def test_a_connection_for_each_request(tmp_path: Path) -> None:
         assert each["connections"] == 16
 
 
+@pytest.mark.slow
 def test_a_handler_that_speaks_without_being_asked(tmp_path: Path) -> None:
     found = measured(tmp_path, "daytime", "-c", "select")
     assert_sound(found["strategies"]["select"])
     assert (found["exchange"]["payload_bytes"], found["exchange"]["answer"]) == (0, None)
 
 
+@pytest.mark.slow
 def test_payloads(tmp_path: Path) -> None:
     (tmp_path / "request").write_bytes(b"\xff" * 100_000)
     for arguments, size in (
@@ -164,6 +171,7 @@ def test_payloads(tmp_path: Path) -> None:
         assert found["exchange"]["payload_bytes"] == found["exchange"]["answer"] == size
 
 
+@pytest.mark.slow
 def test_http(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("content")
     request = r"GET /file HTTP/1.0\r\n\r\n"
@@ -173,6 +181,7 @@ def test_http(tmp_path: Path) -> None:
     assert "beginning with 'HTTP/1.0 200 OK" in output
 
 
+@pytest.mark.slow
 def test_options_apply_to_the_strategies_that_have_them(tmp_path: Path) -> None:
     strategies = ("-c", "thread-pool", "-c", "threading")
     output = bench(tmp_path, "echo", *strategies, "-o", "max_workers=2", "--timeout", "1")
@@ -182,9 +191,10 @@ def test_options_apply_to_the_strategies_that_have_them(tmp_path: Path) -> None:
     assert re.search(r"^recommended: threading ", output, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_global_options_reach_the_services(tmp_path: Path, site: SitePackages) -> None:
     site.add("broken", "raise OSError('out of order')")
-    env = {"PYTHONPATH": os.pathsep.join(filter(None, [str(site.path), os.environ.get("PYTHONPATH")]))}
+    env = {"PYTHONPATH": site.python_path}
     arguments = ["--strict-plugins", "--disable-plugin", "broken", "bench", *SHORT, "echo", "-c", "select"]
     result = plugport(tmp_path, *arguments, env=env)
     assert (result.returncode, result.stderr) == (0, "")
@@ -193,6 +203,7 @@ def test_global_options_reach_the_services(tmp_path: Path, site: SitePackages) -
 # What it says -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_report_for_people(tmp_path: Path) -> None:
     arguments = ["counter", "-c", "forking", "-c", "select", "-c", "thread-pool"]
     lines = bench(tmp_path, *arguments, "--plot", tmp_path / "plot.svg").splitlines()
@@ -235,6 +246,7 @@ def test_the_page_has_commands_and_defaults_that_there_are() -> None:
     }
 
 
+@pytest.mark.slow
 def test_progress_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
     line = [sys.executable, "-m", "plugport", "bench", *SHORT, "echo", "-c", "select", "--json"]
     terminal, stderr = pty.openpty()
@@ -281,6 +293,7 @@ FAILING = """
 """
 
 
+@pytest.mark.slow
 def test_a_strategy_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "failing.py").write_text(dedent(FAILING))
     strategies = ("-c", "threading", "-c", "select", "-c", "asyncio")
@@ -295,6 +308,7 @@ def test_a_strategy_that_fails_says_why_and_the_others_go_on(tmp_path: Path) -> 
     assert re.search(r"^recommended: threading ", output, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_none_can_be_measured(tmp_path: Path) -> None:
     # A window in which nobody can be answered.
     arguments = ("echo", "-c", "select", "--seconds", "1e-6", "--plot", tmp_path / "plot.svg")
@@ -394,6 +408,7 @@ def test_a_plot_without_matplotlib_is_refused_before_anything_runs(tmp_path: Pat
 # What it leaves behind --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )

@@ -20,7 +20,7 @@ from fakes import SitePackages
     ],
 )
 def test_the_limit_of_descriptors(site: SitePackages, limit: str, status: str, remedy: str | None) -> None:
-    findings = under(site, "sh", "-c", f'ulimit {limit} && exec "$@"', "sh")
+    findings = under(site, "/bin/sh", "-c", f'ulimit {limit} && exec "$@"', "sh")
     (finding,) = of(findings, "descriptors")
     assert finding["status"] == status
     assert finding["message"].startswith(f"{limit.split()[1]} descriptors (")

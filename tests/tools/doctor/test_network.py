@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from diagnosed import UNPRIVILEGED, Doctor, of, only, under
+from diagnosed import Doctor, of, only, under
 from fakes import SitePackages
+from unprivileged import UNPRIVILEGED
 
 
 def sysctl(name: str) -> int:

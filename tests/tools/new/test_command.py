@@ -216,8 +216,8 @@ def test_a_directory_of_the_package_s_name_is_no_module(tmp_path: Path) -> None:
 
 
 def test_when_the_disk_is_full_nothing_is_left(tmp_path: Path) -> None:
-    # No file may be longer than one block, of 1024 bytes, which the license is.
-    limited = ("bash", "-c", 'ulimit -f 1; exec "$@"', "bash")
+    # No file may be longer than one block, of 512 or 1024 bytes, which the license is.
+    limited = ("/bin/sh", "-c", 'ulimit -f 1; exec "$@"', "sh")
     result = plugport(tmp_path, "new", "hooks", "mine", prefix=limited)
     assert error_of(result) == "can't make 'plugport-mine': File too large"
     assert list(tmp_path.iterdir()) == []

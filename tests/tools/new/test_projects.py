@@ -19,6 +19,8 @@ from plugport_tools.new.rendering import render
 from plugport_tools.new.shapes import CONCURRENCY, HOOKS, SERVER, handler_shape
 from plugport_tools.new.writing import write_project
 
+pytestmark = pytest.mark.slow
+
 #: The projects by their names: the kind that is made, and its options.
 PROJECTS: dict[str, list[str]] = {
     **{f"lines-{style}": ["handler", "--style", style] for style in STYLES},

@@ -13,7 +13,7 @@ from plugport.errors import OptionError
 
 __all__ = ["Certificate", "Settings", "bare_context", "signature_of"]
 
-logger = logging.getLogger("plugport.bridges.tls")
+logger = logging.getLogger("plugport.tls")
 
 #: By which a file is known to be what it was: its time of change, inode and size; None if there is none.
 Signature = tuple[tuple[int, int, int] | None, ...]

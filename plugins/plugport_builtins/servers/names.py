@@ -11,7 +11,7 @@ from plugport_builtins.servers.certificates import Certificate, Settings, signat
 
 __all__ = ["CertificateNames"]
 
-logger = logging.getLogger("plugport.bridges.tls")
+logger = logging.getLogger("plugport.tls")
 
 _SUFFIX = ".pem"
 _CHAIN, _KEY = "fullchain.pem", "privkey.pem"

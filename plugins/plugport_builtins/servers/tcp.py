@@ -6,11 +6,11 @@ import os
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, cast
 
 from plugport import BaseServer, Help
-from plugport.contracts import ClientAddress, Loop, Request, ServerAddress
+from plugport.contracts import ClientAddress, Handler, Loop, Request, ServerAddress
 from plugport.errors import OptionError
 from plugport.serving import Prelude
 from plugport_builtins.servers.proxied import Networks, proxied, trusted_networks
@@ -32,6 +32,8 @@ class TCPServer(BaseServer):
     socket_type = socket.SOCK_STREAM
     # Each poll is a turn of the loop, so that several connections are taken where many wait.
     max_burst = 8
+    #: The class of accepted connections (None: socket.socket), called as that is. A strategy may set its own.
+    connection_class: ClassVar[type[socket.socket] | None] = None
 
     request_queue_size: Annotated[int, Help("backlog of the listening socket", ge=0)] = socket.SOMAXCONN
     # On Windows the option means something else: it lets other processes take a port in use.
@@ -76,7 +78,7 @@ class TCPServer(BaseServer):
     def __init__(
         self,
         server_address: ServerAddress,
-        RequestHandlerClass: Callable[..., Any],
+        RequestHandlerClass: Handler,
         bind_and_activate: bool = True,
     ) -> None:
         super().__init__(server_address, RequestHandlerClass)
@@ -167,15 +169,16 @@ class TCPServer(BaseServer):
             return request, client_address
         # socket.accept() without the enumerations that it makes of the family and type each time.
         fd, client_address = listening._accept()  # type: ignore[attr-defined]
-        request = socket.socket(*self._accepted_as, fd)
+        request = self._make_connection(fd)
         if listening.gettimeout() and socket.getdefaulttimeout() is None:
             request.setblocking(True)
         return request, client_address
 
     @cached_property
-    def _accepted_as(self) -> tuple[int, int, int]:
-        """Family, type and protocol of the connections."""
-        return int(self.socket.family), int(self.socket.type), self.socket.proto
+    def _make_connection(self) -> Callable[[int], socket.socket]:
+        """Makes the socket of a connection, given its descriptor."""
+        kind = self.connection_class or socket.socket
+        return partial(kind, int(self.socket.family), int(self.socket.type), self.socket.proto)
 
     def finish_request(self, request: Request, client_address: ClientAddress) -> None:
         """Run the handler on the connection, after its TLS handshake if that is still to be done.

@@ -1,4 +1,4 @@
-"""Checks of the network: backlogs, shared ports, IPv6, and whether the URLs given can be had."""
+"""Checks of the network: backlogs, shared ports, IPv6, and whether a service can listen on the URLs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CAP_NET_BIND_SERVICE = 10
 
 
 def addresses(deployment: Deployment) -> Iterator[Finding]:
-    """Whether the URLs can be listened on, by binding sockets there; without URLs, which ports can."""
+    """Whether a service can listen on the URLs, by binding; without URLs, the ports that are allowed."""
     for each in deployment.listening:
         yield _address(each)
     if not deployment.listening:
@@ -89,7 +89,7 @@ def _socket_file(url: Url, path: str) -> Finding:
         return Finding("ok", f"{url}: a socket file can be made")
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
         return Finding("problem", f"{url}: a file that is no socket is there", "choose another name")
-    # Whether anybody listens could only be told by connecting to them.
+    # Only a connection would show whether a service listens there.
     return Finding(
         "warning",
         f"{url}: a socket file is there",

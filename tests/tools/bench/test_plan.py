@@ -137,9 +137,9 @@ def test_options_go_to_the_strategies_that_have_them(registry: Registry) -> None
     found = by_name(make_plan(registry, "echo", URL, ["thread-pool", "asyncio", "plain", "sync"], texts))
     workers, patience, queue = texts
     assert found["thread-pool"].options == found["asyncio"].options == (workers, queue)
-    assert found["thread-pool"].left_out == (patience,)
-    assert (found["plain"].options, found["plain"].left_out) == ((patience, queue), (workers,))
-    assert (found["sync"].options, found["sync"].left_out) == ((queue,), (workers, patience))
+    assert found["thread-pool"].unknown_options == (patience,)
+    assert (found["plain"].options, found["plain"].unknown_options) == ((patience, queue), (workers,))
+    assert (found["sync"].options, found["sync"].unknown_options) == ((queue,), (workers, patience))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_where_clients_find_the_service(
 
 @pytest.mark.parametrize("scheme", ["strange", "raw", "secure"])
 def test_a_server_that_there_are_no_clients_for(registry: Registry, scheme: str) -> None:
-    with pytest.raises(AddressError, match=f"there are no clients for {scheme} servers"):
+    with pytest.raises(AddressError, match=f"has no clients for {scheme} servers"):
         make_plan(registry, "echo", f"{scheme}://127.0.0.1:0")
 
 

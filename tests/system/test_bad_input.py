@@ -134,8 +134,8 @@ def test_a_socket_file_in_use_and_other_files_are_left_alone(tmp_path: Path, sch
             taken.listen()
         for path, reason in (
             (live, "the address is in use"),
-            (regular, "a file that is no socket is there"),
-            (tmp_path, "a file that is no socket is there"),
+            (regular, "a file that is not a socket is there"),
+            (tmp_path, "a file that is not a socket is there"),
         ):
             message = refused_to_serve(tmp_path, "echo", f"{scheme}://{path}")
             assert message.startswith(f"can't listen on {scheme}://{path}: ")

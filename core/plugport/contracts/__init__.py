@@ -12,12 +12,12 @@ if TYPE_CHECKING:
         Buffer,
         ClientAddress,
         DatagramRequest,
+        DetachableTransport,
         Handler,
         Request,
         ServerAddress,
         StreamRequest,
         Transport,
-        TransportOwner,
     )
     from plugport.contracts.loops import (
         ABORT_GRACE,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         LoopMember,
         Poller,
         TimerHandle,
+        TransportLoop,
     )
     from plugport.contracts.members import Help, configure
     from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver, Server
@@ -71,12 +72,12 @@ else:
                 "Buffer",
                 "ClientAddress",
                 "DatagramRequest",
+                "DetachableTransport",
                 "Handler",
                 "Request",
                 "ServerAddress",
                 "StreamRequest",
                 "Transport",
-                "TransportOwner",
             ),
             "plugport.contracts.loops": (
                 "ABORT_GRACE",
@@ -87,6 +88,7 @@ else:
                 "LoopMember",
                 "Poller",
                 "TimerHandle",
+                "TransportLoop",
             ),
             "plugport.contracts.members": (
                 "Help",
@@ -134,6 +136,7 @@ __all__ = [
     "ClientAddress",
     "Component",
     "DatagramRequest",
+    "DetachableTransport",
     "Finding",
     "Handler",
     "HandlerTraits",
@@ -157,7 +160,7 @@ __all__ = [
     "TimerHandle",
     "Transport",
     "TransportKind",
-    "TransportOwner",
+    "TransportLoop",
     "configure",
     "describe_error",
     "handler_traits",

@@ -13,12 +13,12 @@ if TYPE_CHECKING:
         Buffer,
         ClientAddress,
         DatagramRequest,
+        DetachableTransport,
         Handler,
         Request,
         ServerAddress,
         StreamRequest,
         Transport,
-        TransportOwner,
     )
     from plugport.contracts.loops import (
         ABORT_GRACE,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         LoopMember,
         Poller,
         TimerHandle,
+        TransportLoop,
     )
     from plugport.contracts.members import Help, configure
     from plugport.contracts.registry import ComponentRegistry, RegisteredComponent
@@ -76,12 +77,12 @@ else:
                 "Buffer",
                 "ClientAddress",
                 "DatagramRequest",
+                "DetachableTransport",
                 "Handler",
                 "Request",
                 "ServerAddress",
                 "StreamRequest",
                 "Transport",
-                "TransportOwner",
             ),
             "plugport.contracts.loops": (
                 "ABORT_GRACE",
@@ -92,6 +93,7 @@ else:
                 "LoopMember",
                 "Poller",
                 "TimerHandle",
+                "TransportLoop",
             ),
             "plugport.contracts.members": (
                 "Help",
@@ -145,6 +147,7 @@ __all__ = [
     "Component",
     "ComponentRegistry",
     "DatagramRequest",
+    "DetachableTransport",
     "Finding",
     "Handler",
     "HandlerTraits",
@@ -171,7 +174,7 @@ __all__ = [
     "TimerHandle",
     "Transport",
     "TransportKind",
-    "TransportOwner",
+    "TransportLoop",
     "configure",
     "describe_error",
     "handler_traits",

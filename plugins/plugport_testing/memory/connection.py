@@ -25,7 +25,7 @@ class MemoryTransport(StreamTransport):
     __slots__ = ()
 
     # What is fed at once comes at once.
-    _few_reads = -1
+    small_reads_limit = -1
 
     def clock(self) -> float:
         """Return the time, which advance() puts forward."""
@@ -77,7 +77,7 @@ class MemoryConnection:
         assert context is not None, "it turns nobody away"
         self.context = context
         protocol = make_protocol(context)
-        self.transport = MemoryTransport(self._loop, self._sock, protocol, self, context)
+        self.transport = MemoryTransport(self._loop, self._request, protocol, self, context)
         context.transport = self.transport
         self.transport.start()
         self._run()

@@ -27,7 +27,7 @@ class MemoryEndpoint:
         self.server = server or MemoryServer()
         self.server.socket = self._sock = MemorySocket(socket.SOCK_DGRAM)
         protocol = make_protocol(self.server)
-        self.transport = DatagramTransport(None, self._sock, protocol, self)
+        self.transport = DatagramTransport(None, cast(socket.socket, self._sock), protocol, self)
         protocol.connection_made(self.transport)
 
     def feed(self, data: bytes, client_address: Any = _CLIENT) -> list[tuple[bytes, Any]]:

@@ -65,7 +65,7 @@ class PluginRecord:
 
     @property
     def qualified_name(self) -> str:
-        """The name with the prefix of its distribution: ``plugport-example:example``."""
+        """The name with the prefix of its distribution: ``distribution:name``."""
         return f"{self.distribution}:{self.name}"
 
     @property

@@ -12,7 +12,6 @@ from plugport.contracts.requests import RequestHandedOver, Server
 from plugport.contracts.traits import TransportKind
 
 if TYPE_CHECKING:
-
     from _typeshed import ReadableBuffer
 
 __all__ = [

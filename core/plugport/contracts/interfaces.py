@@ -46,7 +46,7 @@ Handler: TypeAlias = "Callable[..., Any]"
 
 
 class AnyProtocol(Protocol):
-    """What a transport drives: a Protocol, BufferedProtocol or DatagramProtocol of asyncio, or one like them."""
+    """What a transport drives: an asyncio protocol for streams, buffers or datagrams, or a class like it."""
 
     def connection_made(self, transport: Any, /) -> None:
         """Called with the transport, first."""

@@ -12,8 +12,8 @@ from plugport_builtins.concurrency.asyncio import AsyncioMixIn
 __all__ = ["UvloopMixIn"]
 
 
-# libuv makes a pipe for signals with its first event loop, and keeps it until the process ends. Made at import,
-# the pipe does not look like a leak of a service.
+# libuv makes a pipe for signals with its first event loop, and keeps it until the process ends. It is made at
+# import, so that it does not look like a leak of a service.
 uvloop.new_event_loop().close()
 
 

@@ -13,7 +13,8 @@ def reason_of(error: Exception) -> str:
     if isinstance(reason, str) and reason:
         message = getattr(error, "verify_message", None)
         return reason.replace("_", " ").lower() + (f": {message}" if message else "")
-    if "SSLEOFError" in {kind.__name__ for kind in type(error).__mro__} or not str(error):
+    ssl = sys.modules.get("ssl")  # if it is not imported, this is no error of TLS
+    if (ssl is not None and isinstance(error, ssl.SSLEOFError)) or not str(error):
         return "the client went away"
     return getattr(error, "strerror", None) or str(error)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from plugport.combination import assign_options, check, compose, is_plugin_key
-from plugport.contracts import Kind, configure
+from plugport.combination import assign_framing, assign_options, check, compose, is_plugin_key
+from plugport.contracts import Kind, Part, configure
 from plugport.errors import IncompatibleError
 from plugport.plugin import default_registry
 from plugport.serving import adopt, is_foreign_server
@@ -34,9 +34,10 @@ def combine(handler: Any, server: Any, concurrency: Any, options: Mapping[str, A
 
     With None for *concurrency* the server class has no strategy.
     """
-    names: dict[Kind, str] = {"handler": _name_of(handler), "server": _name_of(server)}
+    names: dict[Part, str] = {"handler": _name_of(handler), "server": _name_of(server)}
     handler, server = resolve("handler", handler), resolve("server", server)
-    parts: dict[Kind, Any] = {"handler": handler, "server": server}
+    handler, options = assign_framing(handler, options)
+    parts: dict[Part, Any] = {"handler": handler, "server": server}
     if concurrency is None:
         server_class = adopt(server) if is_foreign_server(server) else server
     else:

@@ -15,7 +15,7 @@ from environments import Process
 from patience import PATIENCE
 
 from plugport.plugin.manager import Plugins
-from plugport_tools.doctor.diagnosis import CHECKS
+from plugport_tools.doctor.checks import CHECKS
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "inspect.md"
 SECTIONS = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]

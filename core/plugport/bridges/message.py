@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plugport.contracts.interfaces import ClientAddress, DatagramRequest, Handler, Transport
 from plugport.contracts.requests import RequestContext, Server
 from plugport.handlers.framing import Framing
-from plugport.handlers.messages import Respond, responder
+from plugport.handlers.messages import Respond, framing_maker, responder
 from plugport.transports import send_datagram
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class MessageDatagramProtocol:
 
 def framed_protocol(handler: Handler) -> Callable[[RequestContext], FramedProtocol]:
     """Return a factory of the protocol of a connection, from a message handler."""
-    make_respond, make_framing = responder(handler)
+    make_respond, make_framing = responder(handler), framing_maker(handler)
 
     def make(context: RequestContext) -> FramedProtocol:
         return FramedProtocol(make_respond(context.client_address, context.server), make_framing())
@@ -138,13 +138,13 @@ def framed_protocol(handler: Handler) -> Callable[[RequestContext], FramedProtoc
 
 def message_datagram_protocol(handler: Handler) -> Callable[[Server], MessageDatagramProtocol]:
     """Return a factory of the protocol of a datagram server, from a message handler."""
-    make_respond, _ = responder(handler)
+    make_respond = responder(handler)
     return lambda server: MessageDatagramProtocol(make_respond, server)
 
 
 def answered_datagrams(handler: Handler) -> Callable[[DatagramRequest, ClientAddress, Server], None]:
     """Return a blocking handler of datagrams, from a message handler."""
-    make_respond, _ = responder(handler)
+    make_respond = responder(handler)
 
     def handle(request: DatagramRequest, client_address: ClientAddress, server: Server) -> None:
         data, sock = request

@@ -58,7 +58,7 @@ class ConnectionLoop(Timers):
         soon = self._soon
         try:
             while not self._lost:
-                ready = self._wait_timed(sock_timeout) if self._timers else self._wait(sock_timeout)
+                ready = self._wait_timed(sock_timeout) if self.has_timers else self._wait(sock_timeout)
                 if not ready and not soon:
                     self._error = TimeoutError(f"nothing came or went for {sock_timeout} seconds")
                     transport.abort()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugport.contracts.component import KINDS, Component, Kind
+    from plugport.contracts.component import KINDS, PARTS, Component, Kind, Part
     from plugport.contracts.findings import STATUSES, Finding, Status
+    from plugport.contracts.hints import Hints
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
     from plugport.contracts.interfaces import (
         AnyProtocol,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         TransportLoop,
     )
     from plugport.contracts.members import Help, configure
+    from plugport.contracts.registry import ComponentRegistry, RegisteredComponent
     from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver, Server
     from plugport.contracts.traits import (
         STYLES,
@@ -54,14 +56,17 @@ else:
         {
             "plugport.contracts.component": (
                 "KINDS",
+                "PARTS",
                 "Component",
                 "Kind",
+                "Part",
             ),
             "plugport.contracts.findings": (
                 "STATUSES",
                 "Finding",
                 "Status",
             ),
+            "plugport.contracts.hints": ("Hints",),
             "plugport.contracts.hooks": (
                 "NO_HOOKS",
                 "SERVER_HOOKS",
@@ -94,6 +99,10 @@ else:
                 "Help",
                 "configure",
             ),
+            "plugport.contracts.registry": (
+                "ComponentRegistry",
+                "RegisteredComponent",
+            ),
             "plugport.contracts.requests": (
                 "Outcome",
                 "RequestContext",
@@ -125,6 +134,7 @@ __all__ = [
     "ABORT_GRACE",
     "KINDS",
     "NO_HOOKS",
+    "PARTS",
     "READ",
     "SERVER_HOOKS",
     "STATUSES",
@@ -135,17 +145,21 @@ __all__ = [
     "Callback",
     "ClientAddress",
     "Component",
+    "ComponentRegistry",
     "DatagramRequest",
     "DetachableTransport",
     "Finding",
     "Handler",
     "HandlerTraits",
     "Help",
+    "Hints",
     "Kind",
     "Loop",
     "LoopMember",
     "Outcome",
+    "Part",
     "Poller",
+    "RegisteredComponent",
     "Request",
     "RequestContext",
     "RequestHandedOver",

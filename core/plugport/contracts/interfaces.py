@@ -46,7 +46,7 @@ Handler: TypeAlias = "Callable[..., Any]"
 
 
 class AnyProtocol(Protocol):
-    """What a transport drives: an asyncio protocol for streams, buffers or datagrams, or a class like it."""
+    """What a transport drives: a protocol of asyncio for streams, buffers or datagrams, or one like it."""
 
     def connection_made(self, transport: Any, /) -> None:
         """Called with the transport, first."""

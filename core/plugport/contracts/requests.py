@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 from time import monotonic, time
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import ssl
@@ -75,7 +75,7 @@ class RequestContext:
         self.id = _next_id()
         self.server = server
         self.request = request
-        self.client_address = client_address
+        self.client_address: Any = client_address  # authors know the kind of their server's addresses
         self.started_at = time()
         #: The same by the monotonic clock.
         self.started = monotonic()

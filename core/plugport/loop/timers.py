@@ -33,6 +33,11 @@ class Timers:
         self._timers: list[Timer] = []
         self._purge_at = 64  # the number of timers at which cancelled ones are removed
 
+    @property
+    def has_timers(self) -> bool:
+        """Whether timers are scheduled, cancelled ones included."""
+        return bool(self._timers)
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
         """Have *callback* called in this thread in *seconds*, unless the timer is cancelled."""
         timer = Timer(monotonic() + seconds, callback)

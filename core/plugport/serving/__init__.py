@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from plugport.serving.intake import Intake
     from plugport.serving.interface import LoopServer
     from plugport.serving.listener import Listener
+    from plugport.serving.membership import has_periodic_work, not_each_turn
     from plugport.serving.preludes import PendingConnections, Prelude, Steps, peek, receiver_of
-    from plugport.serving.running import has_periodic_work, not_each_turn
     from plugport.serving.server import BaseServer
     from plugport.serving.service import Service, build_server
     from plugport.serving.url import MAX_UNIX_PATH, Url, format_client, format_url, parse_url, resolve_url
@@ -67,7 +67,7 @@ else:
                 "peek",
                 "receiver_of",
             ),
-            "plugport.serving.running": (
+            "plugport.serving.membership": (
                 "has_periodic_work",
                 "not_each_turn",
             ),

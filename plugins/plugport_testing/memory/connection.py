@@ -7,7 +7,7 @@ import socket
 from typing import Any, Self, cast
 
 from plugport.errors import IncompatibleError
-from plugport.handlers import Framing, responder, style_of
+from plugport.handlers import Framing, framing_maker, style_of
 from plugport.transports import StreamTransport
 from plugport_testing.memory.server import MemoryServer, adapted, configured
 from plugport_testing.memory.wire import MemoryLoop, MemorySocket
@@ -104,7 +104,7 @@ class MemoryConnection:
         if self._framing is None:
             if style_of(self._handler) != "message":
                 raise IncompatibleError("ask() is for handlers of messages; feed() sends bytes to any")
-            self._framing = responder(self._handler)[1]()
+            self._framing = framing_maker(self._handler)()
         replies = self._framing.feed(self.feed(self._framing.frame(message)))
         return replies[0] if replies else None
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from plugport.combination import assign_options
+from plugport.combination import assign_framing, assign_options
 from plugport.contracts import Style, configure
 from plugport.errors import IncompatibleError
 from plugport.handlers import MessageHandler, style_of, transports_of, unwrapped
@@ -60,6 +60,7 @@ def configured(handler: Any, options: Mapping[str, Any]) -> Any:
         handler = type(
             handler.__name__, (MessageHandler,), {"__module__": handler.__module__, "respond": respond}
         )
+    handler, options = assign_framing(handler, options)
     members = assign_options(options, {"handler": handler}, {"handler": getattr(handler, "__name__", "")})
     return configure(handler, members["handler"])
 

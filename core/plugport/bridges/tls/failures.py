@@ -36,7 +36,7 @@ def handshake_timed_out(limit: float) -> TimeoutError:
 
 def as_connection_error(error: Exception) -> Exception:
     """Return *error*, or a ConnectionAbortedError for an error of TLS: the client broke the connection."""
-    ssl = sys.modules.get("ssl")  # if it is not imported, this is no error of TLS
+    ssl = sys.modules.get("ssl")
     if ssl is None or not isinstance(error, ssl.SSLError):
         return error
     return ConnectionAbortedError(f"the TLS connection broke: {reason_of(error)}")

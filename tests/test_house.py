@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-
 import pytest
 from house_names import foreign_private_names, name_comparisons, replaced_methods
 from sources import ROOT, Module
@@ -12,7 +10,7 @@ from sources import ROOT, Module
 def module(source: str) -> list[Module]:
     """A module of the built-in servers that is not there."""
     path = ROOT / "plugins" / "plugport_builtins" / "servers" / "made_up.py"
-    return [Module("plugport_builtins.servers.made_up", path, ast.parse(source))]
+    return [Module("plugport_builtins.servers.made_up", path, source)]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The modules of the repository, parsed: what the rules of tests/helpers/house.py read."""
+"""The modules of the repository, and their syntax trees: what the rules of tests/helpers/house.py read."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Module(NamedTuple):
-    """A module of the repository."""
+    """A module of the repository; *source* is for one that is made up."""
 
     name: str
     path: Path
-    tree: ast.Module
+    source: str = ""
+
+    @property
+    def tree(self) -> ast.Module:
+        """Its parsed source: each worker of a test run collects its name, and one needs that."""
+        return _parsed(self.source or self.path.read_text())
 
     @property
     def package(self) -> str:
@@ -40,6 +45,11 @@ class Module(NamedTuple):
         return f"{self.path.relative_to(ROOT)}:{getattr(node, 'lineno', 1)}: {what}"
 
 
+@cache
+def _parsed(source: str) -> ast.Module:
+    return ast.parse(source)
+
+
 def _modules(*sources: Path) -> dict[str, Module]:
     found = {}
     for source in sources:
@@ -47,7 +57,7 @@ def _modules(*sources: Path) -> dict[str, Module]:
             parts = path.relative_to(source).with_suffix("").parts
             if (source / parts[0] / "__init__.py").is_file():
                 name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-                found[name] = Module(name, path, ast.parse(path.read_text()))
+                found[name] = Module(name, path)
     return found
 
 

@@ -6,5 +6,5 @@ import sys
 # Without pytest, which is no requirement of plugport's, they are plain asserts.
 if "pytest" in sys.modules:
     sys.modules["pytest"].register_assert_rewrite(
-        "plugport_testing.conformance", "plugport_testing.served", "plugport_testing.holdings"
+        "plugport_testing.conformance", "plugport_testing.served", "plugport_testing.leaks"
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from plugport_testing.holdings import Holdings
+    from plugport_testing.leaks import LeakCheck
     from plugport_testing.served import ServedService
 
 __all__ = ["Serve", "plugport_leaks", "plugport_serve", "pytest_itemcollected"]
@@ -38,17 +38,17 @@ class Serve(Protocol):
 
 
 @pytest.fixture
-def plugport_leaks(tmp_path: Path) -> Iterator[Holdings]:
+def plugport_leaks(tmp_path: Path) -> Iterator[LeakCheck]:
     """Fails a test that leaves a thread, descriptor or child behind, or a socket file in tmp_path."""
-    from plugport_testing.holdings import Holdings
+    from plugport_testing.leaks import LeakCheck
 
-    before = Holdings(tmp_path)
+    before = LeakCheck(tmp_path)
     yield before
     before.assert_unchanged()
 
 
 @pytest.fixture
-def plugport_serve(plugport_leaks: Holdings) -> Iterator[Serve]:
+def plugport_serve(plugport_leaks: LeakCheck) -> Iterator[Serve]:
     """plugport_serve(handler, url, concurrency, **options) serves that, and returns a ServedService.
 
     At the end of the test it is drained and stopped. The test fails if that fails, if the service

@@ -17,7 +17,7 @@ from plugport.errors import UnknownNameError
 from plugport.plugin import PluginRecord, Plugins, entry_points
 from plugport.serving import Service, build_server, parse_url
 from plugport_testing.clients import ClientSocket, converse, dial
-from plugport_testing.holdings import socket_files
+from plugport_testing.leaks import socket_files
 from plugport_testing.waiting import PATIENCE, wait_until, within
 
 __all__ = ["Event", "ServedService", "free_url"]

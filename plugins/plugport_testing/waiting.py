@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["PATIENCE", "settled", "wait_until", "within"]
+__all__ = ["PATIENCE", "wait_until", "wait_until_stable", "within"]
 
 _POLL = 0.002
 
@@ -38,7 +38,7 @@ def wait_until(condition: Callable[[], Any], timeout: float, what: str) -> Any:
     return result
 
 
-def settled(value: Callable[[], int], still: float, timeout: float) -> int:
+def wait_until_stable(value: Callable[[], int], still: float, timeout: float) -> int:
     """Return *value* once it has not changed for *still* seconds; AssertionError after *timeout*."""
     deadline = time.monotonic() + timeout
     last, since = value(), time.monotonic()

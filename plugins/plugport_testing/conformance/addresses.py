@@ -32,7 +32,7 @@ class AddressCases(ServerCases):
             address, _ = type(trial.server).resolve_url(parse_url(trial.url))
             assert address == trial.address, f"{trial.url} leads to {address!r}, not {trial.address!r}"
 
-    def test_urls_without_sense(self) -> None:
+    def test_invalid_urls(self) -> None:
         """resolve_url() of what can't be understood raises AddressError, which names the URL."""
         with self.binding() as trial:
             for rest in ("", "nobody:nowhere:0:\0", "[::1", "\udcff"):
@@ -108,7 +108,7 @@ class AddressCases(ServerCases):
             assert not path.exists(), "server_close() leaves the socket file"
 
     @case(file=True, transport="stream")
-    def test_socket_file_when_it_listens_no_more(self) -> None:
+    def test_socket_file_after_stop_listening(self) -> None:
         """stop_listening() removes the socket file: who comes then finds none, and not one that is deaf."""
         with self.binding() as trial:
             path = Path(trial.address)
@@ -118,7 +118,7 @@ class AddressCases(ServerCases):
     @case(file=True)
     def test_stale_socket_file(self) -> None:
         """A socket file that a server left behind, which was killed say, is replaced."""
-        with self.trying() as trial:
+        with self.open_trial() as trial:
             path = trial.folder / "stale"
             with socket.socket(self._class.address_family, self._class.socket_type) as dead:
                 dead.bind(str(path))
@@ -129,14 +129,14 @@ class AddressCases(ServerCases):
     @case(file=True)
     def test_file_of_another_kind(self) -> None:
         """A file that is no socket is never replaced."""
-        with self.trying() as trial:
+        with self.open_trial() as trial:
             path = trial.folder / "precious"
             path.write_text("contents")
             self._assert_not_to_be_had(trial, self._url_of(path))
             assert path.read_text() == "contents"
 
     @case(file=True)
-    def test_socket_file_of_another(self) -> None:
+    def test_socket_file_of_another_server(self) -> None:
         """A socket file that has taken the place of its own is not removed: it is somebody else's."""
         with self.binding() as trial:
             path = Path(trial.address)

@@ -65,7 +65,7 @@ class Conformance:
     #: The parameter that cases may take.
     parameter: ClassVar[str]
     #: Member variables that a case does not set by itself.
-    members: ClassVar[dict[str, Any]] = {}
+    options: ClassVar[dict[str, Any]] = {}
     #: Seconds that anything may take on a slow machine.
     patience: ClassVar[float] = PATIENCE
 
@@ -113,7 +113,7 @@ class Conformance:
                 yield name, (value,) if value else ()
 
     @contextlib.contextmanager
-    def trying(self) -> Iterator[Trial]:
+    def open_trial(self) -> Iterator[Trial]:
         """A service without servers yet, that is stopped when the block ends, and leaves nothing behind."""
         trial = Trial(self.patience)
         try:

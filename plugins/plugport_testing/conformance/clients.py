@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any, Self
 
-__all__ = ["Client", "leave"]
+__all__ = ["Client", "send_and_close"]
 
 
 class Client:
@@ -23,7 +23,7 @@ class Client:
         """Send all of *data*."""
         self.sock.sendall(data)
 
-    def end(self) -> None:
+    def write_eof(self) -> None:
         """Say that there is no more to come."""
         self.sock.shutdown(socket.SHUT_WR)
 
@@ -83,7 +83,7 @@ client.close()
 """
 
 
-def leave(server: Any, question: bytes, *, reset: bool, wait: bool = True) -> None:
+def send_and_close(server: Any, question: bytes, *, reset: bool, wait: bool = True) -> None:
     """Connect, ask, *wait* for a byte of the answer or don't, and close or *reset* the connection.
 
     In a process of its own: no forked child of this one holds a copy of that socket.

@@ -47,7 +47,7 @@ class DatagramConformance(StyledConformance):
                 other.send(b"hello")
                 assert other.recv(100) == b"hello"
             assert sorted(map(str, trial.outcomes(4))) == ["completed"] * 2 + ["failed"] * 2
-            assert trial.names("request_").count("request_failed") == 2
+            assert trial.hook_names("request_").count("request_failed") == 2
 
     def test_burst(self, style: str) -> None:
         """Many datagrams in a row, from several clients, are each answered to who sent it."""
@@ -62,7 +62,7 @@ class DatagramConformance(StyledConformance):
                     assert answers == {b"%d %d %d" % (round_, number, peer.fileno()) for number in (0, 1)}
             assert trial.outcomes(80) == ["completed"] * 80
 
-    def test_a_peer_that_is_gone(self, style: str) -> None:
+    def test_unreachable_client(self, style: str) -> None:
         """An answer that can't be delivered harms no other datagram."""
         with self.serving(style, start=False) as trial:
             with self.peer(trial) as gone:
@@ -83,12 +83,12 @@ class DatagramConformance(StyledConformance):
             trial.outcomes()
             peer.send(b"!raise")
             assert trial.outcomes(2) == ["completed", "failed"]
-            trial.gatekeeper.verdict = False
+            trial.verifier.verdict = False
             peer.send(b"hello")
-            self.wait_until(lambda: "request_rejected" in trial.names(), "request_rejected")
+            self.wait_until(lambda: "request_rejected" in trial.hook_names(), "request_rejected")
             trial.drain(self.patience)
             trial.join()
-            assert [name for name in trial.names() if not name.startswith("child_")] == [
+            assert [name for name in trial.hook_names() if not name.startswith("child_")] == [
                 "server_bound",
                 "server_started",
                 *("verify_request", "request_started", "request_finished"),
@@ -98,7 +98,7 @@ class DatagramConformance(StyledConformance):
                 "server_stopped",
             ]
 
-    def test_drain_takes_what_has_come(self, style: str) -> None:
+    def test_drain_answers_waiting_datagrams(self, style: str) -> None:
         """The datagrams that wait when a server drains are answered."""
         with self.serving(style, start=False) as trial, self.peer(trial) as peer:
             for number in range(5):

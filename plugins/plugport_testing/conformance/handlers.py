@@ -16,7 +16,7 @@ from plugport.handlers import transports_of
 from plugport.plugin import default_registry
 from plugport_testing.clients import converse
 from plugport_testing.conformance.base import Conformance, Needs, case
-from plugport_testing.conformance.clients import leave
+from plugport_testing.conformance.clients import send_and_close
 from plugport_testing.conformance.trial import Trial
 from plugport_testing.serving import combine, resolve
 
@@ -49,7 +49,7 @@ class HandlerConformance(Conformance):
     #: A datagram, and the one that comes back, where this is not the same as ``exchange``.
     datagram_exchange: ClassVar[tuple[bytes, Answer] | None] = None
     #: Clients that come at the same time.
-    crowd: ClassVar[int] = 10
+    client_count: ClassVar[int] = 10
 
     _combinations: ClassVar[dict[str, tuple[str, str]]]
     _serial: ClassVar[set[str]]
@@ -92,8 +92,8 @@ class HandlerConformance(Conformance):
         """Serve the handler in that combination until the block ends."""
         server, strategy = self._combinations[combination]
         # Of the class: a function that is an attribute would be bound to self.
-        server_class, handler, name = combine(type(self).handler, server, strategy, self.members)
-        with self.trying() as trial:
+        server_class, handler, name = combine(type(self).handler, server, strategy, self.options)
+        with self.open_trial() as trial:
             trial.add(server_class, server, handler, name)
             trial.start()
             yield trial
@@ -153,23 +153,23 @@ class HandlerConformance(Conformance):
     @case(concurrent=True)
     def test_many_at_once(self, combination: str) -> None:
         """Clients that come at the same time get each its own answer."""
-        with self.serving(combination) as trial, ThreadPoolExecutor(self.crowd) as clients:
-            for done in [clients.submit(self.assert_answers, trial) for _ in range(self.crowd)]:
+        with self.serving(combination) as trial, ThreadPoolExecutor(self.client_count) as clients:
+            for done in [clients.submit(self.assert_answers, trial) for _ in range(self.client_count)]:
                 done.result()
 
     @case(transport="stream")
-    def test_client_that_disappears(self, combination: str) -> None:
+    def test_client_that_disconnects_early(self, combination: str) -> None:
         """A client that is gone in the middle of its question harms nobody."""
         question, _ = self.exchange
         with self.serving(combination) as trial:
             for size in sorted({0, len(question) // 2, len(question)}):
                 with trial.connect() as client:
                     client.sendall(question[:size])
-                leave(trial.server, question[:size], reset=True, wait=False)
+                send_and_close(trial.server, question[:size], reset=True, wait=False)
                 self.assert_answers(trial)
 
     @case(transport="stream", concurrent=True)
-    def test_client_that_stays(self, combination: str) -> None:
+    def test_silent_client(self, combination: str) -> None:
         """A client that says nothing, or stops in the middle, holds up nobody, nor the end of the service."""
         question, _ = self.exchange
         with self.serving(combination) as trial:
@@ -193,7 +193,7 @@ class HandlerConformance(Conformance):
             trial.join()
 
     @case(transport="datagram")
-    def test_strange_datagrams(self, combination: str) -> None:
+    def test_unexpected_datagrams(self, combination: str) -> None:
         """Datagrams that are not what the handler expects, and a client that is gone, harm nobody."""
         question = (self.datagram_exchange or self.exchange)[0]
         with self.serving(combination) as trial:

@@ -28,7 +28,7 @@ class LifeCases(StyledConformance):
     #: Connections that the strategy holds open at the same time, unless it is serial.
     at_once: ClassVar[int] = 30
     #: Clients that come in one rush.
-    crowd: ClassVar[int] = 1000
+    client_count: ClassVar[int] = 1000
 
     # Hooks --------------------------------------------------------------------------------------
 
@@ -42,12 +42,12 @@ class LifeCases(StyledConformance):
                 client.send(b"!raise\n")
                 assert client.has_ended()
             assert trial.outcomes(2) == ["completed", "failed"]
-            trial.gatekeeper.verdict = False
+            trial.verifier.verdict = False
             with self.client(trial) as client:
                 assert client.has_ended()
             trial.drain(self.patience)
             trial.join()
-            assert [name for name in trial.names() if not name.startswith("child_")] == [
+            assert [name for name in trial.hook_names() if not name.startswith("child_")] == [
                 "server_bound",
                 "server_started",
                 *("verify_request", "request_started", "request_finished"),
@@ -66,7 +66,7 @@ class LifeCases(StyledConformance):
         with self.serving(style) as trial:
             with self.client(trial) as client:
                 client.send(b"hello\n!send 100000\n")
-                client.end()
+                client.write_eof()
                 assert len(client.read_all()) == 100007
             trial.outcomes()
             [context] = trial.contexts("request_finished")
@@ -82,7 +82,7 @@ class LifeCases(StyledConformance):
 
         server_class = type("Picky", (resolve("server", self.server),), {"check_options": check_options})
         try:
-            configure(compose(server_class, resolve("concurrency", self.strategy)), self.members)
+            configure(compose(server_class, resolve("concurrency", self.strategy)), self.options)
         except OptionError:
             return
         raise AssertionError(
@@ -107,7 +107,7 @@ class LifeCases(StyledConformance):
                 first.close()
                 assert third.read_line() == b"hello"
             assert trial.outcomes(3) == ["completed"] * 3
-            assert "request_rejected" not in trial.names()
+            assert "request_rejected" not in trial.hook_names()
 
     def test_request_timeout(self, style: str) -> None:
         """A request that takes longer than ``request_timeout`` is cut, however busy it is."""
@@ -162,7 +162,7 @@ class LifeCases(StyledConformance):
             trial.join()
             assert trial.outcomes() == ["completed"]
 
-    def test_drain_takes_the_backlog(self, style: str) -> None:
+    def test_drain_serves_the_backlog(self, style: str) -> None:
         """Who has connected before a server drains is served."""
         with self.serving(style, max_active_requests=1) as trial, contextlib.ExitStack() as stack:
             clients = [stack.enter_context(self.client(trial)) for _ in range(5)]
@@ -175,7 +175,7 @@ class LifeCases(StyledConformance):
             assert trial.outcomes() == ["completed"] * 5
 
     @case(concurrent=True)
-    def test_drain_cuts_at_the_deadline(self, style: str) -> None:
+    def test_drain_aborts_at_the_deadline(self, style: str) -> None:
         """What has not ended by the deadline of a drain is cut, told of as aborted, and logged in a line."""
         with self.serving(style) as trial, _logged("plugport.request") as lines:
             with self.client(trial) as idle, self.client(trial) as busy:
@@ -217,19 +217,19 @@ class LifeCases(StyledConformance):
             for client in clients[::-1]:
                 assert client.ask(b"again") == b"again"
 
-    def test_crowd(self, style: str) -> None:
+    def test_many_clients(self, style: str) -> None:
         """Many clients in one rush are served, at once or one after the other."""
-        with self.serving(style) as trial, _room_for(2 * self.crowd), contextlib.ExitStack() as stack:
+        with self.serving(style) as trial, _room_for(2 * self.client_count), contextlib.ExitStack() as stack:
             clients = []
-            for _ in range(self.crowd):
+            for _ in range(self.client_count):
                 client = stack.enter_context(self.client(trial))
                 client.send(b"hello\n")
-                client.end()
+                client.write_eof()
                 clients.append(client)
             for client in clients:
                 assert client.read_all() == b"hello\n"
                 client.close()
-            assert trial.outcomes(self.crowd) == ["completed"] * self.crowd
+            assert trial.outcomes(self.client_count) == ["completed"] * self.client_count
 
     def test_listeners(self, style: str) -> None:
         """Several servers are served together, and stop together."""

@@ -57,7 +57,7 @@ class PreludeCases(StyledConformance):
     """What must be seen of a connection is seen while it holds up nobody, and by no handler."""
 
     #: Connections that say nothing, or half of what they must.
-    silent: ClassVar[int] = 20
+    silent_count: ClassVar[int] = 20
 
     @contextlib.contextmanager
     def serving_pending(self, style: str, **members: Any) -> Iterator[Trial]:
@@ -70,7 +70,7 @@ class PreludeCases(StyledConformance):
         finally:
             type(self)._server_class = plain
 
-    def guest(self, trial: Trial, prelude: bytes = _PRELUDE) -> Client:
+    def client_with_prelude(self, trial: Trial, prelude: bytes = _PRELUDE) -> Client:
         """Connect, and say who it is."""
         sock = self.dial(trial.server)
         sock.sendall(prelude)
@@ -79,7 +79,7 @@ class PreludeCases(StyledConformance):
     @contextlib.contextmanager
     def _silent_clients(self, trial: Trial) -> Iterator[list[Client]]:
         with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(Client(self.dial(trial.server))) for _ in range(self.silent)]
+            clients = [stack.enter_context(Client(self.dial(trial.server))) for _ in range(self.silent_count)]
             for count, client in enumerate(clients):
                 with contextlib.suppress(ConnectionError):  # it was turned away already
                     client.send(_PRELUDE[: count % len(_PRELUDE)])
@@ -98,7 +98,7 @@ class PreludeCases(StyledConformance):
     def test_prelude(self, style: str) -> None:
         """Handler and hooks see the address that the preludes found; what follows them is the handler's."""
         with self.serving_pending(style) as trial:
-            with self.guest(trial) as client:
+            with self.client_with_prelude(trial) as client:
                 assert client.ask(b"!address") == b"%r" % _ADDRESS
             with Client(self.dial(trial.server)) as slow:
                 for byte in _PRELUDE:
@@ -111,28 +111,28 @@ class PreludeCases(StyledConformance):
             verified = [told["client_address"] for name, told in trial.events if name == "verify_request"]
             assert verified == [_ADDRESS] * 2
 
-    def test_silent_clients_hold_up_nobody(self, style: str) -> None:
+    def test_silent_clients_delay_no_other(self, style: str) -> None:
         """Who has not said all that must be seen keeps neither a place nor a worker, and no one waiting."""
         limit = {} if self.is_serial else {"max_active_requests": 1}
         with self.serving_pending(style, **limit) as trial, self._silent_clients(trial):
             for _ in range(3):
-                with self.guest(trial) as client:
+                with self.client_with_prelude(trial) as client:
                     assert client.ask(b"hello") == b"hello"
             assert trial.outcomes(3) == ["completed"] * 3
             assert len(trial.contexts("request_started")) == 3
-            assert "request_rejected" not in trial.names()
+            assert "request_rejected" not in trial.hook_names()
             trial.drain(0.0)
             trial.join()
 
     def test_too_many_silent_clients(self, style: str) -> None:
         """Beyond ``max_preludes`` the one that has waited longest goes, not the one that speaks."""
         with (
-            self.serving_pending(style, max_preludes=self.silent // 2) as trial,
+            self.serving_pending(style, max_preludes=self.silent_count // 2) as trial,
             self._silent_clients(trial) as clients,
         ):
-            with self.guest(trial) as client:
+            with self.client_with_prelude(trial) as client:
                 assert client.ask(b"hello") == b"hello"
-            count = self.silent - self.silent // 2
+            count = self.silent_count - self.silent_count // 2
             # One more may have had to go until the one that speaks had spoken.
             assert count <= self._rejected(trial, count, "max_preludes") <= count + 1
             for gone in clients[:count]:
@@ -148,8 +148,8 @@ class PreludeCases(StyledConformance):
         ):
             for client in clients:
                 assert client.has_ended()
-            assert self._rejected(trial, self.silent, "prelude_timeout") == self.silent
-            assert "request_started" not in trial.names()
+            assert self._rejected(trial, self.silent_count, "prelude_timeout") == self.silent_count
+            assert "request_started" not in trial.hook_names()
 
     def test_bad_prelude(self, style: str) -> None:
         """Who says what must not be, or goes away, is turned away with the reason; no request begins."""
@@ -159,17 +159,17 @@ class PreludeCases(StyledConformance):
                 assert bad.has_ended()
             assert self._rejected(trial, 1, "nobody likes mallory") == 1
             with Client(self.dial(trial.server)) as gone:
-                gone.end()
+                gone.write_eof()
                 assert gone.has_ended()
-            self.wait_until(lambda: trial.names("request_") == ["request_rejected"] * 2, "the second")
-            with self.guest(trial) as client:
+            self.wait_until(lambda: trial.hook_names("request_") == ["request_rejected"] * 2, "the second")
+            with self.client_with_prelude(trial) as client:
                 assert client.ask(b"hello") == b"hello"
 
     @case(concurrent=True)
     def test_prelude_waits_for_room(self, style: str) -> None:
         """Whose preludes are complete when there is no room waits for it, and is not turned away."""
         with self.serving_pending(style, max_active_requests=1) as trial:
-            with Client(self.dial(trial.server)) as second, self.guest(trial) as first:
+            with Client(self.dial(trial.server)) as second, self.client_with_prelude(trial) as first:
                 assert first.ask(b"hello") == b"hello"
                 second.send(_PRELUDE)
                 second.sock.settimeout(0.03)
@@ -181,7 +181,7 @@ class PreludeCases(StyledConformance):
                 second.sock = self.secure(second.sock)
                 assert second.ask(b"hello") == b"hello"
             assert trial.outcomes(2) == ["completed"] * 2
-            assert "request_rejected" not in trial.names()
+            assert "request_rejected" not in trial.hook_names()
 
     def test_drain_waits_for_preludes(self, style: str) -> None:
         """Who is at its preludes when a server drains may go on until the deadline, and is cut then."""

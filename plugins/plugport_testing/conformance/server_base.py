@@ -88,7 +88,7 @@ class ServerCases(Conformance):
     @contextlib.contextmanager
     def binding(self, strategy: str | None = None, url: str = "", **members: Any) -> Iterator[Trial]:
         """Bind a server with these members until the block ends; it does not serve yet."""
-        with self.trying() as trial:
+        with self.open_trial() as trial:
             self.add(trial, strategy, url, **members)
             yield trial
 
@@ -104,7 +104,7 @@ class ServerCases(Conformance):
         handler = _handler(self.is_stream(), progress=trial.progress, gate=trial.gate)
         concurrency = None if strategy is None else self._strategies[strategy]
         server_class, *_ = combine(handler, self.server, concurrency, {})
-        server_class = configure(server_class, {**self.members, **members})
+        server_class = configure(server_class, {**self.options, **members})
         return trial.add(server_class, url or self.url or self.scheme(), handler, "conformance")
 
     def assert_answers(self, trial: Trial) -> None:

@@ -6,7 +6,7 @@ import contextlib
 
 from plugport_testing.conformance.addresses import AddressCases
 from plugport_testing.conformance.base import case
-from plugport_testing.conformance.clients import leave
+from plugport_testing.conformance.clients import send_and_close
 from plugport_testing.conformance.template_methods import TemplateMethodCases
 from plugport_testing.conformance.trial import Trial
 
@@ -29,7 +29,7 @@ class ServerConformance(AddressCases, TemplateMethodCases):
             for _ in range(3):
                 self.assert_answers(trial)
             assert trial.outcomes(3) == ["completed"] * 3
-            assert trial.names("server_") == ["server_bound", "server_started"]
+            assert trial.hook_names("server_") == ["server_bound", "server_started"]
             for context in trial.contexts("request_finished"):
                 assert context.server is trial.server
 
@@ -53,10 +53,10 @@ class ServerConformance(AddressCases, TemplateMethodCases):
             assert sorted(map(str, trial.outcomes(2))) == ["completed", "failed"]
 
     @case(transport="stream")
-    def test_client_that_is_gone(self, strategy: str) -> None:
+    def test_client_reset_before_accept(self, strategy: str) -> None:
         """A client that has reset its connection before it was accepted harms no other."""
         with self.binding(strategy) as trial:
-            leave(trial.server, b"", reset=True, wait=False)
+            send_and_close(trial.server, b"", reset=True, wait=False)
             trial.start()
             self.assert_answers(trial)
 
@@ -70,11 +70,11 @@ class ServerConformance(AddressCases, TemplateMethodCases):
     def test_verify_request_hook(self, strategy: str) -> None:
         """Whom a hook turns away, with a reason, gets no answer, and is let go; the next one is served."""
         with self.serving(strategy) as trial:
-            trial.gatekeeper.verdict = "by order of the test"
+            trial.verifier.verdict = "by order of the test"
             self._assert_rejected(trial)
             reason = trial.wait_for_event("request_rejected")["reason"]
             assert reason == "by order of the test", f"the hook's reason has become {reason!r}"
-            trial.gatekeeper.verdict = True
+            trial.verifier.verdict = True
             self.assert_answers(trial)
 
     @case(transport="stream", concurrent=True)
@@ -90,7 +90,7 @@ class ServerConformance(AddressCases, TemplateMethodCases):
                 second.sock.settimeout(self.patience)
                 first.close()
                 assert second.read_line() == b"hello"
-            assert "request_rejected" not in trial.names()
+            assert "request_rejected" not in trial.hook_names()
 
     @case(transport="datagram", member="max_packet_size")
     def test_max_packet_size(self, strategy: str) -> None:
@@ -118,12 +118,12 @@ class ServerConformance(AddressCases, TemplateMethodCases):
             trial.join()
             assert trial.outcomes() == ["completed"]
 
-    def test_drain_takes_what_waits(self, strategy: str) -> None:
+    def test_drain_serves_the_backlog(self, strategy: str) -> None:
         """What has come before it drains is answered."""
         with self.binding(strategy) as trial, self.client(trial) as client:
             client.sock.send(b"hello\n")
             if self.is_stream():
-                client.end()
+                client.write_eof()
             trial.drain(self.patience)
             trial.start()
             assert client.sock.recv(100) == b"hello\n"
@@ -136,7 +136,7 @@ class ServerConformance(AddressCases, TemplateMethodCases):
             if self.is_stream():
                 assert client.has_ended(), "a client that is turned away gets an answer"
             trial.wait_for_event("request_rejected")
-            assert "request_started" not in trial.names(), "a request that is turned away begins"
+            assert "request_started" not in trial.hook_names(), "a request that is turned away begins"
             if not self.is_stream():
                 client.sock.setblocking(False)
                 with contextlib.suppress(BlockingIOError):

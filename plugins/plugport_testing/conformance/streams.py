@@ -53,7 +53,7 @@ class StreamConformance(TrafficCases, LifeCases, PreludeCases):
                 with self.client(trial) as client:
                     assert client.ask(b"hello") == b"hello"
                     client.send(b"!raise")
-                    client.end()
+                    client.write_eof()
                     assert client.read_all() == b""
             self._assert_failures(trial, 2, "by order")
 
@@ -64,12 +64,12 @@ class StreamConformance(TrafficCases, LifeCases, PreludeCases):
             for _ in range(2):
                 with self.client(trial) as client:
                     assert client.ask(b"hello") == b"hello"
-                    client.end()
+                    client.write_eof()
                     assert client.read_all() == b""
             self._assert_failures(trial, 2, "at the end")
 
     @case(concurrent=True)
-    def test_error_harms_nobody_else(self, style: str) -> None:
+    def test_error_affects_no_other_client(self, style: str) -> None:
         """Others are served while and after a handler fails."""
         with self.serving(style) as trial, self.client(trial) as other:
             assert other.ask(b"before") == b"before"
@@ -79,7 +79,7 @@ class StreamConformance(TrafficCases, LifeCases, PreludeCases):
             assert other.ask(b"after") == b"after"
 
     @case(isolated=True)
-    def test_blocking_harms_nobody_else(self, style: str) -> None:
+    def test_blocking_handler_delays_no_other(self, style: str) -> None:
         """A handler that blocks holds up nobody, where the strategy gives it a thread or process.
 
         In an event loop, and where requests are served one by one, it holds up all others: that
@@ -98,6 +98,6 @@ class StreamConformance(TrafficCases, LifeCases, PreludeCases):
 
     def _assert_failures(self, trial: Any, count: int, message: str) -> None:
         assert trial.outcomes(count) == ["failed"] * count
-        assert trial.names("request_").count("request_failed") == count
+        assert trial.hook_names("request_").count("request_failed") == count
         for context in trial.contexts("request_finished"):
             assert message in str(context.error)

@@ -45,7 +45,7 @@ class StyledConformance(Conformance):
         if not hasattr(cls, "strategy"):
             return False
         server_class, strategy = resolve("server", cls.server), resolve("concurrency", cls.strategy)
-        cls._server_class = configure(compose(server_class, strategy), cls.members)
+        cls._server_class = configure(compose(server_class, strategy), cls.options)
         cls._traits = strategy_traits(strategy)
         cls._legal = {style for style in STYLES if check(cls.handler(style), server_class, strategy).legal}
         cls.is_serial = cls._traits.serial
@@ -93,7 +93,7 @@ class StyledConformance(Conformance):
         self, style: str, *, listeners: int = 1, start: bool = True, fails_in: str = "", **members: Any
     ) -> Iterator[Trial]:
         """Serve the handler of that style until the block ends, by servers with these members."""
-        with self.trying() as trial:
+        with self.open_trial() as trial:
             handler = self.handler(style, fails_in=fails_in, progress=trial.progress, gate=trial.gate)
             url = self.url or (self.server if isinstance(self.server, str) else self.server.scheme)
             for _ in range(listeners):

@@ -10,11 +10,11 @@ from typing import ClassVar
 
 from plugport_testing.clients import converse
 from plugport_testing.conformance.base import case
-from plugport_testing.conformance.clients import Client, leave
+from plugport_testing.conformance.clients import Client, send_and_close
 from plugport_testing.conformance.jobs import BLOCK
 from plugport_testing.conformance.styled import StyledConformance
 from plugport_testing.conformance.trial import Trial
-from plugport_testing.waiting import settled
+from plugport_testing.waiting import wait_until_stable
 
 __all__ = ["TrafficCases"]
 
@@ -40,15 +40,15 @@ class TrafficCases(StyledConformance):
                 client.send(b"one\ntwo\nth")
                 assert [client.read_line(), client.read_line()] == [b"one", b"two"]
                 client.send(b"ree\nlast")
-                client.end()
+                client.write_eof()
                 assert client.read_all() == b"three\nlast\n"
             assert trial.outcomes() == ["completed"]
 
-    def test_nothing_said(self, style: str) -> None:
+    def test_empty_connection(self, style: str) -> None:
         """A client that comes and goes without a word is no failure."""
         with self.serving(style) as trial:
             with self.client(trial) as client:
-                client.end()
+                client.write_eof()
                 assert client.read_all() == b""
             assert trial.outcomes() == ["completed"]
 
@@ -56,7 +56,7 @@ class TrafficCases(StyledConformance):
         """A large answer comes whole."""
         with self.serving(style) as trial, self.client(trial) as client:
             client.send(b"!send %d\n" % self.large)
-            client.end()
+            client.write_eof()
             _assert_same(client.read_all(), BLOCK * (self.large // len(BLOCK)) + b"\n")
 
     def test_large_upload(self, style: str) -> None:
@@ -79,7 +79,7 @@ class TrafficCases(StyledConformance):
         with self.serving(style) as trial:
             with self.client(trial) as client:
                 client.send(b"!send 2000000\nand this\n!send 2000000\nand that\n")
-                client.end()
+                client.write_eof()
                 time.sleep(0.01)  # the end is there before the answer has left
                 answer = client.read_all()
             assert len(answer) == 2 * 2000001 + 18
@@ -89,7 +89,7 @@ class TrafficCases(StyledConformance):
     def test_client_closes_early(self, style: str) -> None:
         """A client that leaves in the middle of its answer aborts its own request, and nothing else."""
         with self.serving(style) as trial:
-            leave(trial.server, b"!send %d\n" % self.large, reset=False)
+            send_and_close(trial.server, b"!send %d\n" % self.large, reset=False)
             assert trial.outcomes() == ["aborted"]
             with self.client(trial) as client:
                 assert client.ask(b"hello") == b"hello"
@@ -106,7 +106,7 @@ class TrafficCases(StyledConformance):
     def test_reset(self, style: str) -> None:
         """A connection that is reset ends its request as aborted, with the error that says so."""
         with self.serving(style) as trial:
-            leave(trial.server, b"hello\nhello\n", reset=True)
+            send_and_close(trial.server, b"hello\nhello\n", reset=True)
             assert trial.outcomes() == ["aborted"]
             [error] = [context.error for context in trial.contexts("request_finished")]
             assert error is None or "ConnectionReset" in repr(error) or "BrokenPipe" in repr(error)
@@ -121,10 +121,10 @@ class TrafficCases(StyledConformance):
                 client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
                 client.send(b"!send %d\n" % size * lines)
                 self.wait_until(lambda: trial.progress.made, "an answer")
-                made = settled(lambda: trial.progress.made, 0.05, self.patience)
+                made = wait_until_stable(lambda: trial.progress.made, 0.05, self.patience)
                 assert made <= self.buffers, f"{made} bytes made of {lines * size} that nobody takes"
                 self._assert_others_served(trial)
-                client.end()
+                client.write_eof()
                 answer = client.read_all()
             assert len(answer) == lines * (size + 1)
             assert set(trial.outcomes(1 if self.is_serial else 2)) == {"completed"}
@@ -138,7 +138,7 @@ class TrafficCases(StyledConformance):
                 client.send(bytes([byte]))
                 time.sleep(0.001)
             self._assert_others_served(trial)
-            client.end()
+            client.write_eof()
             assert client.read_all() == b"hello\nworld\n"
 
     @case(concurrent=True)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from plugport import hookimpl
 from plugport.contracts import RequestContext
 from plugport_testing.conformance.jobs import Gate, Progress
-from plugport_testing.holdings import Holdings
+from plugport_testing.leaks import LeakCheck
 from plugport_testing.served import ServedService
 from plugport_testing.waiting import wait_until
 
 __all__ = ["Trial"]
 
 
-class _Gatekeeper:
+class _Verifier:
     """A plugin that turns requests away, or does not."""
 
     verdict: bool | str = True
@@ -25,18 +25,18 @@ class _Gatekeeper:
 class Trial(ServedService):
     """A service of one or more servers of one class; stop() finds what it leaves behind.
 
-    ``progress`` and ``gate`` are for handlers; ``gatekeeper.verdict`` is what the verify hook answers.
+    ``progress`` and ``gate`` are for handlers; ``verifier.verdict`` is what the verify hook answers.
     """
 
     def __init__(self, patience: float) -> None:
-        self.gatekeeper = _Gatekeeper()
-        super().__init__(patience, [self.gatekeeper])
-        self._holdings = Holdings(self.folder)
+        self.verifier = _Verifier()
+        super().__init__(patience, [self.verifier])
+        self._leak_check = LeakCheck(self.folder)
         self.progress = Progress()
         self.gate = Gate()
         self._resources.callback(self.gate.close)
 
-    def names(self, prefix: str = "") -> list[str]:
+    def hook_names(self, prefix: str = "") -> list[str]:
         """The names of the hooks called that begin so."""
         return [name for name, _ in tuple(self.events) if name.startswith(prefix)]
 
@@ -49,7 +49,7 @@ class Trial(ServedService):
         wait_until(
             lambda: len(self.contexts("request_finished")) >= count,
             self.patience,
-            f"{count} x request_finished (there is {self.names('request_')})",
+            f"{count} x request_finished (there is {self.hook_names('request_')})",
         )
         return [context.outcome for context in self.contexts("request_finished")]
 
@@ -61,7 +61,7 @@ class Trial(ServedService):
     def stop(self) -> None:
         """End the service; AssertionError if a request or anything else is left behind, too."""
         super().stop()
-        self._holdings.assert_unchanged(self.patience / 2)
+        self._leak_check.assert_unchanged(self.patience / 2)
 
     def check(self) -> None:
         """See that every request that has started has finished, once, and no other."""

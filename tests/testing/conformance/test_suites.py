@@ -29,7 +29,7 @@ def test_cases_of_a_serial_strategy() -> None:
 
     names = {name for name, _ in Serial.cases()}
     assert "test_echo" in names
-    assert not names & {"test_max_active_requests", "test_blocking_harms_nobody_else"}
+    assert not names & {"test_max_active_requests", "test_blocking_handler_delays_no_other"}
     assert Serial.test_max_active_requests is None
 
 
@@ -81,7 +81,7 @@ def test_a_suite_for_a_strategy_has_one_of_streams_and_one_of_datagrams() -> Non
     class Both(StrategyConformance):
         strategy = ThreadingMixIn
         patience = 3.0
-        crowd = 7
+        client_count = 7
 
         def connect(self, server: Any) -> Any:
             return "connected"
@@ -92,15 +92,15 @@ def test_a_suite_for_a_strategy_has_one_of_streams_and_one_of_datagrams() -> Non
     assert (streams.__qualname__, streams.__module__) == (f"{Both.__qualname__}.TestStreams", __name__)
     assert vars(Both)["TestStreams"] is streams
     assert (streams.patience, datagrams.patience) == (3.0, 3.0)
-    assert vars(streams)["crowd"] == 7
-    assert "crowd" not in vars(datagrams)
+    assert vars(streams)["client_count"] == 7
+    assert "client_count" not in vars(datagrams)
     assert streams().connect(None) == "connected"
     assert {name for name, _ in datagrams.cases()} >= {"test_echo", "test_burst"}
 
     class Derived(Both):
-        crowd = 8
+        client_count = 8
 
-    assert vars(next(Derived.suites()))["crowd"] == 8
+    assert vars(next(Derived.suites()))["client_count"] == 8
     assert next(Derived.suites()).patience == 3.0
 
 
@@ -143,7 +143,7 @@ def test_cases_of_a_handler() -> None:
     assert ("test_any_split", ("udp-select",)) not in cases
     assert ("test_many_at_once", ("tcp-sync",)) not in cases
     assert not [name for name, (combination,) in Stream.cases() if combination.startswith("udp")]
-    assert Stream.test_strange_datagrams is None
+    assert Stream.test_unexpected_datagrams is None
 
 
 def test_a_name_that_nobody_has_is_told_at_once() -> None:

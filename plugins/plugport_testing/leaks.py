@@ -1,4 +1,4 @@
-"""Holdings: what a test may leave behind, which are threads, descriptors, children and socket files."""
+"""LeakCheck: what a test may leave behind, which are threads, descriptors, children and socket files."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from plugport_testing.waiting import PATIENCE, wait_until
 
-__all__ = ["Holdings", "has_children", "open_files", "socket_files"]
+__all__ = ["LeakCheck", "has_children", "open_files", "socket_files"]
 
 
-class Holdings:
+class LeakCheck:
     """The threads, descriptors and children of this process now, to be compared with those later.
 
     *folder*: where socket files are looked for, however deep.

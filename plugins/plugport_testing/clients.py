@@ -9,12 +9,12 @@ import selectors
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from plugport import BaseServer
 
-__all__ = ["ClientSocket", "converse", "dial", "socket_of"]
+__all__ = ["ClientSocket", "Target", "converse", "dial", "socket_of", "target_of"]
 
 _numbers = itertools.count(1)
 
@@ -36,24 +36,38 @@ class ClientSocket(socket.socket):
             self._path.unlink(missing_ok=True)
 
 
+class Target(NamedTuple):
+    """What a client needs to connect: the arguments of socket.socket() and of its connect()."""
+
+    family: int
+    type: int
+    address: tuple[Any, ...] | str | bytes
+
+
 def socket_of(server: BaseServer) -> socket.socket:
-    """Return the listening or datagram socket of *server*; TypeError if it has none."""
+    """Return the socket that *server* listens on or receives datagrams with; TypeError if it has none."""
     sock = getattr(server, "socket", None)
     if not isinstance(sock, socket.socket):
         raise TypeError(f"{type(server).__name__} has no socket to connect to; override connect()")
     return sock
 
 
+def target_of(server: BaseServer) -> Target:
+    """Return what a client needs to connect to *server*; TypeError for a server without a socket."""
+    sock, address = socket_of(server), server.server_address
+    if isinstance(address, int):  # a descriptor, from a server class that leaves it as it was given
+        address = sock.getsockname()
+    return Target(sock.family, sock.type, address)
+
+
 def dial(server: BaseServer, timeout: float, folder: Path) -> ClientSocket:
     """Return a socket connected to *server*, for connections or datagrams as the server takes them.
 
     *timeout*: seconds that each call on it may take. For datagrams over unix sockets it is bound to a file
-    in *folder*, so that the server can reply. Raises TypeError for a server without a socket or an address.
+    in *folder*, so that the server can reply. Raises TypeError for a server without a socket.
     """
-    listening, address = socket_of(server), server.server_address
-    if isinstance(address, int):
-        raise TypeError(f"{type(server).__name__} has no address to connect to; override connect()")
-    client = ClientSocket(listening.family, listening.type)
+    family, kind, address = target_of(server)
+    client = ClientSocket(family, kind)
     client.settimeout(timeout)
     try:
         if client.family == getattr(socket, "AF_UNIX", None) and client.type == socket.SOCK_DGRAM:

@@ -14,7 +14,7 @@ from plugport.serving import adopt, is_foreign_server
 from plugport_testing.served import ServedService
 from plugport_testing.waiting import PATIENCE
 
-__all__ = ["Combination", "combine", "resolve", "serve"]
+__all__ = ["Combination", "combine", "resolve", "scheme_of", "serve"]
 
 
 class Combination(NamedTuple):
@@ -97,6 +97,12 @@ def serve(
         served.abandon()
         raise
     return served
+
+
+def scheme_of(server: str | type) -> str:
+    """Return the scheme of a server's URLs: its name, or for a class the attribute ``scheme``."""
+    scheme: str = server if isinstance(server, str) else getattr(server, "scheme", BaseServer.scheme)
+    return scheme
 
 
 def _name_of(component: object) -> str:

@@ -8,9 +8,8 @@ import click
 from installed import others
 from prose import first_paragraph, markdown, page, table
 
-from plugport.cli import main
+from plugport.cli import LazyCommand, Session, main
 from plugport.cli.command_line import cli
-from plugport.cli.session import Session
 
 __all__ = ["command_line"]
 
@@ -35,6 +34,8 @@ def _subcommands(group: click.Group, context: click.Context, level: int) -> Iter
         command = group.get_command(context, name)
         if command is None or command.hidden:
             continue
+        if isinstance(command, LazyCommand):
+            command = command.load()
         below = click.Context(command, context, name)
         yield f"{'#' * level} {below.command_path}"
         yield from _command(command, below, level)

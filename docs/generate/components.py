@@ -1,10 +1,9 @@
-"""The reference of components: servers, strategies and handlers, and their options."""
+"""The reference of components: servers, strategies, handlers and framings, with their options."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Iterator
-from typing import Any
 
 from installed import registry
 from prose import first_paragraph, markdown, page, table
@@ -27,6 +26,7 @@ def components() -> str:
         *_servers(),
         *_strategies(),
         *_handlers(),
+        *_framings(),
     )
 
 
@@ -71,6 +71,17 @@ def _handlers() -> Iterator[str]:
         )
 
 
+def _framings() -> Iterator[str]:
+    yield (
+        "## Framings\n\nA message handler selects its framing by the option `framing`. The options of a "
+        "framing are attributes of the handler: a handler may set them, and `-o` sets them."
+    )
+    entries = list(registry().entries("framing"))
+    yield _overview(entries)
+    for entry in entries:
+        yield from _section(entry, _options(entry).values())
+
+
 def _section(entry: Entry, options: Iterable[Option], note: str = "") -> Iterator[str]:
     yield f"### {entry.name}"
     yield markdown(registry().load(entry).__doc__)
@@ -102,7 +113,9 @@ def options_table(options: Iterable[Option]) -> str:
 
 def _default(option: Option) -> str:
     """Return the default as it is written after ``-o``."""
-    value: Any = option.default
+    value = option.default
+    if isinstance(value, bytes):
+        return repr(value)[2:-1]
     return str(value) if isinstance(value, str) else json.dumps(value, default=repr)
 
 

@@ -7,9 +7,15 @@ from collections.abc import Iterator
 
 from plugport import Component, hookimpl
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugport.contracts import Hints
+
 __all__ = [
     "plugport_register_concurrency",
+    "plugport_register_framings",
     "plugport_register_handlers",
+    "plugport_register_hints",
     "plugport_register_servers",
 ]
 
@@ -73,3 +79,24 @@ def plugport_register_handlers() -> Iterator[Component]:
         ("checksum", "ChecksumHandler", "Answer with the SHA-256 of what is sent"),
     ):
         yield Component(name, f"{_HANDLERS}.{name}:{attribute}", summary)
+
+
+@hookimpl
+def plugport_register_framings() -> Iterator[Component]:
+    """The framings that a message handler finds without a registry, too."""
+    for name, attribute, summary in (
+        ("lines", "LinesFraming", "Lines that end with LF or CRLF"),
+        ("length-prefixed", "LengthPrefixedFraming", "A big-endian length before each message"),
+        ("netstring", "NetstringFraming", "Netstrings: 5:hello,"),
+        ("delimiter", "DelimiterFraming", "Messages that end with a delimiter of any bytes"),
+        ("fixed", "FixedFraming", "Messages of one fixed length"),
+    ):
+        yield Component(name, f"plugport.handlers:{attribute}", summary)
+
+
+@hookimpl
+def plugport_register_hints() -> Hints:
+    """The hints about the distributions of plugport's own contrib."""
+    from plugport_builtins.hints import HINTS  # late: only an error needs them
+
+    return HINTS

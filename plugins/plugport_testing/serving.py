@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from plugport import BaseServer
-from plugport.combination import assign_options, check, compose, is_plugin_key
-from plugport.contracts import Handler, Kind, configure
+from plugport.combination import assign_framing, assign_options, check, compose, is_plugin_key
+from plugport.contracts import Handler, Kind, Part, configure
 from plugport.errors import IncompatibleError
 from plugport.plugin import default_registry
 from plugport.serving import adopt, is_foreign_server
@@ -40,10 +40,10 @@ def combine(
 
     With None for *concurrency* the server class has no strategy.
     """
-    names: dict[Kind, str] = {"handler": _name_of(handler), "server": _name_of(server)}
-    target: Handler = resolve("handler", handler)
+    names: dict[Part, str] = {"handler": _name_of(handler), "server": _name_of(server)}
     plain: type = resolve("server", server)
-    parts: dict[Kind, Any] = {"handler": target, "server": plain}
+    target, options = assign_framing(resolve("handler", handler), options)
+    parts: dict[Part, Any] = {"handler": target, "server": plain}
     if concurrency is None:
         server_class = adopt(plain) if is_foreign_server(plain) else plain
     else:

@@ -1,1 +1,1 @@
-"""The commands that come with plugport as plugins: bench, doctor and new."""
+"""The tools that are shipped with plugport as a plugin: the commands bench, doctor and new."""

@@ -395,7 +395,9 @@ def test_a_datagram_that_is_too_long_is_an_error_of_its_own(
 @pytest.mark.slow
 def test_the_standard_module_has_every_one_of_these_defects(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
-    command = f"-m pytest -n0 -q -W ignore -p no:threadexception -p no:unraisableexception --junit-xml={report}"
+    command = (
+        f"-m pytest -n0 -q -W ignore -p no:threadexception -p no:unraisableexception --junit-xml={report}"
+    )
     subprocess.run(
         [sys.executable, *command.split(), __file__, "-k", "not test_the_standard_module_has_every"],
         env={**os.environ, SWITCH: "socketserver", "PLUGPORT_TEST_PATIENCE": "1", "PYTEST_ADDOPTS": ""},

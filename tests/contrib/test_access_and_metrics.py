@@ -81,5 +81,5 @@ def test_who_is_turned_away_is_counted(environment: Environment, strategy: str) 
 
         expected = {"the address is denied": 2, "the peer comes too often": 2, "completed": 3}
         wait_until(lambda: expected.items() <= figures().items(), what=f"{expected}, not {figures()}")
-    assert "turned away: 4 (" in service.output
+    assert "rejected: 4 (" in service.output
     assert "Traceback" not in service.output

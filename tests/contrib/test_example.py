@@ -14,7 +14,13 @@ from environments import Environment, Process
 
 pytestmark = pytest.mark.slow
 
-COMPONENTS = {("handler", "upper"), ("server", "fair"), ("concurrency", "bounded")}
+COMPONENTS = {
+    ("handler", "upper"),
+    ("server", "fair"),
+    ("concurrency", "bounded"),
+    ("handler", "reverse"),
+    ("framing", "slip"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +52,10 @@ def test_the_wheel_holds_the_package_and_nothing_else(environment: Environment) 
         "import importlib.metadata; print(*importlib.metadata.files('plugport-example'), sep='\\n')",
     )
     names = {name for name in result.stdout.split() if ".dist-info" not in name and "__pycache__" not in name}
-    modules = ("__init__.py", "bounded.py", "fair.py", "outcomes.py", "plugin.py", "py.typed", "upper.py")
+    modules = (
+        *("__init__.py", "bounded.py", "fair.py", "outcomes.py", "plugin.py", "py.typed", "upper.py"),
+        *("ask.py", "messages.py", "reverse.py", "slip.py"),
+    )
     assert names == {f"plugport_example/{module}" for module in modules}
 
 
@@ -67,10 +76,12 @@ def test_its_plugins_are_listed(environment: Environment) -> None:
     found = [entry for entry in listed(environment, "list", "plugins") if entry["distribution"] != "plugport"]
     assert [(entry["name"], entry["status"], entry["error"]) for entry in found] == [
         ("example", "active", None),
+        ("messages", "active", None),
         ("outcomes", "active", None),
     ]
     assert found[0]["hooks"] == ["register_concurrency", "register_handlers", "register_servers"]
-    assert found[1]["hooks"] == ["request_finished", "request_rejected", "server_stopped"]
+    assert found[1]["hooks"] == ["register_commands", "register_framings", "register_handlers"]
+    assert found[2]["hooks"] == ["request_finished", "request_rejected", "server_stopped"]
 
 
 def test_listing_imports_none_of_it(environment: Environment) -> None:
@@ -78,6 +89,7 @@ def test_listing_imports_none_of_it(environment: Environment) -> None:
     imported = environment.run("python", "-c", script).stderr.split()
     assert {name for name in imported if name.startswith("plugport_example.")} == {
         "plugport_example.plugin",
+        "plugport_example.messages",
         "plugport_example.outcomes",
     }
 
@@ -108,6 +120,16 @@ def test_serves_with_its_components_and_with_the_built_in(
         client.sendall(b"hello\n")
         assert client.recv(100) == answer
     assert re.search(rf"INFO {server}://127\.0\.0\.1:\d+: 1 completed\n", service.output)
+
+
+def test_its_framing_and_its_command(environment: Environment) -> None:
+    command = ("plugport", "serve", "reverse", "tcp://127.0.0.1:0", "-o", "framing=slip", "-o", "flush=true")
+    with environment.running(*command) as service:
+        url = service.wait_for(r"listening on (\S+)\n")[1]
+        result = environment.run("plugport", "ask", url, "hello", "--framing", "slip")
+        assert (result.returncode, result.stdout, result.stderr) == (0, "olleh\n", "")
+    (shown,) = listed(environment, "show", "slip")
+    assert [option["name"] for option in shown["options"]] == ["max_message_size", "flush"]
 
 
 def test_its_server_turns_away_and_its_hooks_count_it(environment: Environment) -> None:
@@ -145,7 +167,7 @@ def test_uninstalled_it_is_gone(with_plugport: Environment, example_wheel: Path,
     assert listed(environment, "show", "upper")
     environment.pip("uninstall", "--yes", "plugport-example")
     assert {entry["distribution"] for entry in listed(environment, "list")} == {"plugport"}
-    assert {entry["name"] for entry in listed(environment, "list", "plugins")} == {"builtins"}
+    assert {entry["name"] for entry in listed(environment, "list", "plugins")} == {"builtins", "tools"}
     result = environment.run("plugport", "serve", "upper")
     assert (result.returncode, result.stdout) == (2, "")
     assert result.stderr == "plugport: no handler named 'upper' (plugport list handlers)\n"

@@ -15,7 +15,7 @@ from environments import Process
 from patience import PATIENCE
 
 from plugport.plugin.manager import Plugins
-from plugport_tools.doctor.diagnosis import CHECKS
+from plugport_tools.doctor.checks import CHECKS
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "inspect.md"
 SECTIONS = re.split(r"^## ", PAGE.read_text(), flags=re.MULTILINE)[1:]
@@ -60,7 +60,7 @@ def compare(shown: str, written: str) -> None:
     assert OutputChecker().check_output(shown, written, ELLIPSIS), f"shown:\n{shown}\nwritten:\n{written}"
 
 
-@pytest.mark.tools("bash")
+@pytest.mark.tools("bash", "nc")
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.partition("\n")[0])
 def test_its_commands_print_what_it_shows(section: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:

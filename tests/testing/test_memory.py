@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from plugport import BaseRequestHandler, StreamRequestHandler
 from plugport.errors import IncompatibleError, OptionError, TargetError
-from plugport.handlers.framing import FramingError
+from plugport.handlers.framing import DelimiterFraming, FramingError
 from plugport.handlers.messages import MessageHandler
 from plugport_testing.memory import MemoryConnection, MemoryEndpoint, MemoryServer, MemoryTransport, connect
 from plugport_testing.served import ServedService
@@ -290,6 +290,13 @@ def test_what_a_handler_may_ask_of_its_transport() -> None:
         connection.transport.get_extra_info("socket").detach()
 
 
+class Dots(DelimiterFraming):
+    dots: int = 1
+
+    def __init__(self, max_message_size: int, dots: int) -> None:
+        super().__init__(max_message_size, b"." * dots)
+
+
 # Messages ---------------------------------------------------------------------------------------
 
 
@@ -316,6 +323,10 @@ def test_options() -> None:
     assert connection.context.outcome == "failed"
     with pytest.raises(OptionError, match="framing"):
         MemoryConnection(upper, framing="morse")
+    assert MemoryConnection(upper, framing=Dots).ask(b"a") == b"A"
+    assert MemoryConnection(upper, framing=Dots, dots=2).feed(b"a.b..") == b"A.B.."
+    with pytest.raises(OptionError, match="a name or a class, got 5"):
+        MemoryConnection(upper, framing=5)
     with pytest.raises(OptionError, match="did you mean 'framing'"):
         MemoryConnection(Numbered, framin="lines")
 

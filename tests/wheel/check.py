@@ -6,7 +6,18 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"plugport": ROOT / "core", "plugport_builtins": ROOT / "plugins"}
+PACKAGES = {
+    "plugport": ROOT / "core",
+    "plugport_builtins": ROOT / "plugins",
+    "plugport_tools": ROOT / "plugins",
+    "plugport_testing": ROOT / "plugins",
+}
+ENTRY_POINTS = [
+    ("console_scripts", "plugport"),
+    ("plugport", "builtins"),
+    ("plugport", "tools"),
+    ("pytest11", "plugport"),
+]
 
 
 def expected() -> set[str]:
@@ -32,7 +43,12 @@ def faults(wheel: Path) -> list[str]:
     found += [f"no {name}/py.typed" for name in PACKAGES if f"{name}/py.typed" not in names]
     if f"{about}/licenses/LICENSE" not in names:
         found.append("no LICENSE")
-    for group, name in (("console_scripts", "plugport"), ("plugport", "builtins"), ("pytest11", "plugport")):
+    for group, name in (
+        ("console_scripts", "plugport"),
+        ("plugport", "builtins"),
+        ("plugport", "tools"),
+        ("pytest11", "plugport"),
+    ):
         if not entry_points.has_option(group, name):
             found.append(f"no entry point {name!r} in group {group!r}")
     return found

@@ -1,4 +1,4 @@
-"""The plugin in services: who is turned away, why, and who is not, under every strategy."""
+"""The plugin in services: which requests are rejected, and with what reason, under every strategy."""
 
 import logging
 import re
@@ -53,7 +53,7 @@ class Served:
             return False
 
     def reasons(self, count: int) -> list[str]:
-        """The reasons of those who were turned away, once there are so many."""
+        """The reasons of the rejections, once there are so many."""
         self.served.wait_for_event("request_rejected", count=count)
         return [event.arguments["reason"] for event in self.served.events if event.hook == "request_rejected"]
 
@@ -199,7 +199,7 @@ def test_the_reasons_are_counted_and_logged_at_the_end(serve: Any, caplog: pytes
         client.close()
     with caplog.at_level(logging.INFO, "plugport.access-control"):
         service.served.stop()
-    assert f"turned away: 3 ({DENIED}: 2, {TOO_OFTEN}: 1)" in caplog.messages
+    assert f"rejected: 3 ({DENIED}: 2, {TOO_OFTEN}: 1)" in caplog.messages
 
 
 def test_two_services_of_a_process_have_limits_of_their_own(serve: Any) -> None:
@@ -231,10 +231,10 @@ def test_what_is_not_asked_for_is_not_called(options: dict[str, Any], hooks: set
     ("option", "message"),
     [
         ("allow=10.0.0.5/8", "access.allow: '10.0.0.5/8' is an address within a network"),
-        ("deny=nobody", "access.deny: 'nobody' is no address and no network; write 192.0.2.1"),
+        ("deny=nobody", "access.deny: 'nobody' is neither an address nor a network; write 192.0.2.1"),
         ("allow_file=/no/such/file", "access.allow_file: /no/such/file can't be read: No such file"),
         ("rate=0", "option access.rate: expected float > 0 or null, got '0'"),
-        ("burst=10", "access.burst: it is of no effect without access.rate; say how many a second"),
+        ("burst=10", "access.burst: it has no effect without access.rate; add the requests per second"),
         ("ipv6_prefix=129", "expected int >= 1 and <= 128"),
         ("alow=10.0.0.0/8", "no option 'access.alow'; did you mean 'access.allow'"),
     ],

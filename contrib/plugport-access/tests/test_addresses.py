@@ -79,10 +79,10 @@ def test_the_versions_are_apart_but_for_mapped_addresses() -> None:
     ("text", "message"),
     [
         ("10.0.0.5/8", "'10.0.0.5/8' is an address within a network; the network is 10.0.0.0/8"),
-        ("10.0.0.300", "'10.0.0.300' is no address and no network"),
-        ("example.org", "'example.org' is no address and no network"),
-        ("10.0.0.0/8,10.1.0.0/16", "is no address and no network"),
-        ("", "'' is no address and no network"),
+        ("10.0.0.300", "'10.0.0.300' is neither an address nor a network"),
+        ("example.org", "'example.org' is neither an address nor a network"),
+        ("10.0.0.0/8,10.1.0.0/16", "is neither an address nor a network"),
+        ("", "'' is neither an address nor a network"),
     ],
 )
 def test_what_is_no_network_is_refused(text: str, message: str) -> None:
@@ -113,8 +113,8 @@ def test_a_file_adds_to_the_list_and_is_read_again(tmp_path: Path, caplog: pytes
     assert inside in found.networks
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(warnings) == 1, "it is said once"
-    assert f"{file}, line 2: 'rubbish' is no address" in warnings[0]
-    assert warnings[0].endswith("; the list stays as it was")
+    assert f"{file}, line 2: 'rubbish' is neither an address" in warnings[0]
+    assert warnings[0].endswith("; the list is unchanged")
     file.unlink()
     found.refresh()
     assert inside in found.networks
@@ -122,7 +122,7 @@ def test_a_file_adds_to_the_list_and_is_read_again(tmp_path: Path, caplog: pytes
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "can't be read: No such file or directory"), (b"\xff\xfe", "is no text in UTF-8")],
+    [(None, "can't be read: No such file or directory"), (b"\xff\xfe", "is not UTF-8 text")],
 )
 def test_a_file_that_is_none_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "allow"

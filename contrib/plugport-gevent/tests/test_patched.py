@@ -74,6 +74,7 @@ def test_what_is_patched(service: Service, option: str, patched: bytes) -> None:
     assert process.ask(b"") == patched + b" gevent.lock\n"
 
 
+@pytest.mark.tools("curl")
 def test_curl_gets_files_from_the_standard_library(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,15 +114,15 @@ def test_sigterm_ends_an_idle_service_at_once(service: Service) -> None:
     assert "Traceback" not in process.log
 
 
-def test_a_second_signal_cuts(service: Service) -> None:
+def test_a_second_signal_aborts(service: Service) -> None:
     process = service("Sleeper", "tcp://127.0.0.1:0", "--grace=1000")
     with process.connect() as client:
         assert client.recv(100) == b"good night\n"
         process.signal()
-        wait_until(lambda: "a second signal cuts" in process.log, PATIENCE, "the drain")
+        wait_until(lambda: "a second signal aborts" in process.log, PATIENCE, "the drain")
         process.signal()
         assert client.recv(100) == b""
-        assert process.join()[0] == 0  # cut, and when it did not mind, killed
+        assert process.join()[0] == 0  # aborted, and then killed
 
 
 @pytest.mark.parametrize("handler", ["Computes", "Native", "Stubborn"])

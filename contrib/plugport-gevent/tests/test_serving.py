@@ -16,7 +16,7 @@ from plugport import BaseRequestHandler, StreamRequestHandler, compose
 from plugport_testing.plugin import Serve
 from plugport_testing.waiting import PATIENCE, wait_until, within
 
-from plugport_gevent.sockets import cooperative
+from plugport_gevent.sockets import as_connection_socket
 
 
 class Counts(StreamRequestHandler):
@@ -247,7 +247,7 @@ def test_a_proxys_header_comes_before_the_request(plugport_serve: Serve) -> None
 @pytest.mark.parametrize("how", [socket.SHUT_RD, socket.SHUT_RDWR])
 def test_who_waits_to_receive_sees_the_end_when_another_ends_reading(how: int) -> None:
     ours, theirs = socket.socketpair()
-    with theirs, cooperative(ours) as sock:
+    with theirs, as_connection_socket(ours) as sock:
         waiting = gevent.spawn(sock.recv, 100)
         gevent.sleep(0)
         assert not waiting.dead

@@ -127,6 +127,7 @@ def test_sleepers_over_tls(service: Callable[..., Process]) -> None:
     assert "Traceback" not in process.log
 
 
+@pytest.mark.tools("curl")
 def test_curl_over_tls(
     service: Callable[..., Process], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -49,6 +49,8 @@ def browse(url: str, profile: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize(
     ("application", "strategy"),
     [
@@ -87,6 +89,8 @@ def test_a_framework_answers_curl(application: tuple[str, str], strategy: str, t
         assert curl(f"{url}/stream", f"{url}/stream").count("line") == 6  # kept alive
 
 
+@pytest.mark.slow
+@pytest.mark.tools(BROWSER)
 @pytest.mark.parametrize(
     ("application", "strategy"),
     [(FLASK, "threading"), (DJANGO, "select"), (DJANGO_ASGI, "asyncio")],
@@ -98,6 +102,8 @@ def test_a_framework_answers_a_browser(application: tuple[str, str], strategy: s
     assert '<p id="answer">hello, browser</p>' in page
 
 
+@pytest.mark.slow
+@pytest.mark.tools(BROWSER)
 def test_a_page_talks_over_a_websocket(tmp_path: Path) -> None:
     with serving(STARLETTE, "asyncio") as service:
         page = browse(service.wait_for_url(), tmp_path)

@@ -23,7 +23,7 @@ from plugport.errors import OptionError
 from served import APPLICATIONS, curl
 from websockets.sync.client import connect
 
-from plugport_http.secured import tls_environ, tls_extension
+from plugport_http.tlsinfo import tls_environ, tls_extension
 
 WSGI = f"{APPLICATIONS / 'wsgi_cases.py'}:app"
 ASGI = f"{APPLICATIONS / 'asgi_cases.py'}:app"
@@ -63,6 +63,7 @@ def certificates(issuer: trustme.CA, tmp_path: Path) -> tuple[str, str]:
     return str(authority), str(server)
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize(("handler", "strategy"), COMBINATIONS)
 def test_applications_are_served_over_tls(
     plugport_serve: Any, certificates: tuple[str, str], handler: str, strategy: str, tmp_path: Path
@@ -113,6 +114,7 @@ def of_tls(environ: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in environ.items() if key.startswith("SSL_") or key == "HTTPS"}
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize(("handler", "strategy"), COMBINATIONS)
 def test_an_application_is_told_of_tls(
     plugport_serve: Any, certificates: tuple[str, str], handler: str, strategy: str, tmp_path: Path
@@ -186,6 +188,7 @@ class ShakesHandsLater(socketserver.TCPServer):
         return wrapped, address
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize("strategy", ["threading", "asyncio"])
 def test_tls_that_is_none_of_ours_is_not_looked_at(
     plugport_serve: Any, issuer: trustme.CA, certificates: tuple[str, str], strategy: str
@@ -199,6 +202,7 @@ def test_tls_that_is_none_of_ours_is_not_looked_at(
     assert (told["wsgi.url_scheme"], of_tls(told)) == ("http", {})
 
 
+@pytest.mark.tools("curl")
 def test_a_plain_connection_is_told_of_no_tls(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", "tcp", "threading", app=WSGI)
     assert of_tls(json.loads(curl(f"http://127.0.0.1:{served.address[1]}/describe"))) == {}
@@ -304,6 +308,7 @@ def test_any_name_is_written_as_rfc_4514_has_it(values: list[str]) -> None:
     assert tls_environ(tls)["SSL_CLIENT_S_DN"] == expected.rfc4514_string().encode().decode("latin-1")
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize(("handler", "strategy"), [("wsgi", "threading"), ("asgi", "asyncio")])
 def test_http_is_agreed_on_and_nothing_else(
     plugport_serve: Any, certificates: tuple[str, str], handler: str, strategy: str

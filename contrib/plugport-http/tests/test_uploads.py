@@ -12,6 +12,8 @@ GIGABYTE = 2**30
 MOST = 16_384
 
 
+@pytest.mark.slow
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize(
     ("handler", "app", "strategy", "framing"),
     [

@@ -1,10 +1,12 @@
-"""What the tests have in common: a handler that does as it is told, scrapes by curl, and their figures."""
+"""Scrapes and their figures, and the handler of the services that are scraped."""
 
 from __future__ import annotations
 
 import re
 import socket
 import subprocess
+import urllib.error
+import urllib.request
 from typing import Any
 
 from plugport import StreamRequestHandler
@@ -13,7 +15,17 @@ from plugport_testing.waiting import wait_until
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
-__all__ = ["ANNOUNCED", "Obedient", "curl", "figures", "in_openmetrics", "scrape", "talk", "wait_for_figure"]
+__all__ = [
+    "ANNOUNCED",
+    "Obedient",
+    "curl",
+    "fetch",
+    "figures",
+    "in_openmetrics",
+    "scrape",
+    "talk",
+    "wait_for_figure",
+]
 
 ANNOUNCED = re.compile(r"^metrics on (http://\S+)$", re.MULTILINE)
 
@@ -45,6 +57,16 @@ def talk(address: Any, line: bytes, source: str = "127.0.0.1") -> bytes:
             return b""
 
 
+def fetch(url: str) -> tuple[int, str]:
+    """Return the status and the body of *url*."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
 def curl(*arguments: str) -> str:
     """Return what curl prints."""
     command = ["curl", "--silent", "--show-error", "--max-time", "10", *arguments]
@@ -70,7 +92,7 @@ def scrape(url: str) -> Figures:
     """Return the samples at *url*, but for the labels that a server has, which the tests know."""
     return {
         (name, frozenset(value for value in labels if "://" not in value)): figure
-        for (name, labels), figure in figures(curl(url)).items()
+        for (name, labels), figure in figures(fetch(url)[1]).items()
     }
 
 

@@ -18,7 +18,7 @@ from plugport.errors import ListenError, OptionError
 from plugport_testing.plugin import Serve
 from plugport_testing.waiting import wait_until
 from prometheus_client import REGISTRY, Counter, Gauge
-from scraping import curl, figures, in_openmetrics, scrape, wait_for_figure
+from scraping import curl, fetch, figures, in_openmetrics, scrape, wait_for_figure
 
 from plugport_prometheus import endpoint
 from plugport_prometheus.answer import MAX_HEAD, answer
@@ -51,6 +51,7 @@ def read_all(client: socket.socket) -> bytes:
 # What it answers --------------------------------------------------------------------------------
 
 
+@pytest.mark.tools("curl")
 def test_the_format_is_what_the_scraper_asks_for(measure: Any) -> None:
     _, url = measure()
     plain = curl("--include", url)
@@ -70,6 +71,7 @@ def test_the_format_is_what_the_scraper_asks_for(measure: Any) -> None:
 @pytest.mark.parametrize(
     "accept", ["application/openmetrics-text; version=a.b", "text/plain;version=;;q=x", ",;,="]
 )
+@pytest.mark.tools("curl")
 def test_what_makes_no_sense_is_asked_for_in_vain(measure: Any, accept: str) -> None:
     _, url = measure()
     told = curl("--include", "--header", f"Accept: {accept}", url)
@@ -79,6 +81,7 @@ def test_what_makes_no_sense_is_asked_for_in_vain(measure: Any, accept: str) -> 
     assert told.startswith("HTTP/1.1 200 OK")
 
 
+@pytest.mark.tools("curl")
 def test_a_part_can_be_asked_for(measure: Any) -> None:
     _, url = measure()
     assert {name for name, _ in figures(curl("--globoff", f"{url}?name[]=plugport_draining"))} == {
@@ -98,6 +101,7 @@ def test_a_part_can_be_asked_for(measure: Any) -> None:
         (["--http1.0"], "/metrics", 200),
     ],
 )
+@pytest.mark.tools("curl")
 def test_the_status_is_right(measure: Any, arguments: list[str], path: str, status: int) -> None:
     _, url = measure()
     told = curl(
@@ -134,7 +138,7 @@ def test_a_head_that_does_not_end_is_cut(measure: Any) -> None:
 def test_path_and_address_are_options(measure: Any) -> None:
     _, url = measure(prometheus__path="/internal/figures", **{"prometheus.listen": "[::1]:0"})
     assert re.fullmatch(r"http://\[::1\]:\d+/internal/figures", url)
-    assert "plugport_draining" in curl(url)
+    assert "plugport_draining" in fetch(url)[1]
 
 
 # What is collected ------------------------------------------------------------------------------
@@ -177,7 +181,7 @@ def test_a_collector_that_raises_harms_nobody(measure: Any, default_metrics: lis
     default_metrics.append(faulty)
     served, url = measure("echo", "tcp", "select")
     faulty.fails = True
-    assert curl("--output", "/dev/null", "--write-out", "%{http_code}", url) == "500"
+    assert fetch(url)[0] == 500
     assert served.exchange(b"hello") == b"hello"
     faulty.fails = False
     assert scrape(url)

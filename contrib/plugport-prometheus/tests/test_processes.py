@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from plugport_testing.waiting import wait_until
-from scraping import curl, scrape, wait_for_figure
+from scraping import fetch, scrape, wait_for_figure
 
 LABELS = {"echo", "threading"}
 FINISHED = "plugport_requests_finished_total"
@@ -130,7 +130,7 @@ def test_a_file_that_can_not_be_removed_does_not_end_the_service(tmp_path: Path)
     with running("echo", "tcp://127.0.0.1:0", *options, log=log, folder=shared) as process:
         url = re.findall(r"metrics on (\S+)", log.read_text())[0]
         for _ in range(2):
-            assert curl("--output", os.devnull, "--write-out", "%{http_code}", url) == "500"
+            assert fetch(url)[0] == 500
         process.send_signal(signal.SIGTERM)
         assert process.wait(10) == 0
-    assert "the metrics could not be brought up to date" in log.read_text()
+    assert "the metrics could not be updated" in log.read_text()

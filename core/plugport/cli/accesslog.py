@@ -1,14 +1,18 @@
-"""The access log: a line for each request that ended or was turned away, from hookimpls like anyone's."""
+"""The access log: one line for each request that ended or was rejected, written by hookimpls."""
 
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 from plugport.contracts.requests import RequestContext
 from plugport.plugin.manager import PluginRecord, Plugins
 from plugport.plugin.specs import hookimpl
 from plugport.serving.url import format_client
+
+if TYPE_CHECKING:
+    from plugport.contracts.interfaces import ClientAddress
+    from plugport.serving.server import BaseServer
 
 __all__ = ["add_access_log"]
 
@@ -16,7 +20,7 @@ logger = logging.getLogger("plugport.access")
 
 
 class AccessLog:
-    """The hookimpls."""
+    """The hookimpls of the access log."""
 
     @hookimpl
     def plugport_request_finished(self, context: RequestContext) -> None:
@@ -34,8 +38,10 @@ class AccessLog:
         )
 
     @hookimpl
-    def plugport_request_rejected(self, server: Any, client_address: Any, reason: str) -> None:
-        """Log one that was turned away."""
+    def plugport_request_rejected(
+        self, server: BaseServer, client_address: ClientAddress, reason: str
+    ) -> None:
+        """Log one rejected request."""
         logger.info(
             "- %s %s %s rejected: %s",
             server.scheme,
@@ -46,7 +52,7 @@ class AccessLog:
 
 
 def add_access_log(plugins: Plugins) -> None:
-    """Log each request, whatever the level of the rest; one that is turned away is logged here alone."""
+    """Log each request, whatever the level of other loggers. A rejected request is logged only here."""
     logger.setLevel(logging.INFO)
     logging.getLogger("plugport.request.rejected").setLevel(logging.WARNING)
     plugins.add(AccessLog(), PluginRecord("access-log", "plugport", ""))

@@ -1,4 +1,4 @@
-"""What the commands share: the global options, and how an error ends the process."""
+"""The group ``plugport``: its global options, and the exit status and message of an error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _COMPLETE = "_PLUGPORT_COMPLETE"
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the command line with *arguments* and return its exit status: what main() does."""
+    """Run the command line with *arguments* and return its exit status, as main() documents it."""
     session = Session()
     try:
         status = _run(session, list(arguments))
@@ -28,8 +28,8 @@ def run(arguments: Sequence[str]) -> int:
             sys.stdout.flush()
         return status
     except BrokenPipeError:
-        _forget_stdout()
-        return 141  # as if ended by SIGPIPE
+        _redirect_stdout_to_null()
+        return 141  # the status of a process that SIGPIPE has ended
     except click.Abort:
         return 130
     except click.exceptions.Exit as exit_:
@@ -39,7 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     except PlugportError as error:
         return _fail(session, error, str(error))
     except OSError as error:
-        _forget_stdout()
+        _redirect_stdout_to_null()
         return _fail(session, error, f"input or output failed: {error}")
     except Exception as error:
         return _fail(session, error, f"unexpected {describe_error(error)}; --debug shows the traceback")
@@ -72,34 +72,38 @@ def _fail(session: Session, error: BaseException, message: str) -> int:
     return 2
 
 
-def _forget_stdout() -> None:
-    # Else the interpreter tries once more to flush it at exit, and complains.
+def _redirect_stdout_to_null() -> None:
+    # The interpreter flushes stdout once more at exit, and would print another error.
     try:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, sys.stdout.fileno())
         os.close(null)
     except (AttributeError, OSError, ValueError):
-        pass  # it is not a file
+        pass  # standard output is not a file
 
 
 def _set_debug(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    context.find_object(Session).debug = value  # type: ignore[union-attr]
+    _session(context).debug = value
 
 
 def _set_strict(context: click.Context, parameter: click.Parameter, value: bool) -> None:
-    context.find_object(Session).strict = value  # type: ignore[union-attr]
+    _session(context).strict = value
 
 
 def _set_disabled(context: click.Context, parameter: click.Parameter, value: tuple[str, ...]) -> None:
-    context.find_object(Session).disable = value  # type: ignore[union-attr]
+    _session(context).disable = value
+
+
+def _session(context: click.Context) -> Session:
+    return context.ensure_object(Session)
 
 
 def _complete_plugin(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[click.shell_completion.CompletionItem]:
-    from plugport.cli.completion import plugins_like
+    from plugport.cli.completion import complete_plugin
 
-    return plugins_like(context, incomplete)
+    return complete_plugin(context, parameter, incomplete)
 
 
 def _print_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
@@ -110,7 +114,7 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
         context.exit()
 
 
-# Eager, all of them: the help page lists the commands of plugins, and so must know which to load.
+# All are eager: --help lists the commands of plugins, and must know which plugins to load.
 @click.group(cls=PlugportGroup, no_args_is_help=False)
 @click.option(
     "--debug",
@@ -126,7 +130,7 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
     is_eager=True,
     expose_value=False,
     callback=_set_strict,
-    help="Take a plugin that fails for an error.",
+    help="Treat a plugin that fails as an error.",
 )
 @click.option(
     "--disable-plugin",
@@ -136,7 +140,7 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
     expose_value=False,
     callback=_set_disabled,
     shell_complete=_complete_plugin,
-    help="Don't load this plugin: NAME, DISTRIBUTION or DISTRIBUTION:NAME. May be repeated.",
+    help="Plugin that is not loaded: NAME, DISTRIBUTION or DISTRIBUTION:NAME. May be repeated.",
 )
 @click.option(
     "--version",
@@ -149,6 +153,7 @@ def _print_version(context: click.Context, parameter: click.Parameter, value: bo
 def cli() -> None:
     """Serve any handler on any server, under any concurrency strategy, by name.
 
-    In the environment PLUGPORT_DISABLE names plugins that are not loaded, separated by commas, and
-    PLUGPORT_TRACE=1 has each call of a hook told on standard error; names of hooks limit it to these.
+    The environment variable PLUGPORT_DISABLE names plugins that are not loaded, separated by commas.
+    PLUGPORT_TRACE=1 writes each call of a hook to standard error; names of hooks, separated by commas,
+    in the place of 1 limit it to these.
     """

@@ -1,4 +1,4 @@
-"""``plugport completion``: scripts for shells, and the names of components that they complete to."""
+"""``plugport completion``: completion scripts for shells, and the completion of names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from plugport.contracts.component import Kind
 from plugport.errors import PlugportError
 from plugport.plugin.specs import HOOKS
 
-__all__ = ["complete_component", "complete_shown", "completion", "plugins_like"]
+__all__ = ["complete_any_name", "complete_component", "complete_plugin", "completion"]
 
 Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
@@ -21,7 +21,9 @@ Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print a script that completes commands, options and names in SHELL.
+    """Print a shell's completion script.
+
+    It completes commands, options and names in SHELL.
 
     For bash, put this in ~/.bashrc: eval "$(plugport completion bash)"
     """
@@ -31,13 +33,13 @@ def completion(context: click.Context, shell: str) -> None:
 
 
 def complete_component(kind: Kind | None = None) -> Completer:
-    """Return what completes to the names of components, of one *kind* or of all."""
+    """Return a function that completes names of components, of one *kind* or of all."""
 
     def complete(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
         try:
             entries = list(_session(context).registry.entries(kind))
         except PlugportError:
-            return []  # this is no place to report it
+            return []  # an error message would end up in the command line of the user
         return [
             CompletionItem(entry.selector, help=entry.summary)
             for entry in entries
@@ -47,19 +49,21 @@ def complete_component(kind: Kind | None = None) -> Completer:
     return complete
 
 
-def complete_shown(
+def complete_any_name(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
-    """Complete to the names of whatever ``plugport show`` knows: components, plugins, hooks."""
+    """Complete the names that ``plugport show`` takes: of components, plugins and hooks."""
     return [
         *complete_component()(context, parameter, incomplete),
-        *plugins_like(context, incomplete),
+        *complete_plugin(context, parameter, incomplete),
         *(CompletionItem(name, help="hook") for name in HOOKS if name.startswith(incomplete)),
     ]
 
 
-def plugins_like(context: click.Context, incomplete: str) -> list[CompletionItem]:
-    """Return the plugins whose names begin with *incomplete*."""
+def complete_plugin(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Complete the names of plugins."""
     try:
         records = _session(context).plugins.records
     except PlugportError:

@@ -1,72 +1,45 @@
-"""PlugportGroup: the commands by name, the built-in ones imported when called, plugins' after them."""
+"""PlugportGroup: the commands of the core and of the plugins, each imported when it is called."""
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 import click
 
+from plugport.cli.commands import FIRST_COMMANDS, LAST_COMMANDS
 from plugport.cli.session import Session
 from plugport.contracts.wording import nearest
 
 __all__ = ["PlugportGroup"]
 
-_COMMANDS = {
-    "list": "plugport.cli.listing:list_command",
-    "show": "plugport.cli.show:show",
-    "check": "plugport.cli.verdicts:check_command",
-    "matrix": "plugport.cli.verdicts:matrix_command",
-    "doctor": "plugport_tools.doctor.command:doctor",
-    "serve": "plugport.cli.serve:serve",
-    "new": "plugport_tools.new.command:new",
-    "bench": "plugport_tools.bench.command:bench",
-    "completion": "plugport.cli.completion:completion",
-}
+_CORE = {command.name: command for command in (*FIRST_COMMANDS, *LAST_COMMANDS)}
 
 
 class PlugportGroup(click.Group):
-    """The group ``plugport``; its own ``commands`` are those that plugins add."""
-
-    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
-        """Begin a run: what plugins add belongs to one run only."""
-        self.commands.clear()
-        return super().make_context(*args, **kwargs)
+    """The group ``plugport``. What plugins add belongs to the session, and so to one run only."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of all commands."""
-        self._load_plugins(ctx)
-        return [*_COMMANDS, *sorted(self.commands)]
+        """Return the names of all commands, in the order of the help page."""
+        added = ctx.ensure_object(Session).plugin_commands
+        return [
+            *(command.name for command in FIRST_COMMANDS),
+            *added,
+            *(command.name for command in LAST_COMMANDS),
+        ]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, None if there is none of that name."""
-        place = _COMMANDS.get(cmd_name)
-        if place is not None:
-            # The plugins are loaded when the command asks for them; they may add to this group then.
-            self._session(ctx)
-            module, _, attribute = place.partition(":")
-            command: click.Command = getattr(importlib.import_module(module), attribute)
-            return command
-        self._load_plugins(ctx)
-        return self.commands.get(cmd_name)
+        """Return a command, None if there is none of that name. Plugins are loaded for theirs only."""
+        session = ctx.ensure_object(Session)
+        return _CORE.get(cmd_name) or session.plugin_commands.get(cmd_name)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that *args* begin with; an unknown one is answered with the nearest names."""
+        """Find the command that *args* begin with. An unknown name gets the nearest names in its error."""
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             hint = nearest(args[0], self.list_commands(ctx))
-            failed = "".join(
-                f"; plugin {record.name!r} of {record.distribution} failed: {record.error}"
-                for record in self._session(ctx).plugins.failed()
+            inactive = "".join(
+                f"; {record.inactive_reason}"
+                for record in ctx.ensure_object(Session).plugins.records
+                if record.status != "active"
             )
-            raise click.UsageError(f"no command named {args[0]!r}{hint} (plugport --help){failed}", ctx)
+            raise click.UsageError(f"no command named {args[0]!r}{hint} (plugport --help){inactive}", ctx)
         return super().resolve_command(ctx, args)
-
-    def _session(self, ctx: click.Context) -> Session:
-        session = ctx.ensure_object(Session)
-        session.group, session.reserved = self, frozenset(_COMMANDS)
-        return session
-
-    def _load_plugins(self, ctx: click.Context) -> None:
-        self._session(ctx).plugins  # noqa: B018 - registers the commands

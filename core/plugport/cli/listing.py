@@ -1,4 +1,4 @@
-"""``plugport list``: the components, plugins and hooks there are. Imports no component's target."""
+"""``plugport list``: components, plugins and hooks. Imports no component."""
 
 from __future__ import annotations
 
@@ -17,23 +17,28 @@ if TYPE_CHECKING:
 
 __all__ = ["entry_fields", "hook_fields", "list_command", "plugin_fields", "status_text"]
 
-_KINDS: dict[str, Kind] = {"servers": "server", "concurrency": "concurrency", "handlers": "handler"}
+_KINDS: dict[str, Kind] = {
+    "servers": "server",
+    "concurrency": "concurrency",
+    "handlers": "handler",
+    "framings": "framing",
+}
 
 
 @click.command("list")
 @click.argument(
     "what",
-    metavar="[servers|concurrency|handlers|plugins|hooks]",
+    metavar="[servers|concurrency|handlers|framings|plugins|hooks]",
     required=False,
     type=click.Choice([*_KINDS, "plugins", "hooks"]),
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: an array of objects.")
 @click.pass_obj
 def list_command(session: Session, what: str | None, as_json: bool) -> None:
-    """List the servers, concurrency strategies and handlers, or the plugins that bring them, or the hooks.
+    """List components, plugins or hooks.
 
-    Without an argument it lists what services are made of. Plugins and hooks are not: they are
-    listed where they are asked for.
+    Without an argument all components are listed: servers, concurrency strategies, handlers and
+    framings, but neither plugins nor hooks. No component is imported.
     """
     if what == "plugins":
         _list_plugins(session.plugins.records, as_json)
@@ -73,7 +78,7 @@ def _list_plugins(records: list[PluginRecord], as_json: bool) -> None:
 
 
 def _list_hooks(session: Session, as_json: bool) -> None:
-    from plugport.plugin.records import hook_records  # late: a listing of components needs no hooks
+    from plugport.plugin.records import hook_records  # late: a list of components needs no hooks
 
     records = hook_records(session.plugins)
     if as_json:
@@ -89,12 +94,12 @@ def _row(entry: Entry) -> tuple[str, str, str, str]:
 
 
 def status_text(status: str, reason: str) -> str:
-    """A status for people, and why it is not the best if it is not."""
+    """Return *status* with its reason, "" if it needs none."""
     return f"{status}: {reason}" if reason else status
 
 
 def entry_fields(entry: Entry) -> dict[str, Any]:
-    """A component as JSON has it; what there is nothing of is null."""
+    """Return the fields of a component for JSON. A missing value is None."""
     return {
         "kind": entry.kind,
         "name": entry.name,
@@ -109,7 +114,7 @@ def entry_fields(entry: Entry) -> dict[str, Any]:
 
 
 def plugin_fields(record: PluginRecord) -> dict[str, Any]:
-    """A plugin as JSON has it."""
+    """Return the fields of a plugin for JSON."""
     return {
         "name": record.name,
         "distribution": record.distribution,
@@ -121,7 +126,7 @@ def plugin_fields(record: PluginRecord) -> dict[str, Any]:
 
 
 def hook_fields(record: HookRecord) -> dict[str, Any]:
-    """A hook as JSON has it."""
+    """Return the fields of a hook for JSON."""
     return {
         "name": record.name,
         "summary": record.summary,

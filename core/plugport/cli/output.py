@@ -1,27 +1,26 @@
-"""Writing results: JSON for programs, tables for people."""
+"""Output of results: JSON for programs, tables for people."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import click
 
 __all__ = ["print_json", "print_table"]
 
 
-def print_json(value: Any) -> None:
-    """Write *value* as JSON; what JSON does not know is written as its repr()."""
+def print_json(value: object) -> None:
+    """Write *value* as JSON. Objects that JSON has no type for are written as their repr()."""
     import json
 
     click.echo(json.dumps(value, indent=2, ensure_ascii=False, default=repr))
 
 
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table: fitted to a terminal by rich, else one line for each row, in columns.
+    """Write a table: on a terminal fitted to its width by rich, else one line for each row.
 
-    rich takes longer to import than a listing to make, and what reads a pipe has no use for it.
+    rich is imported for a terminal only: its import takes longer than a whole listing.
     """
     if sys.stdout is not None and sys.stdout.isatty():
         _print_rich(title, header, rows)
@@ -41,7 +40,7 @@ def _print_rich(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     for name in header:
         table.add_column(name, overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # Text: what is in brackets is no markup
+        table.add_row(*map(Text, row))  # Text: brackets in it are not markup
     Console().print(table)
 
 

@@ -7,21 +7,19 @@ import logging
 import math
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from plugport.cli.completion import complete_component
+from plugport.cli.parts import Parts
 from plugport.cli.session import Session, warn
-from plugport.combination.options import Part, UnknownOptionError, parse_options, parse_own
+from plugport.combination.options import parse_own
 from plugport.combination.plugin_options import parse_plugin_options
-from plugport.combination.verdicts import check, compose
-from plugport.contracts.component import KINDS, Kind
 from plugport.contracts.hooks import ServerHooks
 from plugport.contracts.members import configure
 from plugport.errors import IncompatibleError
-from plugport.plugin.registry import Entry, Registry
+from plugport.plugin.registry import Registry
 from plugport.serving.service import Service, build_server
 from plugport.serving.url import Url, parse_url
 
@@ -31,7 +29,7 @@ DEFAULT_URL = "tcp://127.0.0.1:9000"
 
 
 def _check_grace(context: click.Context, parameter: click.Parameter, value: float) -> float:
-    if math.isnan(value):  # it compares with no bound
+    if math.isnan(value):  # FloatRange lets it pass: it compares with no bound
         raise click.BadParameter(f"{value} is no number of seconds", context, parameter)
     return value
 
@@ -46,7 +44,7 @@ def _check_grace(context: click.Context, parameter: click.Parameter, value: floa
     default="threading",
     show_default=True,
     shell_complete=complete_component("concurrency"),
-    help="The concurrency strategy.",
+    help="Concurrency strategy.",
 )
 @click.option(
     "-o",
@@ -54,9 +52,9 @@ def _check_grace(context: click.Context, parameter: click.Parameter, value: floa
     "options",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Set an option of the server, strategy or handler; 'plugport show NAME' lists them. "
-    "Where two have it write server.KEY, concurrency.KEY or handler.KEY; one of a plugin is "
-    "PLUGIN.KEY. May be repeated.",
+    help="Option of the server, strategy or handler ('plugport show NAME' lists them). "
+    "If two of them have it: server.KEY, concurrency.KEY or handler.KEY. "
+    "Option of a plugin: PLUGIN.KEY. May be repeated.",
 )
 @click.option(
     "--grace",
@@ -65,16 +63,16 @@ def _check_grace(context: click.Context, parameter: click.Parameter, value: floa
     default=30.0,
     callback=_check_grace,
     show_default=True,
-    help="How long active requests may go on after a signal to stop.",
+    help="Seconds that active requests have to finish after a signal to stop (0: none).",
 )
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
-    help="The least level of what is logged.",
+    help="Least severe level that is logged.",
 )
-@click.option("--access-log", is_flag=True, help="Log a line for each request.")
+@click.option("--access-log", is_flag=True, help="Log each request in one line.")
 @click.pass_context
 def serve(
     context: click.Context,
@@ -86,10 +84,10 @@ def serve(
     log_level: str,
     access_log: bool,
 ) -> None:
-    """Serve HANDLER on each URL until SIGINT or SIGTERM; a second one cuts what is still active.
+    """Serve HANDLER on each URL until SIGINT or SIGTERM; a second signal aborts active requests.
 
     A URL is SERVER://ADDRESS: tcp://127.0.0.1:9000, tcp://[::]:9000, udp://:0,
-    unix:///run/x.sock, unix://@abstract. Without one it is tcp://127.0.0.1:9000.
+    unix:///run/x.sock, unix://@abstract. The default is tcp://127.0.0.1:9000.
     HANDLER is a name (see plugport list handlers), package.module:attribute or
     path/to/file.py:attribute.
     """
@@ -107,13 +105,12 @@ def serve(
     context.exit(_serve(plan, session.plugins.server_hooks(members), grace))
 
 
-@dataclass
-class _Plan:
-    """A service that was checked: what to build, and nothing built yet."""
+class _Plan(NamedTuple):
+    """A service that was checked, and is not built yet."""
 
     handler: Any
     handler_name: str
-    servers: list[tuple[type, Url]]
+    servers: list[tuple[Any, Url]]
     warnings: list[str]
 
 
@@ -122,61 +119,31 @@ def _plan(
 ) -> _Plan:
     """Check everything that can be checked before anything is bound."""
     strategy = registry.find("concurrency", concurrency)
-    warnings = _prepare_process(registry.load(strategy), options)  # before the other two are imported
+    # Before the handler and the servers are imported: a strategy may have to change the process first.
+    warnings = _prepare_process(registry.load(strategy), options)
     handler_entry = registry.find("handler", handler)
     parsed = [parse_url(text) for text in urls]
     servers = [registry.find("server", url.scheme) for url in parsed]
-    plan = _Plan(registry.load(handler_entry), handler_entry.selector, [], warnings)
-    for server in servers:
-        verdict = check(handler_entry, server, strategy, registry)
+    parts = Parts(registry, handler_entry, servers, strategy)
+    registry.load(handler_entry)
+    for server, verdict in zip(servers, parts.verdicts(), strict=True):
         if not verdict.legal:
             raise IncompatibleError(
                 f"{handler_entry.name} can't be served by {server.name} under {strategy.name}: "
                 f"{verdict.reason}"
             )
-        plan.warnings += [warning for warning in verdict.warnings if warning not in plan.warnings]
-    members = _members(registry, options, handler_entry, strategy, servers)
-    for url, server, chosen in zip(parsed, servers, members, strict=True):
-        composed = compose(server, strategy, registry)
-        composed = configure(composed, {**chosen["server"], **chosen["concurrency"]})
-        composed.resolve_url(url)
-        plan.servers.append((composed, url))
-    plan.handler = configure(plan.handler, members[0]["handler"])
-    return plan
+        warnings += [warning for warning in verdict.warnings if warning not in warnings]
+    configured, server_classes = parts.configure(options)
+    for server_class, url in zip(server_classes, parsed, strict=True):
+        server_class.resolve_url(url)
+    return _Plan(configured, handler_entry.selector, list(zip(server_classes, parsed, strict=True)), warnings)
 
 
-def _prepare_process(strategy: Any, options: list[str]) -> list[str]:
-    """Let a strategy do to this process what it must before a handler or server is imported.
-
-    Returns what there is to warn of.
-    """
+def _prepare_process(strategy: object, options: list[str]) -> list[str]:
+    """Call the ``prepare_process()`` of a strategy that has one; return its warnings."""
     if not hasattr(strategy, "prepare_process"):
         return []
     return list(configure(strategy, parse_own(options, "concurrency", strategy)).prepare_process())
-
-
-def _members(
-    registry: Registry, options: list[str], handler: Entry, strategy: Entry, servers: list[Entry]
-) -> list[dict[Part, dict[str, Any]]]:
-    """Read the options once for each of *servers*. Those that differ in kind need not all know an option."""
-    members: list[dict[Part, dict[str, Any]]] = [{part: {} for part in KINDS} for _ in servers]
-    for text in options:
-        unknown: list[UnknownOptionError] = []
-        for server, chosen in zip(servers, members, strict=True):
-            entries: dict[Kind, Entry] = {"server": server, "concurrency": strategy, "handler": handler}
-            parts = {part: registry.load(entry) for part, entry in entries.items()}
-            try:
-                found = parse_options(
-                    [text], parts, {part: entry.selector for part, entry in entries.items()}
-                )
-            except UnknownOptionError as error:
-                unknown.append(error)
-                continue
-            for part, values in found.items():
-                chosen[part].update(values)
-        if len(unknown) == len(servers):
-            raise unknown[0]
-    return members
 
 
 def _serve(plan: _Plan, hooks: ServerHooks, grace: float) -> int:
@@ -190,12 +157,12 @@ def _serve(plan: _Plan, hooks: ServerHooks, grace: float) -> int:
         Service(servers).close()
         raise
     service = Service(servers, grace, last=True)
-    # What is here now stays: the garbage collector need not look at it again, nor forked children copy it.
+    # Objects that exist now stay: the collector need not visit them, and forked children need not copy them.
     gc.collect()
     gc.freeze()
     status = service.run()
     if service.abandoned:
-        # Threads that would not end would keep the interpreter from ending.
+        # Threads that do not end would keep the interpreter from exiting.
         logging.shutdown()
         sys.stderr.flush()
         os._exit(status)

@@ -1,4 +1,4 @@
-"""Session: what one run of the command line knows, each thing made when it is first asked for."""
+"""Session: the state of one run of the command line; each part is made when it is first used."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import sys
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from plugport.cli.commands import RESERVED
 from plugport.plugin.manager import Plugins, load_plugins
 from plugport.plugin.registry import Registry
 
@@ -22,17 +23,21 @@ class Session:
         self.debug = False
         self.strict = False
         self.disable: tuple[str, ...] = ()
-        #: The command line, to which plugins add commands, and the names that they can't take.
-        self.group: click.Group | None = None
-        self.reserved: frozenset[str] = frozenset()
 
     @cached_property
     def plugins(self) -> Plugins:
-        """The plugins, their commands added. Raises what load_plugins() raises."""
+        """The plugins; one whose commands are refused has failed. Raises what load_plugins() raises."""
+        return self._plugins_with_commands[0]
+
+    @cached_property
+    def plugin_commands(self) -> dict[str, click.Command]:
+        """The commands that plugins add to the core's, by name."""
+        return self._plugins_with_commands[1]
+
+    @cached_property
+    def _plugins_with_commands(self) -> tuple[Plugins, dict[str, click.Command]]:
         plugins = load_plugins(self.disable, strict=self.strict)
-        if self.group is not None:
-            plugins.register_commands(self.group, self.reserved)
-        return plugins
+        return plugins, plugins.commands(RESERVED)
 
     @cached_property
     def registry(self) -> Registry:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from plugport.combination.framings import assign_framing, choose_framing, parse_framing
     from plugport.combination.options import (
         Option,
         Part,
@@ -21,6 +22,11 @@ else:
     __getattr__ = lazy(
         __name__,
         {
+            "plugport.combination.framings": (
+                "assign_framing",
+                "choose_framing",
+                "parse_framing",
+            ),
             "plugport.combination.options": (
                 "Option",
                 "Part",
@@ -52,14 +58,17 @@ __all__ = [
     "Part",
     "UnknownOptionError",
     "Verdict",
+    "assign_framing",
     "assign_options",
     "assign_plugin_options",
     "check",
+    "choose_framing",
     "collect",
     "compose",
     "is_plugin_key",
     "is_strategy",
     "matrix",
+    "parse_framing",
     "parse_options",
     "parse_own",
     "parse_plugin_options",

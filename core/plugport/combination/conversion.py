@@ -29,7 +29,7 @@ _SEQUENCES = (list, tuple)
 _UNIONS = (Union, types.UnionType)
 
 
-def is_convertible(kind: Any) -> bool:
+def is_convertible(kind: object) -> bool:
     """Whether a value of the type *kind* can be written as text."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is Annotated:
@@ -43,7 +43,7 @@ def is_convertible(kind: Any) -> bool:
     return kind in (bool, int, float, str, bytes, types.NoneType, *_SEQUENCES) or issubclass(kind, enum.Enum)
 
 
-def convert(name: str, kind: Any, note: Help, text: str) -> Any:
+def convert(name: str, kind: object, note: Help, text: str) -> Any:
     """Read *text* as a value of the type *kind*, within the bounds of *note*.
 
     int        decimal, or 0x, 0o, 0b; octal in any case if the note says so
@@ -67,7 +67,7 @@ def convert(name: str, kind: Any, note: Help, text: str) -> Any:
         raise OptionError(f"option {name}: expected {type_name(kind, note)}, got {text!r}{culprit}") from None
 
 
-def validate(name: str, kind: Any, note: Help, value: Any) -> Any:
+def validate(name: str, kind: object, note: Help, value: object) -> Any:
     """Return *value* if it is of the type *kind*, within the bounds of *note*.
 
     Raises OptionError, with *name* as the option's.
@@ -82,7 +82,7 @@ def validate(name: str, kind: Any, note: Help, value: Any) -> Any:
         raise OptionError(f"option {name}: expected {expected}, got {value!r}") from None
 
 
-def type_name(kind: Any, note: Help | None = None) -> str:
+def type_name(kind: object, note: Help | None = None) -> str:
     """Write the type and the bounds of an option for people: ``int >= 0 or null``."""
     names = []
     for each in _alternatives(kind):
@@ -96,19 +96,20 @@ def type_name(kind: Any, note: Help | None = None) -> str:
             bounds = [
                 f" {sign} {bound:g}" for sign, bound in _bounds(note, ">=", ">", "<=") if bound is not None
             ]
-            names.append(("octal " if note.octal else "") + each.__name__ + " and".join(bounds))
+            kind_name = "int" if each is int else "float"
+            names.append(("octal " if note.octal else "") + kind_name + " and".join(bounds))
         else:
-            names.append(each.__name__ if get_origin(each) is None else str(each))
+            names.append(each.__name__ if isinstance(each, type) and get_origin(each) is None else str(each))
     return " or ".join(names)
 
 
-def _alternatives(kind: Any) -> tuple[Any, ...]:
+def _alternatives(kind: object) -> tuple[object, ...]:
     while get_origin(kind) is Annotated:
         kind = get_args(kind)[0]
     return get_args(kind) if get_origin(kind) in _UNIONS else (kind,)
 
 
-def _read(alternatives: tuple[Any, ...], note: Help, text: str) -> Any:
+def _read(alternatives: tuple[object, ...], note: Help, text: str) -> Any:
     """Turn *text* into what msgspec converts on; ValueError if it can't be one of *alternatives*."""
     for kind in alternatives:
         if kind is bytes:
@@ -128,7 +129,7 @@ def _read(alternatives: tuple[Any, ...], note: Help, text: str) -> Any:
     return text
 
 
-def _culprit(alternatives: tuple[Any, ...], value: Any) -> str:
+def _culprit(alternatives: tuple[object, ...], value: object) -> str:
     """Return `` ('x' is not float)`` of what is wrong in a list, "" if *value* is none or has no such."""
     import msgspec
 
@@ -153,7 +154,7 @@ def _int(text: str, octal: bool) -> int:
         return int(text, 0)
 
 
-def _bounded(alternatives: tuple[Any, ...], note: Help) -> Any:
+def _bounded(alternatives: tuple[object, ...], note: Help) -> Any:
     import msgspec
 
     bounds: Mapping[str, Any] = {

@@ -1,21 +1,20 @@
-"""Options: the annotated member variables of a class, and setting them from ``KEY=VALUE`` texts.
+"""Options: the annotated class attributes of components, and their values from ``KEY=VALUE`` texts.
 
-How a text becomes a value is in :mod:`plugport.combination.conversion`.
+The conversion of a text is in :mod:`plugport.combination.conversion`.
 """
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import FunctionType
-from typing import Annotated, Any, ClassVar, Final, Literal, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Final, get_args, get_origin
 
 from plugport.combination.conversion import convert, is_convertible, validate
-from plugport.contracts.component import KINDS
+from plugport.contracts.component import PARTS, Part
 from plugport.contracts.members import Help
+from plugport.contracts.traits import unwrapped
 from plugport.contracts.wording import nearest, one_of
 from plugport.errors import OptionError
 from plugport.handlers import base as handlers
@@ -31,9 +30,6 @@ __all__ = [
     "parse_own",
 ]
 
-#: The part of a combination that an option belongs to: the prefix of its key.
-Part = Literal["server", "concurrency", "handler"]
-
 
 class UnknownOptionError(OptionError):
     """No part of the combination has an option of that name."""
@@ -41,15 +37,15 @@ class UnknownOptionError(OptionError):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A member variable that can be set by name.
+    """A class attribute that can be set by name.
 
-    ``type`` is its annotation without the note, ``default`` its value on the class, ``note`` what
-    its Help says; ``owner`` is the class that annotates it last.
+    ``type`` is its annotation without the Help, which is ``note``; ``default`` is its value on the class;
+    ``owner`` is the last class that annotates it.
     """
 
     name: str
     type: Any
-    default: Any
+    default: object
     note: Help
     owner: type
 
@@ -59,48 +55,58 @@ class Option:
         return self.note.text
 
 
-def collect(target: Any) -> dict[str, Option]:
+def collect(target: object) -> dict[str, Option]:
     """Return the options of a class by name, those of its base classes first.
 
-    An option is a public annotated class attribute that has a value, and whose type can be read
-    from text. Annotations that can't be resolved are passed over. Inside functools.partial its
-    class is looked at; functions have no options.
+    An option is a public annotated class attribute that has a value, and whose type can be read from text.
+    The set ``hidden_options`` of a class names attributes that are no options of it and its subclasses; a
+    subclass that annotates one again with Help shows it again. Annotations that can't be resolved are left
+    out. functools.partial has the options of its class; functions have none.
     """
-    while isinstance(target, functools.partial):
-        target = target.func
+    target = unwrapped(target)
     if isinstance(target, type) and is_foreign_server(target):
         target = adopt(target)
     options: dict[str, Option] = {}
     if not isinstance(target, type):
         return options
+    hidden: set[str] = set()
     for owner in reversed(target.__mro__):
         for name, annotation in _annotations(owner):
-            options.pop(name, None) if _hides(annotation) else _add(options, target, owner, name, annotation)
+            kind, note = _split(annotation)
+            if note.text:
+                hidden.discard(name)
+            elif name in options:
+                note = options[name].note
+            if _hides(annotation) or name in hidden:
+                options.pop(name, None)
+            elif _is_option(target, name, kind):
+                value = getattr(target, name)
+                # The standard library writes 1 for True.
+                options[name] = Option(name, kind, bool(value) if kind is bool else value, note, owner)
+        for name in vars(owner).get("hidden_options", ()):
+            hidden.add(name)
+            options.pop(name, None)
     return options
 
 
-def _add(options: dict[str, Option], target: type, owner: type, name: str, annotation: Any) -> None:
-    note, kind = Help(""), annotation
-    if get_origin(annotation) is Annotated:
-        kind, *notes = get_args(annotation)
-        note = next((found for found in notes if isinstance(found, Help)), note)
-    if not note.text:
-        # Core's own classes note every option; what they annotate plainly is their state.
-        if owner.__module__.partition(".")[0] == "plugport":
-            return
-        if name in options:
-            note = options[name].note
-    value = getattr(target, name, inspect.Parameter.empty)
-    plain = value is not inspect.Parameter.empty and not isinstance(value, (FunctionType, property))
-    if plain and is_convertible(kind):
-        if kind is bool:
-            value = bool(value)  # the standard library writes 1
-        options[name] = Option(name, kind, value, note, owner)
+def _split(annotation: object) -> tuple[Any, Help]:
+    """Return the type of an annotation, and its Help; one without text where there is none."""
+    if get_origin(annotation) is not Annotated:
+        return annotation, Help("")
+    kind, *notes = get_args(annotation)
+    return kind, next((note for note in notes if isinstance(note, Help)), Help(""))
+
+
+def _is_option(target: type, name: str, kind: object) -> bool:
+    value = inspect.getattr_static(target, name, inspect.Parameter.empty)
+    # A descriptor is no value: a method, a property, a slot.
+    has_value = value is not inspect.Parameter.empty and not hasattr(type(value), "__get__")
+    return has_value and is_convertible(kind)
 
 
 def _annotations(owner: type) -> Iterable[tuple[str, Any]]:
     if owner is getattr(sys.modules.get("socketserver"), "StreamRequestHandler", None):
-        owner = handlers.StreamRequestHandler  # the same member variables, with notes
+        owner = handlers.StreamRequestHandler  # the same options, with Help
     namespace = vars(sys.modules.get(owner.__module__, handlers))
     for name, annotation in inspect.get_annotations(owner).items():
         if name.startswith("_"):
@@ -109,25 +115,25 @@ def _annotations(owner: type) -> Iterable[tuple[str, Any]]:
             try:
                 annotation = eval(annotation, dict(vars(owner)), dict(namespace))
             except Exception:
-                continue  # names something that is imported for type checkers only
+                continue  # it names what is imported for type checkers only
         yield name, annotation
 
 
-def _hides(annotation: Any) -> bool:
+def _hides(annotation: object) -> bool:
     return annotation in (ClassVar, Final) or get_origin(annotation) in (ClassVar, Final)
 
 
 def parse_options(
-    texts: Iterable[str], parts: Mapping[Part, Any], names: Mapping[Part, str]
+    texts: Iterable[str], parts: Mapping[Part, object], names: Mapping[Part, str]
 ) -> dict[Part, dict[str, Any]]:
-    """Turn ``KEY=VALUE`` texts into members for each part of a combination.
+    """Return the class attributes that ``KEY=VALUE`` texts set, for each part of a combination.
 
-    *parts* are the classes, *names* what ``plugport show`` knows them by. A key may have its part
-    before it: ``handler.timeout=5``. Raises OptionError for a key that is unknown, or belongs to
-    several parts, and for a value of the wrong type.
+    *parts* are the classes, *names* those that ``plugport show`` takes for them. A key may have its part
+    before it: ``handler.timeout=5``. Raises OptionError for a key that is unknown, or belongs to several
+    parts, and for a value of the wrong type.
     """
     available = {part: collect(target) for part, target in parts.items()}
-    members: dict[Part, dict[str, Any]] = {part: {} for part in KINDS}
+    members: dict[Part, dict[str, Any]] = {part: {} for part in PARTS}
     for text in texts:
         key, equals, value = text.partition("=")
         key = key.strip()
@@ -138,10 +144,10 @@ def parse_options(
     return members
 
 
-def parse_own(texts: Iterable[str], part: Part, target: Any) -> dict[str, Any]:
-    """Turn those of the texts that are options of *target*, the one *part*, into its members.
+def parse_own(texts: Iterable[str], part: Part, target: object) -> dict[str, Any]:
+    """Return the class attributes of *target*, the one *part*, that the texts set.
 
-    The others are passed over: those who know all parts of the combination judge them.
+    Texts that set no option of it are ignored: parse_options(), which has all parts, checks them.
     """
     available = collect(target)
     members: dict[str, Any] = {}
@@ -154,11 +160,11 @@ def parse_own(texts: Iterable[str], part: Part, target: Any) -> dict[str, Any]:
 
 
 def assign_options(
-    values: Mapping[str, Any], parts: Mapping[Part, Any], names: Mapping[Part, str]
+    values: Mapping[str, object], parts: Mapping[Part, object], names: Mapping[Part, str]
 ) -> dict[Part, dict[str, Any]]:
-    """Do the same with *values* that are objects already, by their keys."""
+    """Return the same as parse_options() for *values* that are objects, by their keys."""
     available = {part: collect(target) for part, target in parts.items()}
-    members: dict[Part, dict[str, Any]] = {part: {} for part in KINDS}
+    members: dict[Part, dict[str, Any]] = {part: {} for part in PARTS}
     for key, value in values.items():
         option, part = _choose(key, available, names)
         members[part][option.name] = validate(f"{part}.{option.name}", option.type, option.note, value)
@@ -183,7 +189,7 @@ def _choose(
         hint = nearest(name, known, key.removesuffix(name))
         shows = " or ".join(f"plugport show {names[part]}" for part in candidates)
         raise UnknownOptionError(f"no option {key!r}{hint} ({shows})")
-    # Server and strategy become one class: what both have from one place is one attribute.
+    # Server and strategy become one class: an option that both have from one class is one attribute.
     owners = {(part == "handler", available[part][name].owner) for part in holders}
     if len(owners) > 1:
         raise OptionError(

@@ -1,8 +1,8 @@
-"""Options of service plugins: ``NAME.KEY`` with a plugin's name before it, read and checked.
+"""Options of service plugins: ``NAME.KEY``, with the plugin's name before the key.
 
-A plugin puts a class into services by the hook service_plugin; its options are the annotated member
-variables of that class, as everywhere (:mod:`plugport.combination.options`). Without its plugin's name before
-it a key is never a plugin's, so that no plugin makes another's option ambiguous.
+A plugin puts a class into services by the hook service_plugin; its options are annotated class attributes, as
+those of components (:mod:`plugport.combination.options`). A key without a plugin's name is never an option of
+a plugin, so that no plugin can make an option of a component ambiguous.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import Any
 
 from plugport.combination.conversion import convert, validate
 from plugport.combination.options import Option, UnknownOptionError, collect
-from plugport.contracts.component import KINDS
-from plugport.contracts.elsewhere import OPTIONS_ELSEWHERE
+from plugport.contracts.component import PARTS
 from plugport.contracts.wording import nearest, one_of
 from plugport.errors import OptionError, PluginError
 from plugport.plugin.manager import PluginRecord, Plugins
@@ -22,21 +21,20 @@ __all__ = ["assign_plugin_options", "is_plugin_key", "parse_plugin_options"]
 
 Members = dict[str, dict[str, Any]]
 #: Reads a value, by the name of the option and the option.
-_Read = Callable[[str, Option, Any], Any]
+_Read = Callable[[str, Option, object], object]
 
 
 def is_plugin_key(key: str) -> bool:
-    """Whether *key*, of an option, has a prefix that is none of a combination's parts."""
-    return "." in key and key.partition(".")[0].strip() not in KINDS
+    """Return whether *key*, of an option, has a prefix that is none of a combination's parts."""
+    return "." in key and key.partition(".")[0].strip() not in PARTS
 
 
 def parse_plugin_options(plugins: Plugins, texts: Iterable[str]) -> tuple[list[str], Members]:
     """Take the options of plugins out of ``KEY=VALUE`` *texts*.
 
-    Return what is left, for a combination, and the member variables of service plugins by the
-    qualified names of their plugins, for :meth:`Plugins.server_hooks`. Raises OptionError for a
-    prefix that is nobody's, a key that is unknown and a value of the wrong type, PluginError if
-    the plugin fails.
+    Return the others, for a combination, and the class attributes of service plugins by the qualified names
+    of their plugins, for :meth:`Plugins.server_hooks`. Raises OptionError for an unknown prefix, an unknown
+    key and a value of the wrong type, PluginError if the plugin fails.
     """
     texts = list(texts)
     left = [text for text in texts if not is_plugin_key(text.partition("=")[0])]
@@ -50,23 +48,23 @@ def parse_plugin_options(plugins: Plugins, texts: Iterable[str]) -> tuple[list[s
     return left, members
 
 
-def assign_plugin_options(plugins: Plugins, values: Mapping[str, Any]) -> Members:
-    """Do the same with *values* that are objects already, by their keys, all of them plugins'."""
+def assign_plugin_options(plugins: Plugins, values: Mapping[str, object]) -> Members:
+    """Return the same for *values* that are objects, by their keys, all of them of plugins."""
     members: Members = {}
     for key, value in values.items():
         _assign(plugins, members, key, value, _validate)
     return members
 
 
-def _convert(name: str, option: Option, value: Any) -> Any:
-    return convert(name, option.type, option.note, value)
+def _convert(name: str, option: Option, value: object) -> object:
+    return convert(name, option.type, option.note, str(value))
 
 
-def _validate(name: str, option: Option, value: Any) -> Any:
+def _validate(name: str, option: Option, value: object) -> object:
     return validate(name, option.type, option.note, value)
 
 
-def _assign(plugins: Plugins, members: Members, key: str, value: Any, read: _Read) -> None:
+def _assign(plugins: Plugins, members: Members, key: str, value: object, read: _Read) -> None:
     prefix, _, name = key.rpartition(".")
     record = _find(plugins, key, prefix)
     options = collect(plugins.service_plugin(record))
@@ -77,7 +75,7 @@ def _assign(plugins: Plugins, members: Members, key: str, value: Any, read: _Rea
 
 
 def _find(plugins: Plugins, key: str, prefix: str) -> PluginRecord:
-    """Return the plugin that *prefix* names, which has options."""
+    """Return the plugin with options that *prefix* names."""
     named = [record for record in plugins.records if record.answers_to(prefix)]
     found = [record for record in named if plugins.has_service_plugin(record)]
     if len(found) > 1:
@@ -88,14 +86,14 @@ def _find(plugins: Plugins, key: str, prefix: str) -> PluginRecord:
     for record in named:
         if record.status != "active":
             raise PluginError(f"option {key!r}: {record.inactive_reason}")
-    if not named and prefix in OPTIONS_ELSEWHERE:
-        distribution = OPTIONS_ELSEWHERE[prefix]
+    distribution = None if named else plugins.hints().service_plugins.get(prefix)
+    if distribution is not None:
         raise OptionError(
             f"option {key!r}: no plugin {prefix!r}; {distribution} has it: pip install {distribution}"
         )
     known = [record.name for record in plugins.records if plugins.has_service_plugin(record)]
-    prefixes = one_of(f"{each}." for each in [*KINDS, *known])
+    prefixes = one_of(f"{each}." for each in [*PARTS, *known])
     raise OptionError(
-        f"option {key!r}: no plugin {prefix!r} has options{nearest(prefix, [*known, *KINDS])}; "
+        f"option {key!r}: no plugin {prefix!r} has options{nearest(prefix, [*known, *PARTS])}; "
         f"the prefix must be {prefixes}"
     )

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from plugport.contracts.component import KINDS, Component, Kind
+    from plugport.contracts.component import KINDS, PARTS, Component, Kind, Part
     from plugport.contracts.findings import STATUSES, Finding, Status
+    from plugport.contracts.hints import Hints
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
     from plugport.contracts.interfaces import (
         AnyProtocol,
         Buffer,
         ClientAddress,
         DatagramRequest,
+        DetachableTransport,
         Handler,
         Request,
         ServerAddress,
         StreamRequest,
         Transport,
-        TransportOwner,
     )
     from plugport.contracts.loops import (
         ABORT_GRACE,
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
         LoopMember,
         Poller,
         TimerHandle,
+        TransportLoop,
     )
     from plugport.contracts.members import Help, configure
+    from plugport.contracts.registry import ComponentRegistry, RegisteredComponent
     from plugport.contracts.requests import Outcome, RequestContext, RequestHandedOver, Server
     from plugport.contracts.traits import (
         STYLES,
@@ -53,14 +56,17 @@ else:
         {
             "plugport.contracts.component": (
                 "KINDS",
+                "PARTS",
                 "Component",
                 "Kind",
+                "Part",
             ),
             "plugport.contracts.findings": (
                 "STATUSES",
                 "Finding",
                 "Status",
             ),
+            "plugport.contracts.hints": ("Hints",),
             "plugport.contracts.hooks": (
                 "NO_HOOKS",
                 "SERVER_HOOKS",
@@ -71,12 +77,12 @@ else:
                 "Buffer",
                 "ClientAddress",
                 "DatagramRequest",
+                "DetachableTransport",
                 "Handler",
                 "Request",
                 "ServerAddress",
                 "StreamRequest",
                 "Transport",
-                "TransportOwner",
             ),
             "plugport.contracts.loops": (
                 "ABORT_GRACE",
@@ -87,10 +93,15 @@ else:
                 "LoopMember",
                 "Poller",
                 "TimerHandle",
+                "TransportLoop",
             ),
             "plugport.contracts.members": (
                 "Help",
                 "configure",
+            ),
+            "plugport.contracts.registry": (
+                "ComponentRegistry",
+                "RegisteredComponent",
             ),
             "plugport.contracts.requests": (
                 "Outcome",
@@ -123,6 +134,7 @@ __all__ = [
     "ABORT_GRACE",
     "KINDS",
     "NO_HOOKS",
+    "PARTS",
     "READ",
     "SERVER_HOOKS",
     "STATUSES",
@@ -133,16 +145,21 @@ __all__ = [
     "Callback",
     "ClientAddress",
     "Component",
+    "ComponentRegistry",
     "DatagramRequest",
+    "DetachableTransport",
     "Finding",
     "Handler",
     "HandlerTraits",
     "Help",
+    "Hints",
     "Kind",
     "Loop",
     "LoopMember",
     "Outcome",
+    "Part",
     "Poller",
+    "RegisteredComponent",
     "Request",
     "RequestContext",
     "RequestHandedOver",
@@ -157,7 +174,7 @@ __all__ = [
     "TimerHandle",
     "Transport",
     "TransportKind",
-    "TransportOwner",
+    "TransportLoop",
     "configure",
     "describe_error",
     "handler_traits",

@@ -1,15 +1,19 @@
-"""What a plugin registers: a named server, concurrency strategy or handler."""
+"""Components: the servers, strategies, handlers and framings that plugins register under a name."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-__all__ = ["KINDS", "Component", "Kind"]
+__all__ = ["KINDS", "PARTS", "Component", "Kind", "Part"]
 
-Kind = Literal["server", "concurrency", "handler"]
-KINDS: tuple[Kind, ...] = ("server", "concurrency", "handler")
+#: The parts of a combination. An option may have the part that it belongs to as its prefix.
+Part = Literal["server", "concurrency", "handler"]
+PARTS: tuple[Part, ...] = get_args(Part)
+#: The kinds of components: the parts, and the framings that message handlers choose by name.
+Kind = Literal["server", "concurrency", "handler", "framing"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # The grammar of a URL scheme (RFC 3986, 3.1): a server's name is one.
 _NAME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
@@ -17,7 +21,7 @@ _NAME = re.compile(r"[a-z][a-z0-9+.-]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A named server, strategy or handler, as a plugin's register hook returns it.
+    """A named server, strategy, handler or framing, as a plugin's register hook returns it.
 
     ``name``
         what users select it by; the grammar of a URL scheme (RFC 3986): a lower-case letter,

@@ -7,7 +7,7 @@ import socket
 import struct
 import sys
 from time import monotonic, time
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import ssl
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from types import SimpleNamespace
 
     from plugport.contracts.hooks import ServerHooks
-    from plugport.contracts.interfaces import ClientAddress, Request, Transport
+    from plugport.contracts.interfaces import ClientAddress, Handler, Request, Transport
     from plugport.contracts.loops import Callback, Loop, Poller
     from plugport.contracts.traits import ServerTraits, StrategyTraits, Style
 
@@ -75,7 +75,7 @@ class RequestContext:
         self.id = _next_id()
         self.server = server
         self.request = request
-        self.client_address = client_address
+        self.client_address: Any = client_address  # authors know the kind of their server's addresses
         self.started_at = time()
         #: The same by the monotonic clock.
         self.started = monotonic()
@@ -136,6 +136,7 @@ class Server(Protocol):
     #: The loop that polls for this server, while one does.
     serving_loop: Loop | None
     handler_style: Style | None
+    RequestHandlerClass: Handler
 
     @property
     def strategy_traits(self) -> StrategyTraits: ...
@@ -152,7 +153,7 @@ class Server(Protocol):
     def is_draining(self) -> bool: ...
     def has_room(self) -> bool: ...
     def tls_context(self) -> ssl.SSLContext: ...
-    def wrap_connection(self, request: socket.socket) -> socket.socket: ...
+    def wrap_connection(self, request: socket.socket) -> ssl.SSLSocket: ...
 
     def begin_request(self, request: Request, client_address: ClientAddress) -> RequestContext | None: ...
     def fail_request(self, request: Request | None, error: BaseException) -> None: ...

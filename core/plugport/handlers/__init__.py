@@ -16,12 +16,14 @@ if TYPE_CHECKING:
         DelimiterFraming,
         FixedFraming,
         Framing,
+        FramingClass,
         FramingError,
         LengthPrefixedFraming,
         LinesFraming,
         NetstringFraming,
+        framing_factory,
     )
-    from plugport.handlers.messages import MessageHandler, Respond, responder
+    from plugport.handlers.messages import MessageHandler, Respond, framing_maker, responder
     from plugport.handlers.styles import evident_style_of, style_of, transports_of
 else:
     from plugport._lazy import lazy
@@ -46,14 +48,17 @@ else:
                 "DelimiterFraming",
                 "FixedFraming",
                 "Framing",
+                "FramingClass",
                 "FramingError",
                 "LengthPrefixedFraming",
                 "LinesFraming",
                 "NetstringFraming",
+                "framing_factory",
             ),
             "plugport.handlers.messages": (
                 "MessageHandler",
                 "Respond",
+                "framing_maker",
                 "responder",
             ),
             "plugport.handlers.styles": (
@@ -72,6 +77,7 @@ __all__ = [
     "DelimiterFraming",
     "FixedFraming",
     "Framing",
+    "FramingClass",
     "FramingError",
     "LengthPrefixedFraming",
     "LinesFraming",
@@ -83,6 +89,8 @@ __all__ = [
     "Style",
     "TransportKind",
     "evident_style_of",
+    "framing_factory",
+    "framing_maker",
     "responder",
     "style_of",
     "transports_of",

@@ -1,25 +1,33 @@
-"""Framings: how messages stand in a stream of bytes. Sans-IO: bytes in, messages out.
+"""Framings: how the messages of a stream are told apart. Sans-IO: bytes in, messages out.
 
-A framing is made for one connection. ``feed()`` takes bytes as they come and returns the messages
-that they complete; ``finish()`` is called at the end of the stream; ``frame()`` wraps a reply.
+A framing is a component: a class like :class:`Framing`, registered by ``plugport_register_framings``.
+Each connection gets an instance. A parameter of the constructor is an option: it gets the value that
+the message handler has under that name. One that is annotated as a class attribute, with a Help, is
+listed, and can be set by name.
 """
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from plugport.errors import PlugportError
+from plugport.contracts.members import Help
+from plugport.errors import PlugportError, TargetError
 
 __all__ = [
     "FRAMINGS",
     "DelimiterFraming",
     "FixedFraming",
     "Framing",
+    "FramingClass",
     "FramingError",
     "LengthPrefixedFraming",
     "LinesFraming",
     "NetstringFraming",
+    "check_framing",
+    "framing_factory",
 ]
 
 
@@ -28,24 +36,28 @@ class FramingError(PlugportError):
 
 
 class Framing(Protocol):
-    """What every framing does; see the module."""
+    """The framing of one connection: what every framing class implements."""
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Take *data*, return the messages complete by now. Raises FramingError."""
+        """Take *data*, return the messages that are complete by now. Raises FramingError."""
 
     def finish(self) -> list[bytes]:
-        """Take the end of the stream, return what is left to return. Raises FramingError."""
+        """Take the end of the stream, return the messages that it completes. Raises FramingError."""
 
     def frame(self, message: bytes) -> bytes:
-        """Wrap *message*. Raises FramingError if the framing can't carry it."""
+        """Return *message* in its frame. Raises FramingError if the framing can't carry it."""
 
 
-class DelimiterFraming:
-    """Messages end with *delimiter*; a last one may lack it. *max_size*: bytes of a message."""
+#: A class of framings; its parameters are options.
+FramingClass = Callable[..., Framing]
+
+_MaxMessageSize = Annotated[int, Help("longest message in bytes", gt=0)]
+
+
+class _DelimitedFraming:
+    """A framing whose messages end with a delimiter."""
 
     def __init__(self, max_size: int, delimiter: bytes) -> None:
-        if not delimiter:
-            raise ValueError("the delimiter is empty")
         self._max_size = max_size
         self._delimiter = delimiter
         self._parts: list[bytes] = []
@@ -77,7 +89,7 @@ class DelimiterFraming:
         return messages
 
     def finish(self) -> list[bytes]:
-        """Return the last message, which nothing ended, if there is one."""
+        """Return the last message if it lacks its delimiter."""
         rest, self._parts, self._size = b"".join(self._parts), [], 0
         self._check(len(rest))
         return [rest] if rest else []
@@ -93,25 +105,42 @@ class DelimiterFraming:
             raise FramingError(f"a message is longer than {self._max_size} bytes")
 
 
-class LinesFraming(DelimiterFraming):
-    """Lines that end with LF or CRLF; replies end with LF. A last line may lack its end."""
+class DelimiterFraming(_DelimitedFraming):
+    """Messages end with *delimiter*. The last one of a stream may lack it.
 
-    def __init__(self, max_size: int) -> None:
-        # A CR more, which is no part of the line.
-        super().__init__(max_size + 1, b"\n")
-        self._max_line = max_size
+    Raises ValueError for an empty *delimiter*.
+    """
+
+    max_message_size: _MaxMessageSize = 65536
+    delimiter: Annotated[bytes, Help("bytes that end a message")] = b"\0"
+
+    def __init__(self, max_message_size: int, delimiter: bytes = b"\0") -> None:
+        if not delimiter:
+            raise ValueError("the delimiter is empty")
+        super().__init__(max_message_size, delimiter)
+
+
+class LinesFraming(_DelimitedFraming):
+    """Messages are lines that end with LF or CRLF; replies end with LF. The last line may lack its end."""
+
+    max_message_size: _MaxMessageSize = 65536
+
+    def __init__(self, max_message_size: int) -> None:
+        # One byte more: a CR is no part of the line.
+        super().__init__(max_message_size + 1, b"\n")
+        self._max_line = max_message_size
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the lines that have ended, without their ends."""
         size = data.find(b"\n")
         if 0 <= size <= self._max_line and size == len(data) - 1 and not self._parts:
-            # One whole line, as most clients send them.
+            # Most clients send one whole line.
             return [data[:-2] if data.endswith(b"\r\n") else data[:-1]]
         lines = super().feed(data)
         return [self._strip(line) for line in lines]
 
     def finish(self) -> list[bytes]:
-        """Return the last line, which nothing ended, if there is one."""
+        """Return the last line if it lacks its end."""
         return [self._strip(line) for line in super().finish()]
 
     def _check(self, size: int) -> None:
@@ -132,15 +161,15 @@ class LinesFraming(DelimiterFraming):
         return message + b"\n"
 
 
-class _Buffered:
-    """What framings that count their bytes have in common."""
+class _CountedFraming:
+    """A framing that knows the length of a message before its end."""
 
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """Return the messages that are whole."""
+        """Return the messages that are complete."""
         buffer = self._buffer
         buffer += data
         messages = []
@@ -153,11 +182,11 @@ class _Buffered:
         return messages
 
     def _next(self, start: int) -> tuple[int, int, int] | None:
-        """Where the message from *start* on begins and ends, and the next one starts; None: not here yet."""
+        """Return the begin and end of the message at *start*, and the start of the next; None: incomplete."""
         raise NotImplementedError
 
     def finish(self) -> list[bytes]:
-        """Return no message: one that is not whole is an error."""
+        """Return no message: an incomplete one is an error."""
         if self._buffer:
             raise FramingError(f"the stream ended inside a message, after {len(self._buffer)} bytes of it")
         return []
@@ -167,11 +196,14 @@ class _Buffered:
             raise FramingError(f"a message of {size} bytes is longer than {self._max_size} bytes")
 
 
-class LengthPrefixedFraming(_Buffered):
-    """Each message comes behind its length, an unsigned number of *prefix_size* bytes, big-endian."""
+class LengthPrefixedFraming(_CountedFraming):
+    """Each message follows its length, an unsigned number of *prefix_size* bytes, big-endian."""
 
-    def __init__(self, max_size: int, prefix_size: int = 4) -> None:
-        super().__init__(max_size)
+    max_message_size: _MaxMessageSize = 65536
+    prefix_size: Annotated[int, Help("bytes of the length before each message", ge=1, le=8)] = 4
+
+    def __init__(self, max_message_size: int, prefix_size: int = 4) -> None:
+        super().__init__(max_message_size)
         self._prefix_size = prefix_size
 
     def _next(self, start: int) -> tuple[int, int, int] | None:
@@ -193,8 +225,13 @@ class LengthPrefixedFraming(_Buffered):
             ) from None
 
 
-class NetstringFraming(_Buffered):
+class NetstringFraming(_CountedFraming):
     """Netstrings: length in decimal, a colon, the message, a comma (D. J. Bernstein, netstrings.txt)."""
+
+    max_message_size: _MaxMessageSize = 65536
+
+    def __init__(self, max_message_size: int) -> None:
+        super().__init__(max_message_size)
 
     def _next(self, start: int) -> tuple[int, int, int] | None:
         buffer = self._buffer
@@ -225,11 +262,13 @@ class NetstringFraming(_Buffered):
         return b"%d:%s," % (len(message), message)
 
 
-class FixedFraming(_Buffered):
-    """Every message is *size* bytes long."""
+class FixedFraming(_CountedFraming):
+    """Every message has *max_message_size* bytes, and every reply."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(size)
+    max_message_size: Annotated[int, Help("bytes of each message", gt=0)] = 65536
+
+    def __init__(self, max_message_size: int) -> None:
+        super().__init__(max_message_size)
 
     def _next(self, start: int) -> tuple[int, int, int] | None:
         end = start + self._max_size
@@ -242,12 +281,54 @@ class FixedFraming(_Buffered):
         return message
 
 
-#: Makers of framings by name, from the options of a message handler:
-#: (max_message_size, delimiter, prefix_size).
-FRAMINGS: dict[str, Callable[[int, bytes, int], Framing]] = {
-    "lines": lambda max_size, delimiter, prefix_size: LinesFraming(max_size),
-    "length-prefixed": lambda max_size, delimiter, prefix_size: LengthPrefixedFraming(max_size, prefix_size),
-    "netstring": lambda max_size, delimiter, prefix_size: NetstringFraming(max_size),
-    "delimiter": lambda max_size, delimiter, prefix_size: DelimiterFraming(max_size, delimiter),
-    "fixed": lambda max_size, delimiter, prefix_size: FixedFraming(max_size),
+#: The built-in framings, for code that has no registry.
+FRAMINGS: dict[str, FramingClass] = {
+    "lines": LinesFraming,
+    "length-prefixed": LengthPrefixedFraming,
+    "netstring": NetstringFraming,
+    "delimiter": DelimiterFraming,
+    "fixed": FixedFraming,
 }
+
+
+def framing_factory(framing: FramingClass, handler: type) -> Callable[[], Framing]:
+    """Return a callable that makes the *framing* of a connection, from the options of *handler*.
+
+    An option that the handler lacks has the value of the framing's class attribute, or its default.
+    """
+    options = {}
+    for name in inspect.signature(framing).parameters:
+        for owner in (handler, framing):
+            if hasattr(owner, name):
+                options[name] = getattr(owner, name)
+                break
+    return functools.partial(framing, **options)
+
+
+def check_framing(target: object, handler: type) -> FramingClass:
+    """Return *target* if it is a framing class that can be made from the options of *handler*.
+
+    Raises TargetError.
+    """
+    if not isinstance(target, type):
+        raise TargetError(f"{target!r} is no framing: a framing is a class")
+    for name in ("feed", "finish", "frame"):
+        if not callable(getattr(target, name, None)):
+            raise TargetError(f"{target!r} is no framing: it has no method {name}()")
+    try:
+        signature = inspect.signature(target)
+    except ValueError:
+        return target  # a class written in C without a signature
+    for each in signature.parameters.values():
+        if each.kind is each.POSITIONAL_ONLY:
+            raise TargetError(f"{target!r} is no framing: its parameter {each.name!r} has no keyword")
+        if (
+            each.default is each.empty
+            and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+            and not (hasattr(handler, each.name) or hasattr(target, each.name))
+        ):
+            raise TargetError(
+                f"{target!r} is no framing: its parameter {each.name!r} is neither an option of message "
+                "handlers nor a class attribute, and has no default"
+            )
+    return target

@@ -26,6 +26,12 @@ class Wrap(Protocol):
         """
 
 
+class _WrappedPlugin(SimpleNamespace):
+    # pluggy refuses a plugin that equals another, as two namespaces without hookimpls do.
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
 def wrapped(manager: pluggy.PluginManager, plugin: object, name: str, wrap: Wrap) -> object:
     """Return a plugin with the hookimpls of *plugin*, whose name is *name*, each behind what *wrap* returns.
 
@@ -42,4 +48,4 @@ def wrapped(manager: pluggy.PluginManager, plugin: object, name: str, wrap: Wrap
         function = getattr(plugin, attribute)
         wrapper = wrap(hook, name, function, is_wrapper=is_wrapper)
         hookimpls[attribute] = function if wrapper is function else hookimpl(**options)(wrapper)
-    return SimpleNamespace(**hookimpls)
+    return _WrappedPlugin(**hookimpls)

@@ -1,55 +1,57 @@
-"""The plugins: found through entry points, imported, validated, and asked what they register.
+"""Plugins: found through entry points, imported, validated, and their registrations collected.
 
-A thin façade over pluggy. How names are looked up is in :mod:`plugport.plugin.registry`; the guards that
-keep a hookimpl from harming a request are in :mod:`plugport.plugin.guards`.
+A thin façade over pluggy. Names are looked up in :mod:`plugport.plugin.registry`. Exceptions of
+hookimpls are caught in :mod:`plugport.plugin.guards`.
 """
 
-import inspect
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import pluggy
 
-from plugport.contracts.component import KINDS, Component, Kind
+from plugport.contracts.component import PARTS, Component, Kind
 from plugport.contracts.wording import describe_error, nearest
 from plugport.errors import PluginError, PlugportError, UnknownNameError
 from plugport.plugin import specs as hookspecs
 from plugport.plugin.distributions import EntryPoint, canonical_name, entry_points
 from plugport.plugin.hookimpls import wrapped
+from plugport.plugin.validation import (
+    COMMANDS_HOOK,
+    DOCTOR_HOOK,
+    HINTS_HOOK,
+    PER_PLUGIN_HOOKS,
+    PREFIX,
+    REGISTER_HOOKS,
+    SERVICE_HOOK,
+    commands_of,
+    components_of,
+    hints_of,
+    validate_hookimpl,
+)
 
 if TYPE_CHECKING:
     import click
 
+    from plugport.contracts.hints import Hints
     from plugport.contracts.hooks import ServerHooks
+    from plugport.contracts.registry import ComponentRegistry
     from plugport.plugin.hookimpls import Wrap
     from plugport.plugin.tracing import HookTrace
     from plugport.serving.url import Url
 
-__all__ = ["PER_PLUGIN_HOOKS", "PluginRecord", "Plugins", "Registration", "load_plugins"]
-
-_PREFIX = "plugport_"
-_REGISTER_HOOKS: dict[str, Kind] = {
-    "plugport_register_servers": "server",
-    "plugport_register_concurrency": "concurrency",
-    "plugport_register_handlers": "handler",
-}
-_COMMANDS_HOOK = "plugport_register_commands"
-_DOCTOR_HOOK = "plugport_doctor"
-_SERVICE_HOOK = "plugport_service_plugin"
-#: The hooks by which each plugin speaks for itself alone, called in the order of the records.
-PER_PLUGIN_HOOKS = frozenset({*_REGISTER_HOOKS, _COMMANDS_HOOK, _DOCTOR_HOOK, _SERVICE_HOOK})
+__all__ = ["PluginRecord", "Plugins", "Registration", "load_plugins"]
 
 
 @dataclass
 class PluginRecord:
     """One plugin as it is listed.
 
-    ``name`` is that of its entry point, and ``module`` what that names; ``error`` is one line, ""
-    unless it failed; ``hooks`` are the hooks it implements, without their prefix; ``commands``
-    are what it added to the command line.
+    ``name`` is the name of its entry point, and ``module`` the module that this names. ``error`` is
+    one line, "" unless the plugin failed. ``hooks`` are the hooks that it implements, without their
+    prefix; ``commands`` are the names of the commands that it adds.
     """
 
     name: str
@@ -63,22 +65,22 @@ class PluginRecord:
 
     @property
     def qualified_name(self) -> str:
-        """The name with its distribution's before it: ``plugport-example:example``."""
+        """The name with the prefix of its distribution: ``distribution:name``."""
         return f"{self.distribution}:{self.name}"
 
     @property
     def is_builtin(self) -> bool:
-        """Whether it comes with plugport itself."""
+        """Whether it is shipped with plugport."""
         return canonical_name(self.distribution) == "plugport"
 
     @property
     def inactive_reason(self) -> str:
-        """What has become of a plugin that is not active, in words."""
+        """Why the plugin is not active, as a clause of an error message."""
         what = f"plugin {self.name!r} of {self.distribution}"
         return f"{what} failed: {self.error}" if self.status == "failed" else f"{what} is disabled"
 
     def answers_to(self, name: str) -> bool:
-        """Whether *name* is its entry point's, its distribution's, or ``distribution:name``."""
+        """Whether *name* is that of its entry point, of its distribution, or ``distribution:name``."""
         distribution, _, entry = name.rpartition(":")
         if distribution:
             return entry == self.name and canonical_name(distribution) == canonical_name(self.distribution)
@@ -116,54 +118,91 @@ class Plugins:
         self.records.append(record)
         self._attempt(record, lambda: self._register(entry_point.load(), record))
 
-    def register_commands(self, group: "click.Group", reserved: frozenset[str] = frozenset()) -> None:
-        """Have the plugins add commands to *group*, but none of a *reserved* name.
+    def commands(self, reserved: Collection[str] = ()) -> "dict[str, click.Command]":
+        """Return the commands that the plugins add, by name, in the order of ``records``.
 
-        A plugin that raises, or that wants the name of a command that is there, is quarantined:
-        none of its commands is added.
+        A plugin that raises, or whose command has a *reserved* name or that of another plugin's, is
+        quarantined: none of its commands is added.
         """
+        commands: dict[str, click.Command] = {}
         for record in self.records:
-            for impl in self._hookimpls(_COMMANDS_HOOK, record):
-                self._attempt(record, partial(_add_commands, record, impl.function, group, reserved))
+            for impl in self._hookimpls(COMMANDS_HOOK, record):
+                self._attempt(record, partial(self._add_commands, record, impl.function, commands, reserved))
+        return commands
 
-    def examinations(self, urls: "tuple[Url, ...]") -> Iterator[tuple[str, Callable[[], Any]]]:
-        """Yield the active plugins that look for what would go wrong: the qualified name, and a call.
+    def _add_commands(
+        self,
+        record: PluginRecord,
+        function: Callable[[], object],
+        commands: "dict[str, click.Command]",
+        reserved: Collection[str],
+    ) -> None:
+        added: dict[str, click.Command] = {}
+        for command in commands_of(function):
+            name = command.name or ""
+            if name in reserved:
+                raise PluginError(f"adds the command {name!r}, a name that is taken: it is plugport's own")
+            if name in commands:
+                owner = next(each for each in self.records if name in each.commands)
+                raise PluginError(
+                    f"adds the command {name!r}, a name that is taken: it is of plugin {owner.qualified_name}"
+                )
+            if name in added:
+                raise PluginError(f"adds the command {name!r} twice")
+            added[name] = command
+        commands.update(added)
+        record.commands = tuple(added)
 
-        The call returns what the plugin finds, for a service on *urls*. It may raise.
+    def examinations(
+        self, urls: "tuple[Url, ...]", registry: "ComponentRegistry"
+    ) -> Iterator[tuple[str, Callable[[], object]]]:
+        """Yield the active plugins that implement the hook ``doctor``: the qualified name, and a call.
+
+        The call returns what the hookimpl finds in *registry*, for a service on *urls*. It may raise.
         """
-        arguments = {"urls": urls}
+        arguments = {"urls": urls, "registry": registry}
         for record in self.records:
-            for impl in self._hookimpls(_DOCTOR_HOOK, record):
+            for impl in self._hookimpls(DOCTOR_HOOK, record):
                 wanted = [arguments[name] for name in impl.argnames]
                 yield record.qualified_name, partial(impl.function, *wanted)
 
+    def hints(self) -> "Hints":
+        """Return the hints of the active plugins. A plugin that raises is quarantined."""
+        from plugport.contracts.hints import Hints  # late: only an error needs them
+
+        found: list[Hints] = []
+        for record in self.records:
+            for impl in self._hookimpls(HINTS_HOOK, record):
+                self._attempt(record, partial(_add_hints, found, impl.function))
+        return Hints.merged(found)
+
     def has_service_plugin(self, record: PluginRecord) -> bool:
-        """Whether the plugin of *record* puts one of its own into each service. Imports nothing."""
-        return bool(self._hookimpls(_SERVICE_HOOK, record))
+        """Whether the plugin of *record* has a class that is made for each service. Imports nothing."""
+        return bool(self._hookimpls(SERVICE_HOOK, record))
 
     def service_plugin(self, record: PluginRecord) -> type:
-        """Return the class that the plugin of *record* puts into services, which it imports for that.
+        """Import and return the class that the plugin of *record* makes for each service.
 
         Raises PluginError if that fails.
         """
-        (impl,) = self._hookimpls(_SERVICE_HOOK, record)
+        (impl,) = self._hookimpls(SERVICE_HOOK, record)
         try:
             target = impl.function()
         except (Exception, SystemExit) as error:
             raise _failure(record, describe_error(error)) from error
         if not isinstance(target, type):
-            raise _failure(record, f"{_SERVICE_HOOK} returned {target!r}, which is no class")
+            raise _failure(record, f"{SERVICE_HOOK} returned {target!r}, which is no class")
         return target
 
-    def server_hooks(self, members: Mapping[str, Mapping[str, Any]] | None = None) -> "ServerHooks":
-        """The run-time hooks of the active plugins, for the servers of one service to call.
+    def server_hooks(self, members: Mapping[str, Mapping[str, object]] | None = None) -> "ServerHooks":
+        """Return the run-time hooks of the active plugins, for the servers of one service.
 
-        The plugins' own for that service are made now; *members* are the member variables of
-        these, by the qualified names of their plugins: see :mod:`plugport.combination.plugin_options`. Hooks
-        that are traced are called although nobody implements them: they tell of the service's life.
+        The service plugins are made here. *members* are their options, by the qualified names of their
+        plugins: see :mod:`plugport.combination.plugin_options`. A traced hook is called although no
+        plugin implements it.
 
-        Raises OptionError, whatever of plugport's errors such a plugin refuses to be made with, and
-        PluginError if it fails: a service is not to run without what was to watch over it.
+        Raises OptionError, any PlugportError that a service plugin raises, and PluginError for other
+        exceptions: a service does not run without its plugins.
         """
         from plugport.contracts.hooks import SERVER_HOOKS
         from plugport.plugin.guards import guard, server_hooks  # late: a listing calls no hooks
@@ -175,7 +214,7 @@ class Plugins:
             if self.has_service_plugin(record)
         }
         is_implemented = any(
-            getattr(self.manager.hook, _PREFIX + name).get_hookimpls() for name in SERVER_HOOKS
+            getattr(self.manager.hook, PREFIX + name).get_hookimpls() for name in SERVER_HOOKS
         )
         if not (made or traced or is_implemented):
             return server_hooks(self.manager)
@@ -196,13 +235,14 @@ class Plugins:
         try:
             for caller in self._admit(manager, plugin, name, guard):
                 if caller.name in PER_PLUGIN_HOOKS:
-                    raise PluginError(
-                        f"implements {caller.name} in what it puts into services, where it is not called"
-                    )
+                    reason = "in the class of its service plugin, where it is never called"
+                    raise PluginError(f"implements {caller.name} {reason}")
         except (PluginError, pluggy.PluginValidationError) as error:
             raise _failure(record, str(error)) from error
 
-    def _make_service_plugin(self, record: PluginRecord, members: Mapping[str, Mapping[str, Any]]) -> object:
+    def _make_service_plugin(
+        self, record: PluginRecord, members: Mapping[str, Mapping[str, object]]
+    ) -> object:
         from plugport.contracts.members import configure
 
         target = configure(self.service_plugin(record), members.get(record.qualified_name, {}))
@@ -214,7 +254,7 @@ class Plugins:
             raise _failure(record, describe_error(error)) from error
 
     def failed(self) -> list[PluginRecord]:
-        """The plugins that are in quarantine."""
+        """Return the plugins that failed, and are quarantined."""
         return [record for record in self.records if record.status == "failed"]
 
     def _attempt(self, record: PluginRecord, action: Callable[[], None]) -> None:
@@ -256,22 +296,22 @@ class Plugins:
         for caller in callers:
             for impl in caller.get_hookimpls():
                 if impl.plugin_name == name:
-                    _validate(caller, impl)
+                    validate_hookimpl(caller, impl)
         return callers
 
     def _register(self, plugin: object, record: PluginRecord) -> None:
         callers = self._admit(self.manager, plugin, record.qualified_name)
-        if record.name in KINDS and self.has_service_plugin(record):
+        if record.name in PARTS and self.has_service_plugin(record):
             raise PluginError(
                 f"its options would begin with {record.name + '.'!r}, as those of a combination do; "
                 "its entry point must have another name"
             )
         record.hooks = tuple(
-            sorted(caller.name.removeprefix(_PREFIX) for caller in callers if caller.has_spec())
+            sorted(caller.name.removeprefix(PREFIX) for caller in callers if caller.has_spec())
         )
-        for hook, kind in _REGISTER_HOOKS.items():
+        for hook, kind in REGISTER_HOOKS.items():
             for impl in self._hookimpls(hook, record):
-                for component in _components(hook, impl.function):
+                for component in components_of(hook, impl.function):
                     self._add_component(Registration(kind, component, record))
 
     def _add_component(self, new: Registration) -> None:
@@ -288,6 +328,10 @@ class Plugins:
         return [impl for impl in impls if impl.plugin_name == record.qualified_name]
 
 
+def _add_hints(found: "list[Hints]", function: Callable[[], object]) -> None:
+    found.append(hints_of(function))
+
+
 def _failure(record: PluginRecord, reason: str) -> PluginError:
     return PluginError(
         f"plugin {record.name!r} of {record.distribution} failed: {reason}; "
@@ -298,11 +342,13 @@ def _failure(record: PluginRecord, reason: str) -> PluginError:
 def load_plugins(disable: Iterable[str] = (), *, strict: bool = False) -> Plugins:
     """Find and load the plugins of all installed distributions.
 
-    The built-ins come first, then by normalised distribution name and entry point name.
-    *disable*, and the comma separated PLUGPORT_DISABLE of the environment, name plugins that are
-    not imported: by entry point, by distribution, or ``distribution:name``.
-    Hooks are traced if PLUGPORT_TRACE says so: see plugport.plugin.tracing.
-    Raises UnknownNameError if such a name is nobody's; with *strict* PluginError if a plugin fails.
+    plugport's own come first, the others follow by normalised distribution name and entry point name.
+    *disable* names plugins that are not imported: by entry point, by distribution, or
+    ``distribution:name``; so does PLUGPORT_DISABLE of the environment, separated by commas. Hooks are
+    traced as PLUGPORT_TRACE says: see plugport.plugin.tracing.
+
+    Raises UnknownNameError if no plugin has a name to disable; with *strict* PluginError if a plugin
+    fails.
     """
     plugins = Plugins(strict=strict, trace=_trace())
     found = [
@@ -330,7 +376,7 @@ def _trace() -> "HookTrace | None":
     text = os.environ.get("PLUGPORT_TRACE")
     if not text:
         return None
-    from plugport.plugin.tracing import HookTrace, hooks_to_trace  # late: needed when something is wrong
+    from plugport.plugin.tracing import HookTrace, hooks_to_trace  # late: only a trace needs it
 
     hooks = hooks_to_trace(text)
     return HookTrace(hooks) if hooks else None
@@ -341,41 +387,3 @@ def _names(disable: Iterable[str]) -> Iterator[str]:
     for name in os.environ.get("PLUGPORT_DISABLE", "").split(","):
         if name.strip():
             yield name.strip()
-
-
-def _validate(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
-    """Hold a hookimpl to what pluggy does not ask of it."""
-    if not caller.has_spec():
-        if impl.optionalhook:
-            return
-        known = [_PREFIX + name for name in hookspecs.HOOKS]
-        raise PluginError(f"implements {caller.name!r}, which is no hook{nearest(caller.name, known)}")
-    if inspect.iscoroutinefunction(inspect.unwrap(impl.function)):
-        raise PluginError(f"{caller.name} is a coroutine function; hooks are called, not awaited")
-    if (impl.wrapper or impl.hookwrapper) and caller.name in PER_PLUGIN_HOOKS:
-        raise PluginError(f"{caller.name} is a wrapper; each plugin speaks for itself alone")
-
-
-def _components(hook: str, function: Callable[..., Any]) -> Iterator[Component]:
-    returned = function()
-    if not isinstance(returned, Iterable):
-        raise PluginError(f"{hook} returned {returned!r}, which is no iterable of Component")
-    for component in returned:
-        if not isinstance(component, Component):
-            raise PluginError(f"{hook} returned {component!r}, which is no Component")
-        yield component
-
-
-def _add_commands(
-    record: PluginRecord, function: Callable[..., Any], group: "click.Group", reserved: frozenset[str]
-) -> None:
-    import click
-
-    aside = click.Group()
-    function(aside)
-    taken = sorted(aside.commands.keys() & (reserved | group.commands.keys()))
-    if taken:
-        raise PluginError(f"adds the command {taken[0]!r}, a name that is taken")
-    for name, command in aside.commands.items():
-        group.add_command(command, name)
-    record.commands = tuple(sorted(aside.commands))

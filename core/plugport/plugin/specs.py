@@ -1,15 +1,15 @@
 """The specifications of plugport's hooks, each with an example.
 
-A plugin is a module (or any object) named by an entry point of the group ``plugport``; the hooks
-that it implements are its functions marked with :data:`plugport.hookimpl`. It may take fewer
-arguments than a specification names. A hookimpl that raises is logged and harms neither the
-request nor the other hookimpls; where this differs the hook says so.
+A plugin is a module (or any object) that an entry point of the group ``plugport`` names. It
+implements a hook by a function of the same name, marked with :data:`plugport.hookimpl`. The function
+may take fewer arguments than the specification. An exception of a hookimpl is logged, and affects
+neither the request nor other hookimpls; the hooks that differ say so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pluggy
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import click
 
     from plugport.contracts.findings import Finding
+    from plugport.contracts.hints import Hints
+    from plugport.contracts.interfaces import ClientAddress, Request
+    from plugport.contracts.registry import ComponentRegistry
     from plugport.contracts.requests import RequestContext
     from plugport.serving.server import BaseServer
     from plugport.serving.url import Url
@@ -30,15 +33,15 @@ hookspec = pluggy.HookspecMarker("plugport")
 hookimpl = pluggy.HookimplMarker("plugport")
 
 
-# The registry fills ---------------------------------------------------------------------------
+# Registration -----------------------------------------------------------------------------------
 
 
 @hookspec
 def plugport_register_servers() -> Iterable[Component]:
     """Called when plugins are loaded: return the servers that this plugin brings.
 
-    The name of a server is the scheme of its URLs; its target is a subclass of BaseServer, or of
-    the standard library's. A plugin whose registration raises is quarantined as a whole::
+    The name of a server is the scheme of its URLs. Its target is a subclass of plugport's BaseServer
+    or of socketserver.BaseServer. A plugin whose registration raises is quarantined as a whole::
 
         @plugport.hookimpl
         def plugport_register_servers():
@@ -51,7 +54,7 @@ def plugport_register_servers() -> Iterable[Component]:
 def plugport_register_concurrency() -> Iterable[Component]:
     """Called when plugins are loaded: return the concurrency strategies that this plugin brings.
 
-    The target of each is a mix-in class, put before a server class::
+    The target of each is a mix-in class, which is put before a server class::
 
         @plugport.hookimpl
         def plugport_register_concurrency():
@@ -64,7 +67,7 @@ def plugport_register_concurrency() -> Iterable[Component]:
 def plugport_register_handlers() -> Iterable[Component]:
     """Called when plugins are loaded: return the handlers that this plugin brings.
 
-    ::
+    The target of each is a class or a function, in one of the four styles::
 
         @plugport.hookimpl
         def plugport_register_handlers():
@@ -74,26 +77,59 @@ def plugport_register_handlers() -> Iterable[Component]:
 
 
 @hookspec
-def plugport_register_commands(group: click.Group) -> None:
-    """Called when the command line is built: add commands to *group*.
+def plugport_register_framings() -> Iterable[Component]:
+    """Called when plugins are loaded: return the framings that this plugin brings.
 
-    A command of a name that is taken is refused, and the plugin's failure reported::
+    A framing separates the messages of a stream. A message handler selects it by name:
+    ``-o framing=NAME``. The target of each is a class like :class:`plugport.handlers.Framing`::
 
         @plugport.hookimpl
-        def plugport_register_commands(group):
-            @group.command("hello")
-            def hello():
-                "Say hello."
-                click.echo("hello")
+        def plugport_register_framings():
+            yield plugport.Component("slip", "plugport_slip:SlipFraming", "SLIP packets (RFC 1055)")
     """
+    return ()
 
 
 @hookspec
-def plugport_doctor(urls: tuple[Url, ...]) -> Iterable[Finding]:
-    """Called by ``plugport doctor``: return what would go wrong here with what this plugin brings.
+def plugport_register_commands() -> Iterable[click.Command]:
+    """Called when the command line is built: return the commands that this plugin adds.
 
-    *urls* are those that a service is to listen on; there may be none. A hookimpl that raises is
-    reported as a problem of its own::
+    A plugport.cli.LazyCommand is imported only when it is called. Any other click.Command is
+    accepted, a click.Group too. Commands get the plugport.cli.Session by click.pass_obj. A command
+    whose name is taken is refused, and the plugin that adds it is quarantined::
+
+        @plugport.hookimpl
+        def plugport_register_commands():
+            from plugport.cli import LazyCommand
+
+            yield LazyCommand("hello", "plugport_hello.command:hello", "Say hello")
+    """
+    return ()
+
+
+@hookspec
+def plugport_register_hints() -> Hints:
+    """Called when a name is unknown: return hints for the error message.
+
+    They name, for example, the distribution that provides a component. Of two hints about one name the
+    earlier plugin's is used; the built-ins are the first::
+
+        @plugport.hookimpl
+        def plugport_register_hints():
+            from plugport.contracts import Hints
+
+            return Hints(components={("handler", "mqtt"): "plugport-mqtt"})
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def plugport_doctor(urls: tuple[Url, ...], registry: ComponentRegistry) -> Iterable[Finding]:
+    """Called by ``plugport doctor``: return what would fail here of what this plugin brings.
+
+    *urls* are the URLs that a service is to listen on; there may be none. *registry* has the
+    components that are installed. A finding without a ``check`` gets the name of the plugin. A
+    hookimpl that raises is reported as a problem::
 
         @plugport.hookimpl
         def plugport_doctor(urls):
@@ -108,24 +144,24 @@ def plugport_doctor(urls: tuple[Url, ...]) -> Iterable[Finding]:
 
 @hookspec
 def plugport_service_plugin() -> type:
-    """Called when a service is made: return a class. What is made of it is a plugin of that service alone.
+    """Called when a service is made: return a class. Its instance is a plugin of that service alone.
 
-    Its methods are hookimpls, of the hooks below. Its annotated member variables are options, set
-    by ``NAME.KEY=VALUE`` with the name of this plugin's entry point, or DISTRIBUTION:NAME, before
-    the key; a class method ``check_options()`` looks at them together. It is made without arguments,
-    before anything is bound, and what it raises keeps the service from starting. A hookimpl that it
-    sets to None in ``__init__`` is not called. Import here what listings have no use for::
+    Its methods are hookimpls of the hooks below. Its annotated class attributes are options, set by
+    ``NAME.KEY=VALUE``, where NAME is the name of this plugin's entry point, or DISTRIBUTION:NAME. A
+    class method ``check_options()`` can check them together. The class is called without arguments
+    before anything is bound; an exception keeps the service from starting. A hookimpl that
+    ``__init__`` sets to None is not called. Import here what only a service needs::
 
         @plugport.hookimpl
         def plugport_service_plugin():
-            class Doorman:
-                banned: list[str] = []  # plugport serve ... -o doorman.banned=192.0.2.1
+            class BlockList:
+                blocked: list[str] = []  # plugport serve ... -o blocklist.blocked=192.0.2.1
 
                 @plugport.hookimpl
                 def plugport_verify_request(self, client_address):
-                    return "banned" if client_address[0] in self.banned else None
+                    return "blocked" if client_address[0] in self.blocked else None
 
-            return Doorman
+            return BlockList
     """
     return object
 
@@ -137,8 +173,8 @@ def plugport_service_plugin() -> type:
 def plugport_server_bound(server: BaseServer) -> None:
     """Called when *server* has its address, before it serves.
 
-    A PlugportError that a hookimpl raises keeps the service from starting: the server is closed,
-    server_stopped is called, and whoever wanted the service gets the error::
+    A PlugportError keeps the service from starting: the server is closed, server_stopped is called,
+    and the error is raised to the caller, or printed by the command line::
 
         @plugport.hookimpl
         def plugport_server_bound(server):
@@ -160,9 +196,9 @@ def plugport_server_started(server: BaseServer) -> None:
 
 @hookspec
 def plugport_server_draining(server: BaseServer) -> None:
-    """Called when *server* was told to finish: it takes what waits, and then no more.
+    """Called when the drain of *server* begins.
 
-    ::
+    It accepts the connections that wait in the backlog, and then no more::
 
         @plugport.hookimpl
         def plugport_server_draining(server):
@@ -172,13 +208,13 @@ def plugport_server_draining(server: BaseServer) -> None:
 
 @hookspec
 def plugport_server_stopped(server: BaseServer) -> None:
-    """Called when *server* has been closed, be it that it never served.
+    """Called when *server* has been closed, even if it never served.
 
     ::
 
         @plugport.hookimpl
         def plugport_server_stopped(server):
-            log.info("%s is gone", server.scheme)
+            log.info("%s stopped", server.scheme)
     """
 
 
@@ -198,7 +234,7 @@ def plugport_child_started(server: BaseServer) -> None:
 def plugport_child_exited(server: BaseServer, pid: int, status: int | None) -> None:
     """Called in the parent when the child *pid* was reaped.
 
-    *status* is its exit code, or minus the signal that ended it; None if somebody else reaped it::
+    *status* is its exit code, or minus the signal that ended it; None if other code reaped it::
 
         @plugport.hookimpl
         def plugport_child_exited(server, pid, status):
@@ -209,7 +245,7 @@ def plugport_child_exited(server: BaseServer, pid: int, status: int | None) -> N
 
 @hookspec
 def plugport_service_actions(server: BaseServer) -> None:
-    """Called in the turns of the serving loop, at most once a second.
+    """Called by the serving loop, at most once a second. (socketserver.BaseServer.service_actions)
 
     ::
 
@@ -223,17 +259,19 @@ def plugport_service_actions(server: BaseServer) -> None:
 
 
 @hookspec
-def plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | str | None:
-    """Called before a request begins: any False turns it away, and so does a hookimpl that raises.
+def plugport_verify_request(
+    server: BaseServer, request: Request, client_address: ClientAddress
+) -> bool | str | None:
+    """Called before a request begins: one False rejects it, and so does an exception.
 
-    A text turns it away, too: it is the reason, which is logged and which request_rejected gets;
-    for those who count reasons let there be few different ones. True and None let it pass, as far
-    as this plugin goes. *request* is the connection, or the pair (datagram, socket). Runs in the
-    accepting thread: it must not wait::
+    A str rejects it, too: it is the reason, which is logged and passed to request_rejected. Use few
+    different reasons: metrics count by reason. True and None accept it, unless another plugin
+    rejects it. *request* is the connection, or the pair (datagram, socket). The call is in the
+    thread that accepts: it must not wait::
 
         @plugport.hookimpl
         def plugport_verify_request(server, request, client_address):
-            return "banned" if client_address[0] in banned else None
+            return "blocked" if client_address[0] in blocked else None
     """
 
 
@@ -253,8 +291,8 @@ def plugport_request_started(context: RequestContext) -> None:
 def plugport_request_finished(context: RequestContext) -> None:
     """Called when a request ends, whatever its outcome: once for each that began.
 
-    ``context.outcome`` is "completed", "failed", "timed-out" or "aborted". May be called in any
-    thread; under strategies that fork, in the parent::
+    ``context.outcome`` is "completed", "failed", "timed-out" or "aborted". The call may be in any
+    thread; under strategies that fork it is in the parent::
 
         @plugport.hookimpl
         def plugport_request_finished(context):
@@ -264,9 +302,10 @@ def plugport_request_finished(context: RequestContext) -> None:
 
 @hookspec
 def plugport_request_failed(context: RequestContext, error: BaseException) -> None:
-    """Called when an exception came out of a request's handler, before request_finished.
+    """Called when the handler of a request has raised, before request_finished.
 
-    Under strategies that fork, *error* is a ChildError with the name and message of the child's::
+    Under strategies that fork, *error* is a ChildError with the name and the message of the exception
+    in the child::
 
         @plugport.hookimpl
         def plugport_request_failed(context, error):
@@ -275,8 +314,8 @@ def plugport_request_failed(context: RequestContext, error: BaseException) -> No
 
 
 @hookspec
-def plugport_request_rejected(server: BaseServer, client_address: Any, reason: str) -> None:
-    """Called when a request was turned away, instead of request_started.
+def plugport_request_rejected(server: BaseServer, client_address: ClientAddress, reason: str) -> None:
+    """Called when a request is rejected, in the place of request_started.
 
     ::
 

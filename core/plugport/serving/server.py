@@ -9,7 +9,8 @@ from typing import Annotated, Any, Self
 from plugport.contracts.interfaces import ClientAddress, Request, ServerAddress
 from plugport.contracts.members import Help
 from plugport.serving.accounting import record_keeping
-from plugport.serving.running import Serving, not_each_turn
+from plugport.serving.membership import not_each_turn
+from plugport.serving.running import Serving
 
 __all__ = ["BaseServer"]
 

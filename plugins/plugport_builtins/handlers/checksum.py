@@ -1,37 +1,40 @@
-"""checksum: SHA-256 of what is sent; the example of a request that is finished in a forked child."""
+"""checksum: the SHA-256 of the input; an example of a request that finishes in a forked child."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated
 
 from plugport import Help
+from plugport.contracts import StreamRequest
 from plugport_builtins.handlers.inet import InetHandler
 
 __all__ = ["ChecksumHandler"]
 
 
 class ChecksumHandler(InetHandler):
-    """Answers with the SHA-256 (FIPS 180-4) of all that is sent, in hexadecimal, and LF.
+    """Replies with the SHA-256 (FIPS 180-4) of the whole input, in hexadecimal, and LF.
 
-    Small input is answered at once. Larger input is finished where it holds nobody up: under the
-    sync strategy in a forked child, under the others where it is.
+    Under the sync strategy an input longer than ``small`` is read in a forked child, so that the next request
+    need not wait for it.
     """
 
-    small: Annotated[int, Help("bytes up to which input is answered at once", ge=0)] = 65536
+    small: Annotated[
+        int, Help("longest input in bytes that the sync strategy reads without a forked child", ge=0)
+    ] = 65536
 
-    def converse(self, connection: Any) -> None:
-        """Read to the end of the input, and answer."""
+    def converse(self, connection: StreamRequest) -> None:
+        """Read to the end of the input, and reply."""
         digest = hashlib.sha256()
         size = 0
-        moved = False
+        is_moved = False
         buffer = bytearray(65536)
         view = memoryview(buffer)
         while count := connection.recv_into(buffer):
             digest.update(view[:count])
             size += count
-            if size > self.small and not moved:
-                moved = True
+            if size > self.small and not is_moved:
+                is_moved = True
                 self.finish_in_child()
         connection.sendall(_line(digest.hexdigest()))
 

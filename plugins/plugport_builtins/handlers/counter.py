@@ -1,4 +1,4 @@
-"""counter: the number of the request, kept in memory that all requests share."""
+"""counter: the number of the request, counted in memory that all requests share."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ __all__ = ["CounterHandler"]
 
 
 class CounterHandler(InetHandler):
-    """Answers each request with its number and LF, counting from 1 since the service started.
+    """Replies to each request with its number and LF; the first since the service started is 1.
 
-    Forked children would each count a copy of their own, so it is refused there; threads take the
-    server's lock.
+    It is refused under a forking strategy, where each child would count in a copy of the memory. Threads take
+    the server's lock.
     """
 
     shared_state = True
     thread_safe = True
 
     def reply(self, data: bytes) -> bytes:
-        """Count, and return the number."""
+        """Count the request, and return its number."""
         state = self.server.state
         with self.server.lock:
             state.count = getattr(state, "count", 0) + 1

@@ -10,7 +10,7 @@ __all__ = ["DaytimeHandler"]
 
 
 class DaytimeHandler(InetHandler):
-    """Sends the date and time, local, as a line: ``Sunday, November 22, 2026 17:37:43-UTC`` (RFC 867)."""
+    """Sends the local date and time as a line: ``Sunday, November 22, 2026 17:37:43-UTC`` (RFC 867)."""
 
     def reply(self, data: bytes) -> bytes:
         """Return the line."""

@@ -1,22 +1,21 @@
-"""discard: what comes is thrown away (RFC 863)."""
+"""discard: reads and discards (RFC 863)."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from plugport.contracts import StreamRequest
 from plugport_builtins.handlers.inet import InetHandler
 
 __all__ = ["DiscardHandler"]
 
 
 class DiscardHandler(InetHandler):
-    """Throws away what comes, and answers nothing (RFC 863)."""
+    """Reads all input and sends nothing (RFC 863)."""
 
-    def converse(self, connection: Any) -> None:
+    def converse(self, connection: StreamRequest) -> None:
         """Read until the client ends its side."""
         buffer = bytearray(65536)
         while connection.recv_into(buffer):
             pass
 
     def reply(self, data: bytes) -> None:
-        """Answer nothing."""
+        """Send no reply."""

@@ -1,19 +1,18 @@
-"""echo: what comes goes back (RFC 862)."""
+"""echo: sends back what it receives (RFC 862)."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from plugport.contracts import StreamRequest
 from plugport_builtins.handlers.inet import InetHandler
 
 __all__ = ["EchoHandler"]
 
 
 class EchoHandler(InetHandler):
-    """Sends back what comes, until the client ends its side (RFC 862)."""
+    """Sends back what it receives, until the client ends its side (RFC 862)."""
 
-    def converse(self, connection: Any) -> None:
-        """Send back all that comes."""
+    def converse(self, connection: StreamRequest) -> None:
+        """Send back all input."""
         buffer = bytearray(65536)
         view = memoryview(buffer)
         while count := connection.recv_into(buffer):

@@ -12,7 +12,7 @@ from plugport_builtins.handlers.inet import InetHandler
 
 __all__ = ["QotdHandler"]
 
-logger = logging.getLogger("plugport.handlers.base.qotd")
+logger = logging.getLogger("plugport.handlers.qotd")
 
 #: RFC 865 wants fewer than 512 characters.
 _MAX_SIZE = 511
@@ -33,19 +33,19 @@ class QotdHandler(InetHandler):
     """Sends a quotation, chosen at random (RFC 865)."""
 
     quotes_file: Annotated[
-        str | None, Help("file of quotations with a line '%' between them, as fortune's (null: proverbs)")
+        str | None, Help("file of quotations, separated by lines '%' as for fortune(6) (null: proverbs)")
     ] = None
 
     _quotes: ClassVar[tuple[bytes, ...]] = tuple(f"{proverb}\r\n".encode() for proverb in _PROVERBS)
 
     @classmethod
     def check_options(cls) -> None:
-        """Read the file. Raises OptionError if that fails, or if no quotation in it will do."""
+        """Read the file. Raises OptionError if it can't be read or has no quotation that is short enough."""
         if cls.quotes_file is not None:
             cls._quotes = _read(cls.quotes_file)
 
     def reply(self, data: bytes) -> bytes:
-        """Return one."""
+        """Return a quotation."""
         return random.choice(self._quotes)
 
 
@@ -66,9 +66,9 @@ def _read(path: str) -> tuple[bytes, ...]:
     found = tuple(f"{text}\r\n".encode() for text in texts if text)
     short = tuple(quote for quote in found if len(quote) <= _MAX_SIZE)
     if not short:
-        lacks = f"none of at most {_MAX_SIZE} bytes (RFC 865)" if found else "none"
-        raise OptionError(f"quotes_file: no quotation to be had from {path!r}: it holds {lacks}")
+        limit = f" of at most {_MAX_SIZE} bytes (RFC 865)" if found else ""
+        raise OptionError(f"quotes_file: {path!r} has no quotation{limit}; separate them by lines '%'")
     if len(short) < len(found):
-        # Usual in fortune's files; fortune(6) itself has a switch to leave them out.
+        # The files of fortune(6) have long quotations too, which its option -s leaves out.
         logger.info("%s: left out %d quotations that are too long", path, len(found) - len(short))
     return short

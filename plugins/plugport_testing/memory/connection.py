@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from plugport import RequestContext
 from plugport.contracts import Buffer, ClientAddress, Transport
 from plugport.errors import IncompatibleError
-from plugport.handlers import Framing, responder, style_of
+from plugport.handlers import Framing, framing_maker, style_of
 from plugport.transports import StreamTransport
 from plugport_testing.memory.server import MemoryHandler, MemoryServer, adapted, configured
 from plugport_testing.memory.wire import MemoryLoop, MemorySocket
@@ -126,7 +126,7 @@ class MemoryConnection:
         if self._framing is None:
             if style_of(self._handler) != "message":
                 raise IncompatibleError("ask() needs a message handler; feed() sends bytes to any handler")
-            self._framing = responder(self._handler)[1]()
+            self._framing = framing_maker(self._handler)()
         replies = self._framing.feed(self.feed(self._framing.frame(message)))
         return replies[0] if replies else None
 

@@ -6,9 +6,9 @@ import inspect
 import socket as sockets
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
 
-from plugport.combination import assign_options
+from plugport.combination import assign_framing, assign_options
 from plugport.contracts import ClientAddress, Handler, Request, Style, configure
 from plugport.errors import IncompatibleError
 from plugport.handlers import MessageHandler, style_of, transports_of, unwrapped
@@ -62,14 +62,14 @@ class MemoryServer(BaseServer):
 
 def configured(handler: MemoryHandler, options: Mapping[str, object]) -> Handler:
     """Return *handler* with these options; a function of a message has those of MessageHandler."""
+    target = cast(Handler, handler)  # a protocol that is made already is returned as it is
     if options and inspect.isroutine(handler):
-        respond = staticmethod(handler)
-        handler = type(
-            handler.__name__, (MessageHandler,), {"__module__": handler.__module__, "respond": respond}
-        )
-    members = assign_options(options, {"handler": handler}, {"handler": getattr(handler, "__name__", "")})
-    target: Handler = configure(handler, members["handler"])
-    return target
+        members = {"__module__": handler.__module__, "respond": staticmethod(handler)}
+        target = type(handler.__name__, (MessageHandler,), members)
+    target, options = assign_framing(target, options)
+    assigned = assign_options(options, {"handler": target}, {"handler": getattr(target, "__name__", "")})
+    configured_handler: Handler = configure(target, assigned["handler"])
+    return configured_handler
 
 
 def adapted(handler: MemoryHandler, *, stream: bool) -> Callable[..., Any]:

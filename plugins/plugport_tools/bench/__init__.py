@@ -1,1 +1,1 @@
-"""What ``plugport bench`` does: a handler is served under each strategy, loaded, and measured."""
+"""The benchmark of ``plugport bench``: a handler is served under each strategy, loaded, and measured."""

@@ -1,6 +1,6 @@
-"""The clients of a load: each asks, waits for the answer, and asks again; a poller calls them.
+"""The clients of a load: each sends a request, waits for the answer, and repeats. A poller calls them.
 
-They are lean, because they share the machine with the service that they measure.
+They do little for each request, because they share the machine with the service that they measure.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from plugport_tools.bench.tally import Tally
 __all__ = ["Client", "DatagramClient", "StreamClient"]
 
 _numbers = itertools.count(1)
-#: Where all clients read to: what they read is counted, and not looked at.
+#: All clients read into it: bytes are counted, their values are ignored.
 _buffer = bytearray(1 << 18)
 
 
 class Client:
-    """One client. begin() sets it going; look() is to be called now and then; ready() is for the poller.
+    """One client. start() is called once, check() periodically, handle_events() by the poller.
 
-    *folder* is where unix datagram sockets get their names. *timeout*: seconds that an answer may take.
+    *folder*: holds the files of unix datagram sockets. *timeout*: seconds that an answer may take.
     """
 
     def __init__(
@@ -40,27 +40,27 @@ class Client:
         self._timeout = timeout
         self._folder = folder
         self._sock: socket.socket | None = None
-        self._begun = 0.0
-        self._served = False
-        #: Whether the window has passed and the last request has found its end.
-        self.retired = False
+        self._request_started = 0.0
+        self._was_answered = False
+        #: Whether the window has passed and the last request has ended.
+        self.finished = False
 
-    def begin(self) -> None:
-        """Begin a request over a new socket."""
-        self._begun = monotonic()
+    def start(self) -> None:
+        """Send a request over a new socket."""
+        self._request_started = monotonic()
         self._open()
 
-    def look(self, now: float) -> None:
-        """Do what no event brings about: try again after a failure, give up a request that takes too long."""
-        if self.retired:
+    def check(self, now: float) -> None:
+        """Send a new request after a failure; fail a request that takes longer than the timeout."""
+        if self.finished:
             return
-        if self._begun and now - self._begun >= self._timeout:
-            self._fail(self._overdue())
+        if self._request_started and now - self._request_started >= self._timeout:
+            self._fail(self._timeout_reason())
         elif self._sock is None:
-            if not self._begun and now >= self._tally.window.end:
-                self.retired = True
+            if not self._request_started and now >= self._tally.window.end:
+                self.finished = True
             else:
-                self._begun = self._begun or now
+                self._request_started = self._request_started or now
                 self._open()
 
     def close(self) -> None:
@@ -70,12 +70,12 @@ class Client:
             self._poller.unregister(sock.fileno())
             sock.close()
 
-    def ready(self, events: int) -> None:
-        """Go on, now that the socket is ready."""
+    def handle_events(self, events: int) -> None:
+        """Continue: the socket is ready for *events*, of READ and WRITE."""
         raise NotImplementedError
 
     def _open(self) -> None:
-        """Make the socket and send the request, as far as that goes."""
+        """Make the socket and send the request, or the part of it that the socket takes."""
         try:
             sock = self._address.make_socket(os.path.join(self._folder, f"{os.getpid()}.{next(_numbers)}"))
         except OSError as error:
@@ -85,65 +85,67 @@ class Client:
         code = sock.connect_ex(self._address.address)
         if code in (0, errno.EINPROGRESS):
             self._sock = sock
-            self._poller.register(sock.fileno(), READ, self.ready)
-            self._start(sock)
+            self._poller.register(sock.fileno(), READ, self.handle_events)
+            self._begin_exchange(sock)
             return
         sock.close()
-        if code != errno.EAGAIN:  # that of a unix socket whose backlog is full: look() tries again
+        if code != errno.EAGAIN:  # of a unix socket whose backlog is full: check() tries again
             self._fail(_reason(OSError(code, os.strerror(code))))
 
-    def _start(self, sock: socket.socket) -> None:
+    def _begin_exchange(self, sock: socket.socket) -> None:
         """Send the first request over *sock*."""
         raise NotImplementedError
 
-    def _overdue(self) -> str:
-        """Say what is missing after the timeout."""
+    def _timeout_reason(self) -> str:
+        """Return what is missing after the timeout."""
         return f"no answer within {self._timeout:g} s"
 
-    def _answered(self) -> float:
-        """Note the answer; return what time it is, 0.0 if there is no time for another request."""
+    def _record_answer(self) -> float:
+        """Record the answer; return the time, or 0.0 if the window has passed."""
         now = monotonic()
-        self._tally.note(self._begun, now)
-        if not self._served:
-            self._served = True
+        self._tally.record(self._request_started, now)
+        if not self._was_answered:
+            self._was_answered = True
             self._tally.served += 1
         if now < self._tally.window.end:
             return now
-        self.retired = True
+        self.finished = True
         if self._sock is not None:
-            self._poller.unregister(self._sock.fileno())  # what comes now, an end say, is no concern
+            self._poller.unregister(
+                self._sock.fileno()
+            )  # later events, the end of the connection for example, do not count
         return 0.0
 
     def _fail(self, reason: str) -> None:
-        """Count an error, and rest until the next look(): what fails at once would fail without end."""
+        """Count an error, and pause until the next check(), so that an immediate failure is no busy loop."""
         self._tally.errors[reason] += 1
-        self._begun = 0.0
+        self._request_started = 0.0
         self.close()
 
 
 class StreamClient(Client):
     """A client of a stream server: over one connection, or a new one for each request."""
 
-    #: What is expected: the greeting first, if there is one, then the answer; in bytes, and how much came.
-    _wanted: float = 0.0
-    _got = 0
-    _greeted = True
+    #: Bytes that are expected, of the greeting if there is one, then of the answer; and bytes received of it.
+    _expected: float = 0.0
+    _received = 0
+    _is_greeted = True
     _sending = False
     _unsent: bytes | memoryview = b""
 
-    def _start(self, sock: socket.socket) -> None:
+    def _begin_exchange(self, sock: socket.socket) -> None:
         self._sending = False
-        self._got = 0
-        self._wanted = self._exchange.greeting
-        self._greeted = not self._wanted
-        if self._greeted:
-            self._ask(sock)
+        self._received = 0
+        self._expected = self._exchange.greeting
+        self._is_greeted = not self._expected
+        if self._is_greeted:
+            self._send_request(sock)
 
-    def _ask(self, sock: socket.socket) -> None:
-        """Send the request, and expect its answer."""
+    def _send_request(self, sock: socket.socket) -> None:
+        """Send the request."""
         exchange = self._exchange
-        self._got = 0
-        self._wanted = inf if exchange.answer is None else exchange.answer
+        self._received = 0
+        self._expected = inf if exchange.answer is None else exchange.answer
         payload = exchange.payload
         sent = 0
         try:
@@ -154,25 +156,25 @@ class StreamClient(Client):
                     sock.shutdown(socket.SHUT_WR)
                 return
         except OSError as error:
-            if not _is_not_yet(error):
+            if not _is_not_ready(error):
                 self._fail(_reason(error))
                 return
         self._sending = True
         self._unsent = memoryview(payload)[sent:]
-        self._poller.modify(sock.fileno(), READ | WRITE, self.ready)
+        self._poller.modify(sock.fileno(), READ | WRITE, self.handle_events)
 
     def _send_rest(self, sock: socket.socket) -> None:
-        """Send what is left of the request, as far as that goes."""
+        """Send the rest of the request, or the part of it that the socket takes."""
         if self._unsent:
             self._unsent = self._unsent[sock.send(self._unsent) :]
         if not self._unsent:
             if self._exchange.half_close:
                 sock.shutdown(socket.SHUT_WR)
             self._sending = False
-            self._poller.modify(sock.fileno(), READ, self.ready)
+            self._poller.modify(sock.fileno(), READ, self.handle_events)
 
-    def ready(self, events: int) -> None:
-        """Send what is left, read what there is."""
+    def handle_events(self, events: int) -> None:
+        """Send the rest of the request, receive."""
         sock = self._sock
         assert sock is not None
         try:
@@ -182,69 +184,71 @@ class StreamClient(Client):
                 return
             count = sock.recv_into(_buffer)
         except OSError as error:
-            if not _is_not_yet(error):
+            if not _is_not_ready(error):
                 self._fail(_reason(error))
             return
-        self._got += count
-        if self._got > self._wanted:
-            self._fail(f"an answer longer than {self._wanted} bytes")
+        self._received += count
+        if self._received > self._expected:
+            self._fail(f"an answer longer than {self._expected} bytes")
         elif not count:
-            self._ended()
-        elif self._got < self._wanted:
+            self._handle_eof()
+        elif self._received < self._expected:
             return
-        elif self._greeted:
-            self._go_on(sock)
+        elif self._is_greeted:
+            self._next_request(sock)
         else:
-            self._greeted = True
-            self._ask(sock)
+            self._is_greeted = True
+            self._send_request(sock)
 
-    def _ended(self) -> None:
-        """Take the end of the stream for the end of the answer, where it is."""
-        if self._wanted == inf and self._got:
-            self._go_on(None)
-        elif self._got:
+    def _handle_eof(self) -> None:
+        """Handle the end of the stream, which may be the end of the answer."""
+        if self._expected == inf and self._received:
+            self._next_request(None)
+        elif self._received:
             self._fail("closed in the middle of an answer")
         else:
             self._fail("closed without an answer")
 
-    def _go_on(self, sock: socket.socket | None) -> None:
-        """Note the answer, and ask again: over *sock*, or a new connection."""
-        now = self._answered()
+    def _next_request(self, sock: socket.socket | None) -> None:
+        """Record the answer, and send the next request: over *sock*, or over a new connection."""
+        now = self._record_answer()
         if sock is None or not self._exchange.keep_alive:
             self.close()
-            if not self.retired:
-                self._begun = now
+            if not self.finished:
+                self._request_started = now
                 self._open()
         elif self._sending:
             self._fail("an answer before the end of the request")
-        elif not self.retired:
-            self._begun = now
-            self._ask(sock)
-        # Else it stays open: what it costs the service in memory is measured after the window.
+        elif not self.finished:
+            self._request_started = now
+            self._send_request(sock)
+        # Else it stays open: the memory that it costs the service is measured after the window.
 
-    def _overdue(self) -> str:
-        if self._got:
-            return f"an answer shorter than {self._wanted} bytes, or not complete within {self._timeout:g} s"
-        return super()._overdue()
+    def _timeout_reason(self) -> str:
+        if self._received:
+            return (
+                f"an answer shorter than {self._expected} bytes, or not complete within {self._timeout:g} s"
+            )
+        return super()._timeout_reason()
 
 
 class DatagramClient(Client):
     """A client of a datagram server, over one socket."""
 
-    #: Datagrams that are still to come.
-    _left = 0
+    #: Datagrams of the answer that have not arrived yet.
+    _missing = 0
     #: Whether the request could not be sent: the queue of a unix datagram server was full.
-    _blocked = False
+    _is_blocked = False
 
-    def _start(self, sock: socket.socket) -> None:
-        assert self._exchange.answer is not None  # datagrams have no end to wait for
-        self._left = self._exchange.answer
-        self._blocked = False
+    def _begin_exchange(self, sock: socket.socket) -> None:
+        assert self._exchange.answer is not None  # datagrams have no end of stream
+        self._missing = self._exchange.answer
+        self._is_blocked = False
         try:
             sock.send(self._exchange.payload)
         except BlockingIOError:
-            self._blocked = True
-            self._poller.modify(sock.fileno(), READ | WRITE, self.ready)
+            self._is_blocked = True
+            self._poller.modify(sock.fileno(), READ | WRITE, self.handle_events)
         except OSError as error:
             self._fail(_reason(error))
 
@@ -256,13 +260,13 @@ class DatagramClient(Client):
             with suppress(FileNotFoundError):
                 os.unlink(path)
 
-    def ready(self, events: int) -> None:
-        """Send if that was not possible before, read one datagram."""
+    def handle_events(self, events: int) -> None:
+        """Send a request that is blocked, or receive one datagram."""
         sock = self._sock
         assert sock is not None
-        if self._blocked and events & WRITE:
-            self._poller.modify(sock.fileno(), READ, self.ready)
-            self._start(sock)
+        if self._is_blocked and events & WRITE:
+            self._poller.modify(sock.fileno(), READ, self.handle_events)
+            self._begin_exchange(sock)
             return
         try:
             sock.recv_into(_buffer)
@@ -271,16 +275,16 @@ class DatagramClient(Client):
         except OSError as error:
             self._fail(_reason(error))
             return
-        self._left -= 1
-        if not self._left:
-            now = self._answered()
-            if not self.retired:
-                self._begun = now
-                self._start(sock)
+        self._missing -= 1
+        if not self._missing:
+            now = self._record_answer()
+            if not self.finished:
+                self._request_started = now
+                self._begin_exchange(sock)
 
 
-def _is_not_yet(error: OSError) -> bool:
-    """Whether it only says that the socket is not ready: it is full, or still connecting."""
+def _is_not_ready(error: OSError) -> bool:
+    """Whether *error* means that the socket is full, or not connected yet."""
     return isinstance(error, BlockingIOError) or error.errno == errno.ENOTCONN
 
 

@@ -1,4 +1,4 @@
-"""``plugport bench``: a handler under each strategy in turn, measured, and which of them to choose."""
+"""``plugport bench``: measures a handler under each strategy and recommends one."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NoReturn
 
 import click
 
-from plugport.cli.completion import complete_component
-from plugport.cli.output import print_json, print_table
-from plugport.cli.session import Session
+from plugport.cli import Session, complete_component, print_json, print_table
 from plugport_tools.bench.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,7 +30,7 @@ _ESCAPES = {"\\": "\\", "n": "\n", "r": "\r", "t": "\t", "0": "\0"}
 
 
 def _unescape(context: click.Context, parameter: click.Parameter, text: str | None) -> bytes | None:
-    """Read the escapes of a payload: with them any request can be written in any shell."""
+    """Return the bytes of a payload with its escapes, which make any request possible in any shell."""
     if text is None:
         return None
 
@@ -74,7 +72,7 @@ def _check_plot(context: click.Context, parameter: click.Parameter, path: Path |
     metavar="STRATEGY",
     multiple=True,
     shell_complete=complete_component("concurrency"),
-    help="A concurrency strategy to measure; by default all that are installed. May be repeated.",
+    help="Concurrency strategy to measure (default: all that are installed). May be repeated.",
 )
 @click.option(
     "-o",
@@ -82,7 +80,7 @@ def _check_plot(context: click.Context, parameter: click.Parameter, path: Path |
     "options",
     metavar="KEY=VALUE",
     multiple=True,
-    help="Set an option as for 'plugport serve'; strategies that don't have it go without. May be repeated.",
+    help="Option as for 'plugport serve'; a strategy without it runs without it. May be repeated.",
 )
 @click.option(
     "--seconds",
@@ -91,7 +89,7 @@ def _check_plot(context: click.Context, parameter: click.Parameter, path: Path |
     default=_DEFAULTS.seconds,
     callback=_check_finite,
     show_default=True,
-    help="How long each strategy is measured, all its rounds together.",
+    help="Seconds for which each strategy is measured, in all its rounds together.",
 )
 @click.option(
     "--rounds",
@@ -99,7 +97,7 @@ def _check_plot(context: click.Context, parameter: click.Parameter, path: Path |
     type=click.IntRange(min=2),
     default=_DEFAULTS.rounds,
     show_default=True,
-    help="Rounds in which the strategies take turns.",
+    help="Number of rounds; in each, every strategy is measured once.",
 )
 @click.option(
     "--connections",
@@ -107,7 +105,7 @@ def _check_plot(context: click.Context, parameter: click.Parameter, path: Path |
     type=click.IntRange(min=1),
     default=_DEFAULTS.connections,
     show_default=True,
-    help="Clients at once.",
+    help="Number of clients at once.",
 )
 @click.option(
     "--timeout",
@@ -116,24 +114,24 @@ def _check_plot(context: click.Context, parameter: click.Parameter, path: Path |
     default=_DEFAULTS.timeout,
     callback=_check_finite,
     show_default=True,
-    help="How long an answer may take.",
+    help="Seconds that an answer may take.",
 )
 @click.option(
     "--payload",
     metavar="TEXT",
     callback=_unescape,
-    help=r"The request; \n, \r, \t, \0, \\ and \xHH in it are read as in C. By default a line.",
+    help=r"Request, with the escapes \n, \r, \t, \0, \\ and \xHH (default: a line).",
 )
 @click.option(
     "--payload-file",
     metavar="FILE",
     type=click.File("rb"),
-    help="A file with the request, taken as it is; - is standard input.",
+    help="File with the request, without escapes (-: standard input).",
 )
 @click.option(
     "--new-connections",
     is_flag=True,
-    help="Make a connection for each request, though the handler may keep them.",
+    help="Make a connection for each request, even if the handler keeps connections.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: an object.")
 @click.option(
@@ -141,7 +139,7 @@ def _check_plot(context: click.Context, parameter: click.Parameter, path: Path |
     metavar="FILE",
     type=click.Path(path_type=Path),
     callback=_check_plot,
-    help="Draw the figures to FILE, .svg or .png (needs matplotlib).",
+    help="File for a plot of the figures, .svg or .png (needs matplotlib).",
 )
 @click.pass_context
 def bench(
@@ -158,15 +156,15 @@ def bench(
     plot: Path | None,
     **numbers: Any,
 ) -> None:
-    """Serve HANDLER under each concurrency strategy in turn, measure each under load, and recommend one.
+    """Measure a handler under each strategy, recommend one.
 
     HANDLER and URL are as for 'plugport serve'; the default URL is tcp://127.0.0.1:0, any free port.
-    A probe finds out how the payload is answered, and whether connections are kept. The strategies
-    run as processes of their own; the load comes from others on the same machine. The exit
+    A probe finds out how the payload is answered, and whether connections are kept. Each strategy
+    runs in a process of its own; other processes on the same machine make the load. The exit
     status is 1 if no strategy could be measured.
     """
-    # Late: `plugport --help` imports the modules of all commands.
-    from plugport_tools.bench.loaders import make_room
+    # Late: `plugport bench --help` needs none of it.
+    from plugport_tools.bench.loaders import raise_descriptor_limit
     from plugport_tools.bench.measure import measure, probe_service
     from plugport_tools.bench.plan import make_plan
     from plugport_tools.bench.report import Report
@@ -181,8 +179,8 @@ def bench(
     plan = make_plan(session.registry, handler, url, strategies, options)
     if new_connections and not plan.is_stream:
         raise click.UsageError(f"--new-connections: {plan.url} has no connections", context)
-    make_room(settings.connections)
-    with _ending_in_order(), _progress(len(plan.legal) * settings.rounds) as progress:
+    raise_descriptor_limit(settings.connections)
+    with _unwound_by_signals(), _progress(len(plan.legal) * settings.rounds) as progress:
         exchange = probe_service(plan, _DEFAULT_PAYLOAD if payload is None else payload, settings)
         report = Report(plan, settings, exchange, measure(plan, exchange, settings, progress))
     if as_json:
@@ -197,7 +195,7 @@ def bench(
 
 
 def _global_options(session: Session) -> tuple[str, ...]:
-    """What the services must be told to find the same components as this process."""
+    """Return the global options with which a service finds the same components as this process."""
     strict = ("--strict-plugins",) if session.strict else ()
     return (*strict, *(f"--disable-plugin={name}" for name in session.disable))
 
@@ -219,14 +217,14 @@ def _print(report: Report) -> None:
 
 @contextmanager
 def _progress(steps: int) -> Iterator[Callable[[str], None]]:
-    """Yield what is to be called with the name of each step: it moves a bar on a terminal, else nothing."""
+    """Yield a function of the name of the next step; on a terminal it moves a progress bar."""
     if sys.stderr is None or not sys.stderr.isatty():
         yield lambda step: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    # Drawn between the rounds: a thread that did it would take its time from what is measured.
+    # Drawn between the rounds: a thread that draws would take processor time from the measurement.
     with Progress(
         BarColumn(),
         TextColumn("{task.description}"),
@@ -235,7 +233,7 @@ def _progress(steps: int) -> Iterator[Callable[[str], None]]:
         transient=True,
         auto_refresh=False,
     ) as bar:
-        task = bar.add_task("asking the handler", total=steps)
+        task = bar.add_task("probing the handler", total=steps)
         bar.refresh()
         begun = 0
 
@@ -248,14 +246,14 @@ def _progress(steps: int) -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def _ending_in_order() -> Iterator[None]:
-    """Have SIGTERM and SIGHUP unwind the block, as Ctrl-C does, so that no child is left."""
+def _unwound_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind the block, as Ctrl-C does, so that no child is left."""
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
         raise SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
-        yield  # signals are not ours
+        yield  # only the main thread can set signal handlers
         return
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:

@@ -1,4 +1,4 @@
-"""Exchange: what one request looks like from outside, and the address that it goes to."""
+"""Exchange: one request and the size of its answer, and the address of the service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Address", "Exchange"]
 
 
 class Address(NamedTuple):
-    """Where a service listens, as socket() and connect() want it."""
+    """The address of a service, as socket() and connect() take it."""
 
     family: int
     kind: int
@@ -18,21 +18,21 @@ class Address(NamedTuple):
 
     @property
     def is_stream(self) -> bool:
-        """Whether requests go there over connections, or as datagrams."""
+        """Whether requests are connections; else they are datagrams."""
         return self.kind == socket.SOCK_STREAM
 
     def make_socket(self, path: str) -> socket.socket:
         """Return a socket that can be connected there.
 
         A unix datagram socket is bound to *path*: one without a name can't be answered (unix(7)).
-        Whoever closes it removes the file.
+        The caller removes the file.
         """
         sock = socket.socket(self.family, self.kind)
         try:
             if not self.is_stream and self.family == getattr(socket, "AF_UNIX", None):
                 sock.bind(path)
             elif self.is_stream and self.family in (socket.AF_INET, socket.AF_INET6):
-                # What is left of a long request must not wait for the acknowledgement of its beginning.
+                # The rest of a long request must not wait for the acknowledgement of its beginning (RFC 896).
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except BaseException:
             sock.close()
@@ -42,14 +42,14 @@ class Address(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """A request, and how to tell that it has been answered, whatever the protocol.
+    """A request, and the end of its answer, for any protocol.
 
-    ``payload``     what is sent; nothing to a service that speaks without being asked
-    ``answer``      how much answers it: bytes on a stream, else datagrams; None: all until the server closes
-    ``greeting``    bytes that the server says first on each connection, before it is sent anything
+    ``payload``     bytes of the request; b"" for a service that sends without a request
+    ``answer``      size of the answer: bytes on a stream, else datagrams; None: it ends with the connection
+    ``greeting``    bytes that the server sends first on each connection
     ``keep_alive``  whether the next request goes over the same connection
-    ``half_close``  whether the end of the payload is told by ending our side of the connection
-    ``sample``      how the answer to the probe began, for people
+    ``half_close``  whether the client's side of the stream ends after the payload
+    ``sample``      beginning of the answer to the probe, for reports
     """
 
     payload: bytes

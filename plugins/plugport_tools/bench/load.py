@@ -1,8 +1,8 @@
 """The load that one process makes: clients on a poller. As a script it is that process.
 
-``python -m plugport_tools.bench.load`` reads a Job from standard input, says ``ready``, reads a Window, makes
-the load from then on to the end of the window, keeps its connections open until standard input ends,
-and writes a Tally to standard output. All but the word is pickled: both sides are one program.
+``python -m plugport_tools.bench.load`` reads a Job from standard input, writes ``ready``, reads a Window,
+makes the load until the end of the window, keeps its connections open until standard input ends, and
+writes a Tally to standard output. Job, Window and Tally are pickled: both sides are the same program.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from plugport_tools.bench.tally import Tally, Window
 
 __all__ = ["Job", "Load"]
 
-#: Seconds between two looks at all clients.
-_LOOK = 0.02
+#: Seconds between two checks of all clients.
+_CHECK_INTERVAL = 0.02
 
 
 class Job(NamedTuple):
-    """What to do: *clients* at once, each for itself. *timeout*: seconds that an answer may take.
+    """The load of one process: *clients* at once. *timeout*: seconds that an answer may take.
 
-    *folder* is where unix datagram sockets get their names; it is removed by whoever made it.
+    *folder* holds the files of unix datagram sockets.
     """
 
     address: Address
@@ -38,7 +38,7 @@ class Job(NamedTuple):
 
 
 class Load:
-    """The clients of a *job*, at work until the end of *window*, and until their last answers have come."""
+    """The clients of a *job*: they send requests until the end of *window*, and wait for the last answers."""
 
     def __init__(self, job: Job, window: Window) -> None:
         self.tally = Tally(window)
@@ -50,19 +50,19 @@ class Load:
         ]
 
     def run(self) -> Tally:
-        """Make the load. A request that is under way at the end of the window has its timeout to end."""
+        """Make the load. A request that is active at the end of the window still has its timeout."""
         for client in self._clients:
-            client.begin()
+            client.start()
         dispatch, end = self._poller.dispatch, self.tally.window.end
-        next_look = 0.0
+        next_check = 0.0
         while True:
-            dispatch(_LOOK)
+            dispatch(_CHECK_INTERVAL)
             now = monotonic()
-            if now >= next_look:
-                next_look = now + _LOOK
+            if now >= next_check:
+                next_check = now + _CHECK_INTERVAL
                 for client in self._clients:
-                    client.look(now)
-                if now >= end and all(client.retired for client in self._clients):
+                    client.check(now)
+                if now >= end and all(client.finished for client in self._clients):
                     return self.tally
 
     def close(self) -> None:
@@ -75,7 +75,7 @@ class Load:
 def _main() -> None:
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     job: Job = pickle.load(source)
-    gc.disable()  # nothing here forms circles, and a collection would show in the latencies
+    gc.disable()  # there are no reference cycles here, and a collection would show in the latencies
     sink.write(b"ready\n")
     sink.flush()
     load = Load(job, pickle.load(source))

@@ -1,4 +1,4 @@
-"""Measuring: each strategy's service under the same load, in rounds that take turns."""
+"""Measurements: the service of each strategy under the same load, in interleaved rounds."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ from plugport_tools.bench.loaders import load_processes, processors
 from plugport_tools.bench.plan import Candidate, Plan
 from plugport_tools.bench.probe import ProbeError, probe
 from plugport_tools.bench.results import Measurement, Round
-from plugport_tools.bench.service import ServiceError, ServiceProcess, running
+from plugport_tools.bench.service import ServiceError, ServiceProcess, run_service
 from plugport_tools.bench.settings import Settings
 from plugport_tools.bench.tally import Tally, Window, quantile
 from plugport_tools.bench.usage import Usage, cpu_usage, memory_of
 
 __all__ = ["measure", "probe_service"]
 
-#: Seconds of load before the window, for what is done once, and more for each connection to be made.
+#: Seconds of load before the window, and seconds more for each connection.
 _WARM_UP, _WARM_UP_EACH = 0.2, 0.001
-#: Seconds from the end of a connection to that of its process, if that was the reason.
-_END = 0.2
+#: Seconds after the end of a connection in which a service that has crashed ends.
+_EXIT_DELAY = 0.2
 
 
 def probe_service(plan: Plan, payload: bytes, settings: Settings) -> Exchange:
-    """Serve under the first strategy that will, and find out how *payload* is answered.
+    """Serve under the first strategy that starts, and probe how *payload* is answered.
 
-    Raises ServiceError if none will, ProbeError if there is no answer that could be counted.
+    Raises ServiceError if none starts, ProbeError if the end of the answer can't be determined.
     """
     failures = []
     for candidate in plan.legal:
         with tempfile.TemporaryDirectory() as folder:
             try:
-                with _serving(plan, candidate, settings, folder) as service:
+                with _run_candidate(plan, candidate, settings, folder) as service:
                     return _probe(service, candidate, payload, settings, folder)
             except ProbeError as error:
                 raise ProbeError(f"{plan.handler}: {error}") from error
@@ -52,18 +52,18 @@ def _probe(
     try:
         exchange = probe(address, payload, folder, timeout=settings.timeout, keep_alive=settings.keep_alive)
     except ProbeError as error:
-        service.check(_END)  # if it has ended, that is what there is to say
+        service.check(_EXIT_DELAY)  # if the service has ended, that is the cause
         raise ProbeError(f"{error}{service.last_output()}") from error
-    service.check(_END)
+    service.check(_EXIT_DELAY)
     return exchange
 
 
 def measure(
     plan: Plan, exchange: Exchange, settings: Settings, progress: Callable[[str], None] = lambda step: None
 ) -> list[Measurement]:
-    """Measure each legal candidate, round after round; *progress* is called with what comes next.
+    """Measure each legal candidate in each round; *progress* is called with the name of the next step.
 
-    One that fails is left out of the rounds that follow, and says why.
+    A candidate that fails is skipped in the following rounds; its ``failure`` has the reason.
     """
     found = [
         Measurement(candidate, _connections(plan, candidate, exchange, settings)) for candidate in plan.legal
@@ -80,41 +80,41 @@ def measure(
 
 
 def _connections(plan: Plan, candidate: Candidate, exchange: Exchange, settings: Settings) -> int:
-    """A serial strategy serves a connection to its end before it looks at the next."""
+    """Return the number of connections: a serial strategy serves one kept connection at a time."""
     alone = candidate.serial and plan.is_stream and exchange.keep_alive
     return 1 if alone else settings.connections
 
 
-def _serving(
+def _run_candidate(
     plan: Plan, candidate: Candidate, settings: Settings, folder: str
 ) -> AbstractContextManager[ServiceProcess]:
     options = [f"--option={text}" for text in candidate.options]
     arguments = [f"--concurrency={candidate.strategy}", *options, "--", plan.handler, plan.url]
-    return running(settings.global_options, arguments, folder)
+    return run_service(settings.global_options, arguments, folder)
 
 
 def _round(plan: Plan, measurement: Measurement, exchange: Exchange, settings: Settings) -> Round:
-    """Serve, load and measure once. Raises PlugportError if there is nothing to be measured."""
+    """Serve, load and measure once. Raises PlugportError if no request was answered."""
     connections = measurement.connections
     processes = max(1, min(processors() - 1, connections))
     shares = [connections // processes + (number < connections % processes) for number in range(processes)]
     with (
         tempfile.TemporaryDirectory() as folder,
-        _serving(plan, measurement.candidate, settings, folder) as service,
+        _run_candidate(plan, measurement.candidate, settings, folder) as service,
         load_processes(processes) as load,
     ):
         address = measurement.candidate.address_of(service.wait_until_listening())
         load.prepare([Job(address, exchange, share, settings.timeout, folder) for share in shares])
         begin = time.monotonic() + _WARM_UP + connections * _WARM_UP_EACH
         window = Window(begin, begin + settings.seconds / settings.rounds)
-        load.begin(window)
+        load.start(window)
         before = _usage_at(window.begin, service.pid)
         after = _usage_at(window.end, service.pid)
         memory = memory_of(service.pid)  # while the connections are still open
         tally = load.finish()
         service.check()
         if not tally.latencies:
-            raise ServiceError(_unanswered(tally, window) + service.last_output())
+            raise ServiceError(_no_answers(tally, window) + service.last_output())
         return Round(
             requests=tally.requests,
             requests_per_second=tally.requests / (window.end - window.begin),
@@ -134,12 +134,12 @@ def _usage_at(moment: float, pid: int) -> Usage | None:
 
 
 def _processors(before: Usage | None, after: Usage | None) -> float | None:
-    """How many processors were kept busy between the two; None if that is not known."""
+    """Return the number of processors that were busy between the two; None if unknown."""
     if before is None or after is None:
         return None
     return (after.cpu - before.cpu) / (after.time - before.time)
 
 
-def _unanswered(tally: Tally, window: Window) -> str:
+def _no_answers(tally: Tally, window: Window) -> str:
     wrong = "".join(f"; {count} x {what}" for what, count in tally.errors.most_common(3))
     return f"no request was answered in {window.end - window.begin:.3g} s (more with --seconds){wrong}"

@@ -1,4 +1,4 @@
-"""Plan: what is to be served under which strategies, checked before anything runs."""
+"""Plan: the handler, the URL and the strategies of a benchmark, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from plugport.combination import (
-    Part,
     UnknownOptionError,
     Verdict,
     check,
     compose,
+    parse_framing,
     parse_options,
     parse_plugin_options,
 )
-from plugport.contracts import Kind, StrategyTraits, Style, configure, server_traits, strategy_traits
+from plugport.contracts import Part, StrategyTraits, Style, configure, server_traits, strategy_traits
 from plugport.errors import AddressError, IncompatibleError, PlugportError
 from plugport.handlers import style_of
 from plugport.plugin import Entry, Registry
@@ -25,22 +25,22 @@ from plugport_tools.bench.exchange import Address
 
 __all__ = ["Candidate", "Plan", "make_plan"]
 
-#: The families that the load has clients for.
+#: The address families that the load has clients for.
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, getattr(socket, "AF_UNIX", None))
 _KINDS = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
-#: Where a client reaches a service that listens on all interfaces.
+#: The addresses at which a client reaches a service that listens on all interfaces.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A strategy under which the handler is to be served.
+    """A strategy to measure.
 
-    ``refusal``     why it can't be, "" if it can; then nothing below says anything
-    ``caveats``     what speaks against it, whatever it measures
-    ``serial``      whether it serves one request at a time
-    ``options``     those of the options that it, its server, the handler or a plugin has, ``KEY=VALUE``
-    ``left_out``    the others
+    ``refusal``          why it can't serve the handler, "" if it can; if it can't, no other field is set
+    ``caveats``          its disadvantages, whatever is measured
+    ``serial``           whether it serves one request at a time
+    ``options``          the options, ``KEY=VALUE``, that one of its parts or a plugin has
+    ``unknown_options``  the other options
     """
 
     strategy: str
@@ -48,11 +48,11 @@ class Candidate:
     caveats: tuple[str, ...] = ()
     serial: bool = False
     options: tuple[str, ...] = ()
-    left_out: tuple[str, ...] = ()
+    unknown_options: tuple[str, ...] = ()
     server_class: Any = None
 
     def address_of(self, url: str) -> Address:
-        """Return where clients reach the service that announces *url*. Raises AddressError."""
+        """Return the address of the service that announces *url*. Raises AddressError."""
         address, members = self.server_class.resolve_url(parse_url(url))
         family = members.get("address_family", self.server_class.address_family)
         if isinstance(address, tuple):
@@ -62,7 +62,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is served where, and how: the *candidates* in the order of the listing, or of the command."""
+    """A benchmark; the *candidates* are in the order of the listing, or of the command."""
 
     handler: str
     url: str
@@ -78,7 +78,7 @@ class Plan:
 def make_plan(
     registry: Registry, handler: str, url: str, strategies: Sequence[str] = (), options: Sequence[str] = ()
 ) -> Plan:
-    """Check what can be checked. *strategies* are names, by default all that are registered.
+    """Return the plan, with everything checked. *strategies* are names, by default all registered ones.
 
     Raises IncompatibleError if all of them are refused, AddressError, OptionError, and what finding
     and loading a component raises.
@@ -95,27 +95,28 @@ def make_plan(
     legal = [entry for entry, verdict in verdicts if verdict.legal]
     if not legal:
         raise IncompatibleError(_all_refused(parts, verdicts))
-    left, _ = parse_plugin_options(registry.plugins, options)
-    chosen = parts.distribute(left, legal)
-    of_plugins = tuple(text for text in options if text not in left)
+    of_parts, _ = parse_plugin_options(registry.plugins, options)
+    framed, of_parts = parse_framing(registry.load(parts.handler), of_parts, registry)
+    chosen = parts.distribute(framed, of_parts, legal)
+    of_all = tuple(text for text in options if text not in of_parts)
     candidates = []
     for entry, verdict in verdicts:
         if verdict.legal:
-            candidate = parts.candidate(entry, verdict, chosen[entry.selector], left, parsed)
-            candidates.append(replace(candidate, options=(*of_plugins, *candidate.options)))
+            candidate = parts.candidate(framed, entry, verdict, chosen[entry.selector], of_parts, parsed)
+            candidates.append(replace(candidate, options=(*of_all, *candidate.options)))
         else:
             candidates.append(Candidate(entry.selector, verdict.reason))
     return Plan(handler, url, is_stream, tuple(candidates))
 
 
 def _is_stream(url: Url, server_class: Any) -> bool:
-    """Whether the load needs connections or datagrams. Raises AddressError if it can make neither."""
+    """Whether the load needs connections, not datagrams. Raises AddressError if it has no such clients."""
     family = getattr(server_class, "address_family", None)
     kind = getattr(server_class, "socket_type", None)
     if family not in _FAMILIES or kind not in _KINDS or server_traits(server_class).secure:
         raise AddressError(
-            f"{url}: there are no clients for {url.scheme} servers; "
-            "plugport bench has some for IPv4, IPv6 and unix sockets, without TLS"
+            f"{url}: plugport bench has no clients for {url.scheme} servers; "
+            "use a server on IPv4, IPv6 or unix sockets, without TLS"
         )
     return bool(kind == socket.SOCK_STREAM)
 
@@ -132,30 +133,35 @@ def _all_refused(parts: _Parts, verdicts: list[tuple[Entry, Verdict]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """A handler and a server, to be combined with strategies."""
+    """A handler and a server that are combined with each strategy."""
 
     registry: Registry
     handler: Entry
     server: Entry
 
     def verdict(self, strategy: Entry, *, strict: bool) -> Verdict:
-        """Return the verdict; what can't be loaded is refused, but an error if it was asked for by name."""
+        """Return the verdict. A strategy that can't be loaded is refused; with *strict* it is an error."""
         try:
             return check(self.handler, self.server, strategy, self.registry)
         except PlugportError as error:
             if strict:
                 raise
-            self.registry.load(self.handler)  # is it the strategy's fault?
+            self.registry.load(self.handler)  # raises if the handler is the cause
             return Verdict("refused", str(error))
 
-    def distribute(self, options: Sequence[str], strategies: list[Entry]) -> dict[str, list[str]]:
-        """Return for each strategy the options that are known under it. One that none knows is an error."""
+    def distribute(
+        self, handler: object, options: Sequence[str], strategies: list[Entry]
+    ) -> dict[str, list[str]]:
+        """Return for each strategy the options that are known under it. One that none knows is an error.
+
+        *handler* is the target, with its framing.
+        """
         chosen: dict[str, list[str]] = {strategy.selector: [] for strategy in strategies}
         for text in options:
             unknown: list[UnknownOptionError] = []
             for strategy in strategies:
                 try:
-                    self._parse([text], strategy)
+                    self._parse(handler, [text], strategy)
                     chosen[strategy.selector].append(text)
                 except UnknownOptionError as error:
                     unknown.append(error)
@@ -164,11 +170,17 @@ class _Parts:
         return chosen
 
     def candidate(
-        self, strategy: Entry, verdict: Verdict, chosen: list[str], options: Sequence[str], url: Url
+        self,
+        handler: object,
+        strategy: Entry,
+        verdict: Verdict,
+        chosen: list[str],
+        options: Sequence[str],
+        url: Url,
     ) -> Candidate:
-        """Describe a legal strategy, after a look whether all that belongs to it can be put together."""
-        handler, mixin = self.registry.load(self.handler), self.registry.load(strategy)
-        members = self._parse(chosen, strategy)
+        """Return the candidate of a legal strategy. Raises what composing its parts raises."""
+        mixin = self.registry.load(strategy)
+        members = self._parse(handler, chosen, strategy)
         server_class: Any = compose(self.registry.load(self.server), mixin)
         server_class = configure(server_class, {**members["server"], **members["concurrency"]})
         server_class.resolve_url(url)
@@ -179,18 +191,22 @@ class _Parts:
             caveats=_caveats(verdict, traits, style_of(handler)),
             serial=traits.serial,
             options=tuple(chosen),
-            left_out=tuple(text for text in options if text not in chosen),
+            unknown_options=tuple(text for text in options if text not in chosen),
             server_class=server_class,
         )
 
-    def _parse(self, texts: Sequence[str], strategy: Entry) -> dict[Part, dict[str, Any]]:
-        entries: dict[Kind, Entry] = {
+    def _parse(self, handler: object, texts: Sequence[str], strategy: Entry) -> dict[Part, dict[str, Any]]:
+        entries: dict[Part, Entry] = {
             "server": self.server,
             "concurrency": strategy,
             "handler": self.handler,
         }
-        parts: dict[Part, Any] = {part: self.registry.load(entry) for part, entry in entries.items()}
-        return parse_options(texts, parts, {part: entry.selector for part, entry in entries.items()})
+        targets: dict[Part, object] = {
+            "server": self.registry.load(self.server),
+            "concurrency": self.registry.load(strategy),
+            "handler": handler,
+        }
+        return parse_options(texts, targets, {part: entry.selector for part, entry in entries.items()})
 
 
 def _caveats(verdict: Verdict, traits: StrategyTraits, style: Style) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The plot: what was measured, as bars for each strategy, drawn by matplotlib."""
+"""The plot: bars of the figures of each strategy, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _FORMATS = (".svg", ".png")
 
 
 class PlotError(PlugportError):
-    """A file that the plot can't be written to."""
+    """The plot can't be written to the file."""
 
 
 def check_plot(path: Path) -> None:
-    """Look whether a plot could be drawn and written to *path*, before there is one.
+    """Check that a plot can be drawn and written to *path*, before anything is measured.
 
     Raises PlotError for a name that is not .svg or .png or a place that can't be written,
     UnavailableError if matplotlib is missing.

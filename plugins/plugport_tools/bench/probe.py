@@ -1,4 +1,4 @@
-"""The probe: asks a service a few times, to learn how a load can tell that it has been answered."""
+"""The probe: a few requests that find out where the answers of a service end."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from plugport_tools.bench.exchange import Address, Exchange
 __all__ = ["ProbeError", "probe"]
 
 #: Seconds without a byte after which an answer is taken to be complete.
-_QUIET = 0.25
-#: Bytes of an answer that are kept for people, and of a payload that are shown to them.
+_PAUSE = 0.25
+#: Bytes of an answer or a payload that reports and errors show.
 _SAMPLE = 40
 _CHUNK = 1 << 18
 
 
 class ProbeError(PlugportError):
-    """The service does not answer the payload, or not in a way that a load could count."""
+    """The service does not answer the payload, or the end of its answers can't be determined."""
 
 
 def probe(
@@ -32,79 +32,80 @@ def probe(
 ) -> Exchange:
     """Find out how the service at *address* answers *payload*.
 
-    *timeout*: seconds that an answer may take. *keep_alive*: whether connections are to be kept
-    if the service does. *folder*: for the name of a unix datagram socket. Raises ProbeError.
+    *timeout*: seconds that an answer may take. *keep_alive*: whether to keep connections that the
+    service keeps. *folder*: holds the file of a unix datagram socket. Raises ProbeError.
     """
 
-    def connect() -> _Conversation:
-        return _Conversation(address, os.path.join(folder, "probe"), timeout)
+    def connect() -> _Connection:
+        return _Connection(address, os.path.join(folder, "probe"), timeout)
 
     try:
         if address.is_stream:
             return _probe_stream(connect, payload, keep_alive)
-        with connect() as conversation:
-            heard = _expect(conversation.ask(payload), payload)
-            return Exchange(payload, heard.size, keep_alive=True, sample=heard.sample)
+        with connect() as connection:
+            answer = _require_answer(connection.request(payload), payload)
+            return Exchange(payload, answer.size, keep_alive=True, sample=answer.sample)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ProbeError(f"the probe with {_show(payload)} failed: {reason.lower()}") from error
+        raise ProbeError(f"the probe with {_quoted(payload)} failed: {reason.lower()}") from error
 
 
-def _probe_stream(connect: Callable[[], _Conversation], payload: bytes, keep_alive: bool) -> Exchange:
-    with connect() as conversation:
-        greeting = conversation.hear(_QUIET)
+def _probe_stream(connect: Callable[[], _Connection], payload: bytes, keep_alive: bool) -> Exchange:
+    with connect() as connection:
+        greeting = connection.receive(_PAUSE)
         if greeting.ended:
-            # It waits for no request, and one that it never reads could cost the answer.
-            return Exchange(b"", None, sample=_expect(greeting, b"").sample)
-        heard = conversation.ask(payload)
-        half_close = not heard.size and not heard.ended
+            # The service reads no request. One that stays unread could reset the connection.
+            return Exchange(b"", None, sample=_require_answer(greeting, b"").sample)
+        answer = connection.request(payload)
+        half_close = not answer.size and not answer.ended
         if half_close:
-            heard = conversation.end()  # it may wait for the end of the input
-        _expect(heard, payload)
-        exchange = Exchange(payload, heard.size, greeting.size, half_close=half_close, sample=heard.sample)
-        if heard.ended:
+            answer = connection.end()  # the service may wait for the end of the input
+        _require_answer(answer, payload)
+        exchange = Exchange(payload, answer.size, greeting.size, half_close=half_close, sample=answer.sample)
+        if answer.ended:
             return replace(exchange, answer=None)
         if keep_alive and not half_close:
-            again = conversation.ask(payload)
-            if again.size == heard.size and not again.ended:
+            second = connection.request(payload)
+            if second.size == answer.size and not second.ended:
                 return replace(exchange, keep_alive=True)
-    # A connection for each request, then. Has it one length there, or else an end?
+    # A connection for each request: the end of an answer is its length, or the end of the connection.
     for end in (half_close, True):
-        with connect() as conversation:
+        with connect() as connection:
             if greeting.size:
-                conversation.hear(_QUIET)
-            again = conversation.ask(payload, end=end)
-        if again.size == heard.size and end == half_close:
+                connection.receive(_PAUSE)
+            second = connection.request(payload, end=end)
+        if second.size == answer.size and end == half_close:
             return exchange
-        if again.ended:
+        if second.ended:
             return replace(exchange, answer=None, half_close=end)
     raise ProbeError(
-        f"{_show(payload)} was answered with {heard.size} bytes, then with {again.size}, and the connection "
-        "stays open: where such an answer ends can't be told; give another request with --payload"
+        f"{_quoted(payload)} was answered with {answer.size} bytes, then with {second.size}, and the "
+        "connection stays open: the end of such an answer can't be determined; "
+        "give another request with --payload"
     )
 
 
-class _Heard(NamedTuple):
-    """What came: bytes, or datagrams; how it began; whether the service has ended the connection."""
+class _Answer(NamedTuple):
+    """An answer: its size in bytes or datagrams, its beginning, whether the service ended the connection."""
 
     size: int
     sample: bytes
     ended: bool
 
 
-def _expect(heard: _Heard, payload: bytes) -> _Heard:
-    if heard.size:
-        return heard
-    how = "the service closes the connection without an answer" if heard.ended else "nothing is answered"
-    what = f" to {_show(payload)}" if payload else ""
+def _require_answer(answer: _Answer, payload: bytes) -> _Answer:
+    if answer.size:
+        return answer
+    how = "the service closes the connection without an answer" if answer.ended else "nothing is answered"
+    what = f" to {_quoted(payload)}" if payload else ""
     raise ProbeError(f"{how}{what}; give a request that is answered with --payload or --payload-file")
 
 
-def _show(payload: bytes) -> str:
+def _quoted(payload: bytes) -> str:
     return repr(payload[:_SAMPLE])[1:] + ("..." if len(payload) > _SAMPLE else "")
 
 
-class _Conversation:
+class _Connection:
     """One connection to the service, or one datagram socket."""
 
     def __init__(self, address: Address, path: str, timeout: float) -> None:
@@ -130,47 +131,47 @@ class _Conversation:
         with suppress(FileNotFoundError):
             os.unlink(self._path)
 
-    def ask(self, payload: bytes, *, end: bool = False) -> _Heard:
-        """Send *payload*, with *end* the end of the stream after it, and hear the answer."""
+    def request(self, payload: bytes, *, end: bool = False) -> _Answer:
+        """Send *payload*, and with *end* the end of the stream; return the answer."""
         if self._is_stream:
             self._unsent = memoryview(payload)
             self._end = end
         else:
             self._sock.send(payload)
-        return self.hear(self._timeout)
+        return self.receive(self._timeout)
 
-    def end(self) -> _Heard:
-        """Send the end of the stream, and hear the answer."""
-        return self.ask(b"", end=True)
+    def end(self) -> _Answer:
+        """Send the end of the stream; return the answer."""
+        return self.request(b"", end=True)
 
-    def hear(self, patience: float) -> _Heard:
-        """Send what is to be sent, and read until it has been quiet for a while, or is over.
+    def receive(self, timeout: float) -> _Answer:
+        """Send what is unsent; read until a pause, or until the service ends the connection.
 
-        *patience*: seconds to wait for the beginning. Raises ProbeError for an answer without end.
+        *timeout*: seconds to wait for the first byte. Raises ProbeError for an answer without end.
         """
         size, sample = 0, b""
         now = time.monotonic()
-        too_late, quiet = now + max(patience, self._timeout), now + patience
-        while now < quiet:
+        deadline, pause_end = now + max(timeout, self._timeout), now + timeout
+        while now < pause_end:
             sending = [self._sock] if self._unsent or self._end else []
-            readable, writable, _ = select.select([self._sock], sending, [], quiet - now)
+            readable, writable, _ = select.select([self._sock], sending, [], pause_end - now)
             now = time.monotonic()
             if writable:
                 self._send()
-                quiet = max(quiet, now + _QUIET)
+                pause_end = max(pause_end, now + _PAUSE)
             if readable:
                 data = self._receive()
                 if not data and self._is_stream:
-                    return _Heard(size, sample, True)
+                    return _Answer(size, sample, True)
                 size += len(data) if self._is_stream else 1
                 sample = sample or data[:_SAMPLE]
-                quiet = now + _QUIET
-            if size and now > too_late:
+                pause_end = now + _PAUSE
+            if size and now > deadline:
                 raise ProbeError(
                     f"the answer has no end: {size} {'bytes' if self._is_stream else 'datagrams'}, and no "
-                    f"pause, in {self._timeout:g} s; what takes long needs a longer --timeout"
+                    f"pause, in {self._timeout:g} s; a slow answer needs a longer --timeout"
                 )
-        return _Heard(size, sample, False)
+        return _Answer(size, sample, False)
 
     def _send(self) -> None:
         if self._unsent:
@@ -184,5 +185,5 @@ class _Conversation:
             return self._sock.recv(_CHUNK)
         except ConnectionResetError:
             if self._is_stream:
-                return b""  # it closed without having read everything
+                return b""  # it closed with unread data
             raise

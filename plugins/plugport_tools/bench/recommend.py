@@ -1,4 +1,4 @@
-"""The recommendation: which strategy to choose by what was measured, and why."""
+"""The recommendation: the strategy to choose by the measurements, and the reasons."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from dataclasses import dataclass
 
 __all__ = ["Figures", "Recommendation", "recommend"]
 
-#: How many times the best p99 one may have and still be recommended.
+#: A strategy whose p99 is more than this many times the best one is not recommended.
 _FAR_WORSE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What was measured of one strategy that served the load; times in seconds.
+    """The figures of one strategy that served the load; times in seconds.
 
-    ``cpu_per_request``  processor time, more than 0; None where the system does not tell
-    ``errors``           requests that were not answered as they should have been
-    ``all_at_once``      whether it served as many clients at once as were asked for
-    ``caveats``          what speaks against it, whatever it measures
+    ``cpu_per_request``  processor time, more than 0; None if the system does not report it
+    ``errors``           number of requests without a right answer
+    ``all_at_once``      whether it served all clients at once
+    ``caveats``          its disadvantages, whatever is measured
     """
 
     strategy: str
@@ -32,7 +32,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A strategy, why it, and what speaks against it; None for want of one, and why there is none."""
+    """The recommended strategy, the reason, its disadvantages; None if there is none, with the reason."""
 
     strategy: str | None
     reason: str
@@ -42,9 +42,9 @@ class Recommendation:
 def recommend(measured: Sequence[Figures]) -> Recommendation:
     """Choose the strategy with the least processor time for a request.
 
-    Of those that had no errors, served all clients at once, and whose p99 is not far worse than the
-    best of theirs. Where processor time is not known the most requests in a second count instead.
-    Those that would have been better but for that are named.
+    Candidates had no errors, served all clients at once, and have a p99 near the best of theirs. If
+    processor time is unknown, the most requests per second decide. The reason names the better
+    strategies that are no candidates.
     """
     obstacles = {figures.strategy: _obstacle(figures) for figures in measured}
     sound = [figures for figures in measured if not obstacles[figures.strategy]]

@@ -1,4 +1,4 @@
-"""Reports: the findings as lines and cells for people, and as an object for programs."""
+"""Reports of a benchmark: lines and cells for people, an object for programs."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ __all__ = ["HEADER", "Report"]
 
 HEADER = ("strategy", "requests/s", "CPU us/request", "p50 ms", "p99 ms", "memory MiB", "errors", "remarks")
 
-#: The share of one processor from which on a service is taken to be at its limit.
+#: A service that uses at least this share of a processor is at its limit.
 _SATURATED = 0.9
 _UNKNOWN = "-"
-#: Kinds of errors that a remark names.
+#: Number of kinds of errors that a remark names.
 _NAMED_ERRORS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What was planned, how, and what was found; *found* has the legal candidates of the plan."""
+    """A plan, its settings, and the measurements of its legal candidates."""
 
     plan: Plan
     settings: Settings
     exchange: Exchange
-    found: Sequence[Measurement]
+    measurements: Sequence[Measurement]
 
     @property
     def measured(self) -> list[Measurement]:
-        """Those that could be measured."""
-        return [each for each in self.found if not each.failure]
+        """The measurements without a failure."""
+        return [each for each in self.measurements if not each.failure]
 
     @property
     def recommendation(self) -> Recommendation:
-        """Which to choose, and why."""
+        """The recommendation."""
         return recommend([each.figures(self.settings.connections) for each in self.measured])
 
     # For people -----------------------------------------------------------------------------------
 
     def heading(self) -> list[str]:
-        """Lines that say what was done."""
+        """Return the lines that describe the benchmark."""
         settings = self.settings
         return [
             f"{self.plan.handler} on {self.plan.url}: {self._described_exchange()}",
@@ -73,7 +73,7 @@ class Report:
         return f"{sent} sent, answered by {answered}; {over}"
 
     def rows(self) -> list[tuple[str, ...]]:
-        """A row for each strategy that was measured; cells under HEADER, numbers set right."""
+        """Return a row for each measured strategy: cells for HEADER, numbers aligned to the right."""
         rows = [self._row(each) for each in self.measured]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return [
@@ -107,12 +107,12 @@ class Report:
             remarks.append(
                 f"with {each.connections} connection, for it serves one to its end before the next"
             )
-        if each.candidate.left_out:
-            remarks.append(f"has no option {', '.join(each.candidate.left_out)}")
+        if each.candidate.unknown_options:
+            remarks.append(f"has no option {', '.join(each.candidate.unknown_options)}")
         return remarks
 
     def footnotes(self) -> list[str]:
-        """Lines that explain marks in the table, and say what is not in it, and why."""
+        """Return the lines that explain the marks of the table, and what is missing in it."""
         notes = []
         if any(_is_saturated(each) is False for each in self.measured):
             notes.append(
@@ -120,13 +120,15 @@ class Report:
                 "else, was the limit; compare the CPU time of a request"
             )
         if any(each.cpu_per_request is None for each in self.measured):
-            notes.append(f"{_UNKNOWN} this system does not tell")
-        notes += [f"{each.candidate.strategy} failed: {each.failure}" for each in self.found if each.failure]
+            notes.append(f"{_UNKNOWN} not reported by this system")
+        notes += [
+            f"{each.candidate.strategy} failed: {each.failure}" for each in self.measurements if each.failure
+        ]
         refused = [candidate for candidate in self.plan.candidates if candidate.refusal]
         return notes + [f"{candidate.strategy} is refused: {candidate.refusal}" for candidate in refused]
 
     def advice(self) -> list[str]:
-        """Lines that say which to choose."""
+        """Return the lines of the recommendation."""
         recommendation = self.recommendation
         if recommendation.strategy is None:
             return [f"no recommendation: {recommendation.reason}"]
@@ -138,8 +140,8 @@ class Report:
     # For programs ---------------------------------------------------------------------------------
 
     def as_object(self) -> dict[str, Any]:
-        """Everything, as JSON can have it; the keys are documented in docs/how-to/bench.md."""
-        found = {each.candidate.strategy: each for each in self.found}
+        """Return everything as an object for JSON; docs/how-to/bench.md documents the keys."""
+        found = {each.candidate.strategy: each for each in self.measurements}
         recommendation = self.recommendation
         exchange = self.exchange
         return {
@@ -193,17 +195,17 @@ def _as_object(each: Measurement) -> dict[str, Any]:
         "saturated": _is_saturated(each),
         "errors": dict(each.errors),
         "caveats": list(each.candidate.caveats),
-        "options_left_out": list(each.candidate.left_out),
+        "options_left_out": list(each.candidate.unknown_options),
     }
 
 
 def _is_saturated(each: Measurement) -> bool | None:
-    """Whether the service was at its limit, and not the load; None if that is not known."""
+    """Whether the service, not the load, was at its limit; None if unknown."""
     return None if each.processors is None else each.processors >= _SATURATED
 
 
 def _number(value: float | None, scale: float) -> str:
-    """*value* times *scale* with three significant digits, and no exponent."""
+    """Return *value* times *scale* with three significant digits, without exponent."""
     if value is None:
         return _UNKNOWN
     scaled = value * scale

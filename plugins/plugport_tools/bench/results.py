@@ -1,4 +1,4 @@
-"""What measuring finds: rounds, and the medians of rounds."""
+"""Results: rounds, and the medians of rounds."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["Measurement", "Round"]
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """What one round has shown. Times in seconds, memory in bytes, None where the system does not tell.
+    """The results of one round. Times in seconds, memory in bytes, None if the system does not report it.
 
-    ``processors``  processor time for each second: how many processors the service kept busy
-    ``served``      how many connections were answered at all
-    ``log``         how the service's log ends, where there were errors
+    ``processors``  processor seconds per second: the number of processors that the service kept busy
+    ``served``      number of connections with at least one answer
+    ``log``         end of the service's log, if there were errors
     """
 
     requests: int
@@ -35,10 +35,10 @@ class Round:
 
 @dataclass(slots=True)
 class Measurement:
-    """All that was measured of a strategy; the figures are medians of its rounds.
+    """The measurements of a strategy; the figures are medians of its rounds.
 
-    ``connections``  how many were made at once
-    ``failure``      why it could not be measured, "" if it could
+    ``connections``  number of connections at once
+    ``failure``      why it could not be measured, or ""
     """
 
     candidate: Candidate
@@ -48,27 +48,27 @@ class Measurement:
 
     @property
     def requests_per_second(self) -> float:
-        """Requests that were answered in a second."""
+        """Answers per second."""
         return statistics.median(each.requests_per_second for each in self.rounds)
 
     @property
     def p50(self) -> float:
-        """Seconds within which half of the answers came."""
+        """Median latency in seconds."""
         return statistics.median(each.p50 for each in self.rounds)
 
     @property
     def p99(self) -> float:
-        """Seconds within which 99 of 100 answers came."""
+        """Latency in seconds that 99 of 100 answers do not exceed."""
         return statistics.median(each.p99 for each in self.rounds)
 
     @property
     def processors(self) -> float | None:
-        """How many processors the service kept busy."""
+        """Number of processors that the service kept busy."""
         return _median(each.processors for each in self.rounds)
 
     @property
     def cpu_per_request(self) -> float | None:
-        """Processor seconds for a request."""
+        """Processor seconds per request."""
         return _median(
             None if each.processors is None else each.processors / each.requests_per_second
             for each in self.rounds
@@ -76,22 +76,22 @@ class Measurement:
 
     @property
     def memory(self) -> int | None:
-        """Bytes, at the end of the window."""
+        """Resident memory in bytes, at the end of the window."""
         found = _median(each.memory for each in self.rounds)
         return None if found is None else round(found)
 
     @property
     def errors(self) -> Counter[str]:
-        """What went wrong, and how often, in all rounds."""
+        """Number of errors of all rounds, by their description."""
         return sum((each.errors for each in self.rounds), Counter())
 
     @property
     def served(self) -> int:
-        """How many connections were answered at all, in the round in which they were the fewest."""
+        """Number of connections with at least one answer, in the round with the fewest."""
         return min(each.served for each in self.rounds)
 
     def figures(self, connections: int) -> Figures:
-        """Return what a recommendation needs to know, where so many *connections* were asked for."""
+        """Return the figures for a recommendation; *connections* is the number that was asked for."""
         return Figures(
             self.candidate.strategy,
             self.requests_per_second,

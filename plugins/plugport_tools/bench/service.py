@@ -1,4 +1,4 @@
-"""The service that is measured: the real ``plugport serve``, in a process of its own."""
+"""The service that is measured: ``plugport serve`` in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ from typing import IO
 
 from plugport.errors import PlugportError
 
-__all__ = ["ServiceError", "ServiceProcess", "running"]
+__all__ = ["ServiceError", "ServiceProcess", "run_service"]
 
-#: Seconds that a service may take to listen: its handler may import much.
+#: Seconds that a service may take until it listens: imports may be slow.
 _START_PATIENCE = 60.0
-#: Seconds that requests have to end, and the process after them.
+#: Seconds that requests have to end, and seconds that the process has after them.
 _GRACE, _STOP_PATIENCE = 1.0, 5.0
-#: Seconds between two looks whether it listens.
-_LOOK = 0.005
-#: How much of the end of a log is looked at.
+#: Seconds between two checks whether the service listens.
+_POLL_INTERVAL = 0.005
+#: Bytes of the end of a log that are read.
 _TAIL = 8192
 
 
 class ServiceError(PlugportError):
-    """The service did not start, or has ended before its time."""
+    """The service did not start, or has ended early."""
 
 
 class ServiceProcess:
-    """A service that runs; what it writes to standard error goes to *log*."""
+    """A running service. Its standard error is *log*."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
         self._process = process
         self._log = log
-        self._log_begin = 0  # behind what a service says before it listens, once it does
+        self._log_begin = 0  # offset after the announcement, once there is one
         self.pid = process.pid
 
     def wait_until_listening(self) -> str:
-        """Return the URL that it announces. Raises ServiceError if there is none."""
+        """Return the URL that the service announces. Raises ServiceError if it does not start."""
         deadline = time.monotonic() + _START_PATIENCE
         while True:
             ended = self._process.poll() is not None
@@ -55,21 +55,21 @@ class ServiceProcess:
                 raise ServiceError(
                     f"the service did not listen within {_START_PATIENCE:g} s{self.last_output()}"
                 )
-            time.sleep(_LOOK)
+            time.sleep(_POLL_INTERVAL)
 
     def check(self, patience: float = 0.0) -> None:
-        """Raise ServiceError if it runs no longer, or ends within *patience* seconds."""
+        """Raise ServiceError if the service has ended, or ends within *patience* seconds."""
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(patience)
             raise ServiceError(self._exit_reason())
 
     def last_output(self) -> str:
-        """Return ``; its log ends: LINE``, "" if it has logged nothing."""
+        """Return ``; its log ends: LINE``, "" for an empty log."""
         line = self._last_line()
         return f"; its log ends: {line}" if line else ""
 
     def stop(self) -> None:
-        """End it by SIGTERM, and by force if that does not do; its children with it."""
+        """End the service with SIGTERM, then the process and its children with SIGKILL."""
         try:
             self._process.terminate()
             self._process.wait(_STOP_PATIENCE)
@@ -96,20 +96,22 @@ class ServiceProcess:
 
 
 @contextmanager
-def running(global_options: Sequence[str], arguments: Sequence[str], folder: str) -> Iterator[ServiceProcess]:
-    """Run ``plugport serve`` with *arguments* until the block ends; its log is a file in *folder*."""
-    # -P: a file of the user's folder must not take a module's place.
+def run_service(
+    global_options: Sequence[str], arguments: Sequence[str], folder: str
+) -> Iterator[ServiceProcess]:
+    """Run ``plugport serve`` with *arguments* until the end of the block; its log is a file in *folder*."""
+    # -P: a file of the current directory must not shadow a module.
     command = [sys.executable, "-P", "-m", "plugport", *global_options]
     command += ["serve", f"--grace={_GRACE}", "--log-level=error", *arguments]
     path = os.path.join(folder, "log")
-    # Two descriptors, so that what reads doesn't move the place where the service writes.
+    # Two open files: reading must not move the offset at which the service writes.
     with open(path, "wb") as sink, open(path, "rb") as log:
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=sink,
-            process_group=0,  # Ctrl-C is for the command alone, which ends the others in order
+            process_group=0,  # Ctrl-C reaches the command only, which then ends its children
         )
         service = ServiceProcess(process, log)
         try:

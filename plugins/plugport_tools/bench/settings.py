@@ -1,4 +1,4 @@
-"""Settings: how to measure, and how it is done where nothing else is said."""
+"""Settings of a benchmark, with their defaults."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to measure. ``seconds`` are those of one strategy in all its rounds together.
+    """The settings of a benchmark.
 
-    ``timeout``: seconds that an answer may take. ``keep_alive``: whether connections are kept if the
-    handler does. ``global_options``: those before ``serve``, for the services.
+    ``seconds``         duration of all rounds of one strategy together
+    ``connections``     number of clients at once
+    ``timeout``         seconds that an answer may take
+    ``keep_alive``      whether to keep connections that the handler keeps
+    ``global_options``  options of ``plugport`` before ``serve``, for the services
     """
 
     seconds: float = 2.0

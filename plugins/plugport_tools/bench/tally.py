@@ -1,4 +1,4 @@
-"""Tally: what a load has seen, counted; cheap to note, and to add to another."""
+"""Tally: counts of answers, latencies and errors; cheap to record, and to add up."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Tally", "Window", "quantile"]
 
 #: Buckets of latency for each factor of e: each is 1 % wide.
 _STEPS = 100
-#: Seconds that no clock can tell from nothing.
+#: Seconds below the resolution of any clock: the least latency.
 _LEAST = 1e-9
 
 
 class Window(NamedTuple):
-    """From when to when answers count, by time.monotonic(), which all processes share."""
+    """The time in which answers are counted, by time.monotonic(), which all processes share."""
 
     begin: float
     end: float
@@ -25,9 +25,9 @@ class Window(NamedTuple):
 class Tally:
     """Answers and errors.
 
-    ``latencies``  how many answers that came within the window took how long, by bucket
-    ``errors``     how often what went wrong, by a line for people
-    ``served``     connections, or datagram sockets, that have been answered at all
+    ``latencies``  number of answers within the window, by bucket of latency
+    ``errors``     number of errors, by their description
+    ``served``     number of connections, or datagram sockets, that got at least one answer
     """
 
     def __init__(self, window: Window) -> None:
@@ -38,18 +38,18 @@ class Tally:
 
     @property
     def requests(self) -> int:
-        """How many requests were answered within the window."""
+        """The number of answers within the window."""
         return sum(self.latencies.values())
 
-    def note(self, begun: float, now: float) -> None:
-        """Count a request that was *begun* then and answered *now*."""
+    def record(self, begun: float, now: float) -> None:
+        """Count a request that was sent at *begun* and answered at *now*."""
         begin, end = self.window
         if begin <= now < end:
             self.latencies[floor(log(now - begun or _LEAST) * _STEPS)] += 1
 
     @classmethod
     def total(cls, tallies: Iterable[Tally]) -> Tally:
-        """Add up what several processes have counted in one window."""
+        """Return the sum of the tallies of several processes, for one window."""
         first, *others = tallies
         for other in others:
             for bucket, count in other.latencies.items():

@@ -1,6 +1,6 @@
-"""Usage: the processor time and the memory of a process and all that descend from it, by Linux's accounting.
+"""Usage: processor time and memory of a process and its descendants, as Linux accounts for them.
 
-Other systems do not tell enough: there both are None, which is to say that they can't be had.
+On other systems both are None: unknown.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _PARENT, _WAITED_USER, _WAITED_SYSTEM = 1, 13, 14
 
 
 class Usage(NamedTuple):
-    """Processor seconds that had been used at *time*, by time.monotonic()."""
+    """Processor seconds used until *time*, by time.monotonic()."""
 
     time: float
     cpu: float
 
 
 def cpu_usage(pid: int) -> Usage | None:
-    """Return what *pid*, its ended threads, its descendants and the children it waited for have used.
+    """Return the usage of *pid*, its ended threads, its descendants and the children it waited for.
 
-    None if the system does not tell.
+    None if the system does not report it.
     """
     stats = _tree(pid)
     if not stats:
@@ -40,16 +40,15 @@ def cpu_usage(pid: int) -> Usage | None:
         except OSError:
             if each == pid:
                 return None
-            continue  # it has ended, and its parent's account has it
+            continue  # it has ended: its time is in that of its parent
         cpu += (int(fields[_WAITED_USER]) + int(fields[_WAITED_SYSTEM])) / ticks
     return Usage(now, cpu)
 
 
 def memory_of(pid: int) -> int | None:
-    """Return the resident memory of *pid* and its descendants in bytes; None if the system does not tell.
+    """Return the resident memory of *pid* and its descendants in bytes; None if it is not reported.
 
-    What a descendant shares, with *pid* for the most part, is not counted again: a forked child counts
-    with its private pages alone.
+    Of a descendant only private pages are counted: it shares the others, most of them with *pid*.
     """
     found = list(_tree(pid))
     resident = _memory(pid, "Rss") if found else None
@@ -59,12 +58,12 @@ def memory_of(pid: int) -> int | None:
 
 
 def _clock_of(pid: int) -> int:
-    """The clock of a process's processor time, ended threads included (clock_getcpuclockid(3))."""
+    """Return the clock of the processor time of a process (clock_getcpuclockid(3))."""
     return (~pid << 3) | 2
 
 
 def _tree(pid: int) -> dict[int, list[str]]:
-    """The fields of /proc/PID/stat of *pid*, which comes first, and of its descendants; {} if it is gone."""
+    """Return the fields of /proc/PID/stat of *pid*, and then of its descendants; {} if it ended."""
     if sys.platform != "linux":
         return {}
     stats = {int(name): fields for name in os.listdir("/proc") if name.isdigit() and (fields := _stat(name))}
@@ -85,7 +84,7 @@ def _stat(pid: str) -> list[str]:
 
 
 def _memory(pid: int, *names: str) -> int | None:
-    """The sum of these fields of /proc/PID/smaps_rollup, in bytes."""
+    """Return the sum of these fields of /proc/PID/smaps_rollup, in bytes."""
     try:
         lines = Path("/proc", str(pid), "smaps_rollup").read_text().splitlines()
     except OSError:

@@ -1,7 +1,7 @@
-"""What ``plugport doctor`` looks for: checks of this machine, this Python and what is installed.
+"""The checks of ``plugport doctor``: of this machine, this Python and what is installed.
 
-findings      what a check finds
-deployment    what it looks at: the components that are installed, the URLs to be served
-installed needs machine network     the checks
-diagnosis     all of them, those of plugins too
+``deployment``  the components that are installed, and the URLs to be served
+``installed``, ``needs``, ``machine``, ``network``  the checks
+``checks``      their order
+``diagnosis``   the findings of all plugins
 """

@@ -1,4 +1,4 @@
-"""``plugport doctor``: what would go wrong here, and what to do about it."""
+"""``plugport doctor``: reports problems of this machine and of what is installed, with remedies."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from plugport.cli.output import print_json
-from plugport.cli.session import Session
+from plugport.cli import Session, print_json
 from plugport.contracts import Finding
+from plugport.serving import parse_url
 from plugport_tools.doctor.deployment import plan_deployment
 from plugport_tools.doctor.diagnosis import diagnose
 
@@ -21,16 +21,16 @@ __all__ = ["doctor"]
 @click.option("--json", "as_json", is_flag=True, help="Write JSON: an array of objects.")
 @click.pass_context
 def doctor(context: click.Context, urls: tuple[str, ...], as_json: bool) -> None:
-    """Look for what would go wrong here: with what is installed, this machine, and each URL.
+    """Check this machine and what is installed.
 
-    Limits of the process and of the system are those that the doctor itself runs under: run it
-    as the user, and where, the service is to run. All components are imported; nothing listens.
-    The exit status is 0 if there is no problem, 1 if there is one, 2 for bad input. Warnings are
-    no problems: a service may well run with them.
+    With URLs it also checks whether a service can listen there. The limits are those of the doctor's
+    own process: run it as the user of the service, on its machine. All components are imported;
+    nothing listens. The exit status is 0 if there is no problem, 1 if there is one, 2 for bad input.
+    Warnings are no problems: a service can run with them.
     """
     session = context.find_object(Session)
     assert session is not None
-    deployment = plan_deployment(session.registry, urls)
+    deployment = plan_deployment(session.registry, map(parse_url, urls))
     found = []
     for finding in diagnose(deployment):
         found.append(finding)

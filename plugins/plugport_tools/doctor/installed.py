@@ -35,7 +35,7 @@ def plugins(deployment: Deployment) -> Iterator[Finding]:
 
 
 def components(deployment: Deployment) -> Iterator[Finding]:
-    """Components that can't be had on this platform, that fail to import, or whose names are taken."""
+    """Components that are unavailable on this platform, fail to import, or have a name that is taken."""
     registry = deployment.registry
     sound = 0
     for found in registry.plugins.registrations:
@@ -53,7 +53,7 @@ def _faults(registry: Registry, found: Registration) -> Iterator[Finding]:
         yield Finding("warning", f"{what}: {reason}", remedy)
     if found.component.unavailable:
         yield Finding("warning", f"{what}: {found.component.unavailable}", f"use another {found.kind}")
-    elif not entry.obstacle:  # a requirement that is missing is told by another check
+    elif not entry.obstacle:  # the check "requirements" reports a missing requirement
         try:
             registry.load(entry)
         except TargetError as error:

@@ -19,12 +19,12 @@ from plugport_tools.doctor.deployment import Deployment
 
 __all__ = ["descriptors", "extensions", "fork", "poller", "python", "temporary_folder"]
 
-#: Descriptors that a service has besides its connections: standard streams, listening sockets, a
-#: poller, a pipe to wake it, a pipe for the next child.
+#: Descriptors of a service that are not of connections: standard streams, listening sockets, poller,
+#: wake-up pipe, pipe of the next child.
 _RESERVE = 16
-#: Fewer are a problem: hardly a connection can be had; and fewer than these worth a warning.
+#: Fewer descriptors than the first are a problem, fewer than the second a warning.
 _FEW, _ENOUGH = 64, 1024
-#: Bytes that should be left for the name of a socket file.
+#: Bytes that a path should leave for the name of a socket file.
 _NAME_ROOM = 24
 
 
@@ -42,7 +42,7 @@ def python(deployment: Deployment) -> Iterator[Finding]:
 
 
 def extensions(deployment: Deployment) -> Iterator[Finding]:
-    """Extension modules that plugport needs; what they do to a build without a GIL."""
+    """Extension modules that plugport needs, and whether Python runs with its GIL."""
     for name in ("greenlet", "msgspec"):
         try:
             importlib.import_module(name)
@@ -65,7 +65,7 @@ def extensions(deployment: Deployment) -> Iterator[Finding]:
 
 
 def descriptors(deployment: Deployment) -> Iterator[Finding]:
-    """The limit of open files, of which each connection is one."""
+    """The limit of open files: each connection is one."""
     try:
         import resource
     except ImportError:
@@ -87,7 +87,7 @@ def descriptors(deployment: Deployment) -> Iterator[Finding]:
 
 
 def poller(deployment: Deployment) -> Iterator[Finding]:
-    """What waits for many connections."""
+    """The poller for connections."""
     found = make_poller()
     found.close()
     if isinstance(found, EpollPoller):
@@ -103,7 +103,7 @@ def poller(deployment: Deployment) -> Iterator[Finding]:
 
 
 def fork(deployment: Deployment) -> Iterator[Finding]:
-    """What makes forking unsafe: threads that run once everything installed is imported, and macOS."""
+    """What makes forking unsafe: threads that imports have started, and macOS."""
     if not hasattr(os, "fork"):
         yield Finding("warning", "there is no fork here", "use the strategies that don't fork")
         return
@@ -135,7 +135,7 @@ def _other_threads() -> list[str]:
 
 
 def temporary_folder(deployment: Deployment) -> Iterator[Finding]:
-    """Whether files can be made in it, and how long the name of a socket file there may be."""
+    """Whether the temporary directory takes files, and the length that it leaves for socket files."""
     wanted = os.environ.get("TMPDIR")
     try:
         folder = tempfile.gettempdir()

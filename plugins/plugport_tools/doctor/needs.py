@@ -1,4 +1,4 @@
-"""Check of requirements: of plugins' distributions, of what these need in turn, and of components."""
+"""Check of requirements: of the distributions of plugins, of their dependencies, and of components."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from plugport_tools.doctor.deployment import Deployment
 
 __all__ = ["requirements"]
 
-#: The distributions that were looked at, each with the extras that were asked for.
+#: The distributions that were checked, each with its requested extras.
 Seen = set[tuple[str, frozenset[str]]]
 
 
 class _Need(NamedTuple):
-    """One requirement: who has it, what meets it; why nothing does, and what to do then."""
+    """One requirement: who needs it, and what meets it, or why nothing does and the remedy."""
 
     who: str
     met_by: str
@@ -30,7 +30,7 @@ class _Need(NamedTuple):
 
 
 def requirements(deployment: Deployment) -> Iterator[Finding]:
-    """Requirements of plugins, and of single components, that what is installed does not meet."""
+    """Requirements of plugins and of components that the installed distributions do not meet."""
     plugins = deployment.registry.plugins
     distributions = list(dict.fromkeys(record.distribution for record in plugins.records))
     seen: Seen = set()
@@ -43,7 +43,7 @@ def requirements(deployment: Deployment) -> Iterator[Finding]:
     for found in plugins.registrations:
         who = f"{found.kind} {found.component.name!r} of {found.plugin.distribution}"
         for need in _needs(who, found.component.requires, (), seen):
-            if need.fault:  # the rest works without it
+            if need.fault:  # the other components work without it
                 yield Finding("warning", need.fault, need.remedy)
 
 

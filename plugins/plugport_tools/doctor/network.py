@@ -1,4 +1,4 @@
-"""Checks of the network: backlogs, shared ports, IPv6, and whether the URLs given can be had."""
+"""Checks of the network: backlogs, shared ports, IPv6, and whether a service can listen on the URLs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _CAP_NET_BIND_SERVICE = 10
 
 
 def addresses(deployment: Deployment) -> Iterator[Finding]:
-    """Whether the URLs can be listened on, by binding sockets there; without URLs, which ports can."""
+    """Whether a service can listen on the URLs, by binding; without URLs, the ports that are allowed."""
     for each in deployment.listening:
         yield _address(each)
     if not deployment.listening:
@@ -34,8 +34,8 @@ def addresses(deployment: Deployment) -> Iterator[Finding]:
 
 
 def _address(listening: Listening) -> Finding:
-    url, server, address, members = listening
-    family = members.get("address_family", getattr(server, "address_family", None))
+    url, server, address, options = listening
+    family = options.get("address_family", getattr(server, "address_family", None))
     if family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
         return _bound(listening, family)
     if family == getattr(socket, "AF_UNIX", -1) and isinstance(address, str):
@@ -46,13 +46,13 @@ def _address(listening: Listening) -> Finding:
 
 def _bound(listening: Listening, family: int) -> Finding:
     """Bind a socket to the address as the server would, and close it."""
-    url, server, address, members = listening
+    url, server, address, options = listening
     try:
         with socket.socket(family, getattr(server, "socket_type", socket.SOCK_STREAM)) as probe:
             if getattr(server, "allow_reuse_address", False):
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if "ipv6_only" in members:
-                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, members["ipv6_only"])
+            if "ipv6_only" in options:
+                probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, options["ipv6_only"])
             probe.bind(address)
     except OSError as error:
         return _refused(listening, error)
@@ -88,8 +88,8 @@ def _socket_file(url: Url, path: str) -> Finding:
     if not os.path.lexists(path):
         return Finding("ok", f"{url}: a socket file can be made")
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        return Finding("problem", f"{url}: a file that is no socket is there", "choose another name")
-    # Whether anybody listens could only be told by connecting to them.
+        return Finding("problem", f"{url}: a file that is not a socket is there", "choose another name")
+    # Only a connection would show whether a service listens there.
     return Finding(
         "warning",
         f"{url}: a socket file is there",

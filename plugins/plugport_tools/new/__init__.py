@@ -1,1 +1,1 @@
-"""What ``plugport new`` makes projects from: names, templates, and the writing of files."""
+"""Projects made by ``plugport new``: their names, their templates, and writing their files."""

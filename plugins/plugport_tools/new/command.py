@@ -1,4 +1,4 @@
-"""``plugport new``: a project of one's own to begin with, a handler, a server, a strategy or hooks."""
+"""``plugport new``: makes the project of a handler, a server, a strategy or a plugin of hooks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from plugport.cli.session import Session
+from plugport.cli import Session
 from plugport.handlers import STYLES, Style
 
 if TYPE_CHECKING:
@@ -25,19 +25,20 @@ Command = TypeVar("Command", bound=Callable[..., None])
 
 @click.group(no_args_is_help=False)
 def new() -> None:
-    """Make a project: a package for plugport that works, with its tests.
+    """Make a project for a component or a plugin.
 
-    It is put in a new directory, and the commands that install, test and serve it are shown.
+    It is a package that works, with tests, in a new directory. The commands that install, test and
+    serve it are printed.
     """
 
 
 def _arguments(command: Command) -> Command:
-    """Add what all kinds have in common."""
+    """Add the parameters that all kinds of projects have."""
     command = click.option(
         "--directory",
         metavar="DIRECTORY",
         type=click.Path(path_type=Path),
-        help="Where to put it: a directory that is not there yet, or is empty; plugport-NAME if not given.",
+        help="New or empty directory of the project (default: plugport-NAME).",
     )(command)
     return click.argument("name")(command)
 
@@ -131,7 +132,7 @@ def _make(session: Session, shape: Shape, name: str, directory: Path | None) -> 
 
 
 def _program(name: str) -> str:
-    """Return what to type for a program of this environment, be it activated or not."""
+    """Return the command of a program of this environment, whether it is activated or not."""
     scripts = sysconfig.get_path("scripts")
     found = shutil.which("plugport")
     if found and os.path.realpath(os.path.dirname(found)) == os.path.realpath(scripts):

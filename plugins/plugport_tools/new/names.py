@@ -1,4 +1,4 @@
-"""Names: what a new project is called in the registry, in Python and by installers."""
+"""Names of a new project: in the registry, in Python and for installers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from plugport.plugin import canonical_name
 
 __all__ = ["Names"]
 
-#: Characters: as many as a line of generated code has room for.
+#: Characters of a name: a line of generated code has room for these.
 _MAX_LENGTH = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The names that follow from *component*, that of a component.
+    """The names of a project, derived from the name of its *component*.
 
-    The prefix of distribution and package keeps them apart from keywords and from the modules of
-    the standard library. Raises ScaffoldError if no component can have the name, or it is too long.
+    The prefix of distribution and package avoids keywords and modules of the standard library.
+    Raises ScaffoldError if no component can have the name, or if it is too long.
     """
 
     component: str

@@ -1,4 +1,4 @@
-"""Rendering: the texts of a project's files, filled in from the templates. Writes none of them."""
+"""Rendering: the texts of the files of a project, from templates. Writes no file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from importlib.resources import files
 from string import Template
 
-from plugport.contracts import KINDS, Kind
+from plugport.contracts import PARTS, Kind
 from plugport.errors import ScaffoldError
 from plugport.plugin import installed_version
 from plugport_tools.new.names import Names
@@ -15,10 +15,10 @@ from plugport_tools.new.shapes import Shape
 
 __all__ = ["render", "serve_arguments"]
 
-#: One for each file; .in keeps tools from taking them for what they become.
+#: One template for each file. The suffix .in keeps tools from reading them as code.
 _TEMPLATES = files(__package__) / "templates"
 
-#: Those of the files that every project has.
+#: The templates of the files that every project has.
 _COMMON = {
     ".github/workflows/test.yml": "project/test.yml",
     ".gitignore": "project/gitignore",
@@ -38,10 +38,10 @@ _HOOKS: dict[Kind | None, str] = {
 def render(shape: Shape, names: Names) -> dict[str, str]:
     """Return the texts of a project's files by their paths.
 
-    Raises ScaffoldError if the component's class would have the name of one that it uses, or the
-    plugin's options the prefix of a combination's.
+    Raises ScaffoldError if the class of the component would have the name of a class that it uses, or
+    if the options of the plugin would have the prefix of a combination's part.
     """
-    if shape.kind is None and names.plugin in KINDS:
+    if shape.kind is None and names.plugin in PARTS:
         raise ScaffoldError(
             f"the options of a plugin {names.plugin!r} would have the prefix that those of a combination's "
             f"{names.plugin} have; choose another name"
@@ -57,12 +57,12 @@ def render(shape: Shape, names: Names) -> dict[str, str]:
         "what": shape.what,
         "summary": shape.summary,
         "serve": serve_arguments(shape, names),
-        # A build's part of a version says nothing to an installer elsewhere (PEP 440).
+        # A local version is unknown to installers elsewhere (PEP 440).
         "version": (installed_version("plugport") or "0").partition("+")[0],
         "year": str(time.gmtime().tm_year),
     }
     templates = {path: _template(name) for path, name in {**_COMMON, **shape.templates}.items()}
-    # A plugin of hooks has no class.
+    # A plugin of hooks has no suffix, and no class.
     used = rf"\b{values['class_name']}\b"
     if shape.suffix and any(re.search(used, template.template) for template in templates.values()):
         raise ScaffoldError(
@@ -75,7 +75,7 @@ def render(shape: Shape, names: Names) -> dict[str, str]:
 
 
 def serve_arguments(shape: Shape, names: Names) -> str:
-    """Return the arguments of ``plugport serve`` that show the project at work."""
+    """Return the arguments of ``plugport serve`` that serve the project."""
     return Template(shape.serve).substitute(name=names.component)
 
 

@@ -1,4 +1,4 @@
-"""Shapes: what sets the kinds of projects apart, in words and in the templates of their files."""
+"""Shapes: the kinds of projects, with their words and the templates of their files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ __all__ = ["CONCURRENCY", "HOOKS", "SERVER", "Shape", "handler_shape"]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """A kind of project. In texts and paths, names of the project stand as string.Template has them.
+    """A kind of project. Texts and paths have placeholders of string.Template for names.
 
-    ``what``, ``summary``: the kind in words, and what the project does as it is made.
-    ``serve``: the arguments of ``plugport serve`` that show it at work.
-    ``templates``: of the files that not every project has, by their paths.
-    ``kind``: that of its component, None if it has none; ``suffix``: the end of its class's name.
+    ``what``       the kind, as messages call it
+    ``summary``    what the new project does
+    ``serve``      the arguments of ``plugport serve`` that serve it
+    ``templates``  the templates of the files that not every project has, by their paths
+    ``kind``       the kind of its component, None if it has none
+    ``suffix``     the end of the name of its class
     """
 
     what: str
@@ -31,7 +33,7 @@ class Shape:
 
 def handler_shape(style: Style, datagrams: bool) -> Shape:
     """Return the shape of a handler in *style*, for connections or for *datagrams*."""
-    # A message is one wherever it comes from: the same code, and the same tests.
+    # A handler of messages has the same code and the same tests on connections and on datagrams.
     unit = "message" if style == "message" else "datagram" if datagrams else "line"
     code = style if style == "message" else f"{style}_{unit}s"
     return Shape(

@@ -1,4 +1,4 @@
-"""What may have the names of a new project already: components, plugins, distributions and modules."""
+"""Check whether the names of a new project are taken by a component, plugin, distribution or module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["check_free"]
 
 
 def check_free(names: Names, shape: Shape, registry: Registry) -> None:
-    """Raise ScaffoldError if one of the *names* is taken by what is installed."""
+    """Raise ScaffoldError if something that is installed has one of the *names*."""
     for entry in registry.entries(shape.kind) if shape.kind else ():
         if entry.name != names.component:
             continue
@@ -35,5 +35,5 @@ def check_free(names: Names, shape: Shape, registry: Registry) -> None:
             f"{names.distribution} {version} is installed; uninstall it, or choose another name"
         )
     module = importlib.util.find_spec(names.package)
-    if module is not None and module.origin is not None:  # a mere directory has none
+    if module is not None and module.origin is not None:  # a directory without a module has no origin
         raise ScaffoldError(f"there is a module {names.package!r} ({module.origin}); choose another name")

@@ -1,4 +1,4 @@
-"""Writing a project: all of it, or nothing."""
+"""Writing a project: all of its files, or none."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["write_project"]
 
 
 def write_project(directory: Path, files: Mapping[str, str]) -> None:
-    """Write *files*, texts by their paths, to *directory*, which must not be there yet, or be empty.
+    """Write *files*, texts by their paths, to *directory*, which must be new or empty.
 
-    They are written beside it and put in its place by one rename(2), which replaces an empty
-    directory and no other: nobody ever sees half a project. Raises ScaffoldError.
+    They are written beside it and renamed (rename(2) replaces an empty directory and no other), so
+    that the project is there as a whole or not at all. Raises ScaffoldError.
     """
     try:
         place = Path(os.path.realpath(directory))
         _check(directory, place)
         with tempfile.TemporaryDirectory(prefix=".plugport-new-", dir=place.parent) as folder:
-            # One below it: the temporary directory itself is for its owner's eyes only.
+            # One level below: the temporary directory itself has mode 0700.
             project = Path(folder, "project")
             project.mkdir()
             for path, text in files.items():
@@ -35,7 +35,7 @@ def write_project(directory: Path, files: Mapping[str, str]) -> None:
 
 
 def _check(directory: Path, place: Path) -> None:
-    """Say what is in the way better than the system would."""
+    """Raise ScaffoldError, with a clearer message than the system, for what prevents the writing."""
     if not place.parent.is_dir():
         raise ScaffoldError(f"can't make {str(directory)!r}: there is no directory {str(place.parent)!r}")
     if place == Path.cwd():

@@ -163,19 +163,19 @@ def test_many_at_once(start: Any) -> None:
 
 
 def test_the_exit_status_is_logged(start: Any, recorder: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "plugport.handlers.base.exec")
+    caplog.set_level(logging.INFO, "plugport.handlers.exec")
     server = start(ExecHandler, argv=shell("exit 3"))
     assert hear(server) == b""
     wait_until(lambda: recorder.outcomes)
     (record,) = caplog.records
-    assert (record.name, record.levelno) == ("plugport.handlers.base.exec", logging.INFO)
+    assert (record.name, record.levelno) == ("plugport.handlers.exec", logging.INFO)
     assert "sh for " in record.getMessage()
     assert record.getMessage().endswith(" ended with status 3")
     assert recorder.outcomes == ["completed"]
 
 
 def test_success_is_not(start: Any, recorder: Any, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "plugport.handlers.base.exec")
+    caplog.set_level(logging.INFO, "plugport.handlers.exec")
     hear(start(ExecHandler, argv=["true"]))
     wait_until(lambda: recorder.outcomes)
     assert not caplog.records
@@ -308,7 +308,7 @@ def test_a_handler_that_is_interrupted(monkeypatch: pytest.MonkeyPatch, no_leaks
         raise SystemExit
 
     processes: list[Any] = []
-    monkeypatch.setattr(ExecHandler, "_attend", interrupt)
+    monkeypatch.setattr(ExecHandler, "_wait_for_exit", interrupt)
     handler = configure(ExecHandler, {"argv": STUBBORN})
     ours, theirs = socket.socketpair()
     with ours, theirs, pytest.raises(SystemExit):

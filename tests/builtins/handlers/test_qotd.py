@@ -44,7 +44,7 @@ def test_a_file(start: Any, quotes: Path) -> None:
 
 
 def test_long_ones_are_left_out(quotes: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "plugport.handlers.base.qotd")
+    caplog.set_level("INFO", "plugport.handlers.qotd")
     just_short_enough = "x" * 509
     quotes.write_text(f"{just_short_enough}\n%\n{just_short_enough}y\n")
     handler = configure(QotdHandler, {"quotes_file": str(quotes)})
@@ -56,8 +56,8 @@ def test_long_ones_are_left_out(quotes: Path, caplog: pytest.LogCaptureFixture) 
     ("content", "reason"),
     [
         (None, "No such file"),
-        (b"", "none"),
-        (b"%\n \n%\n", "none"),
+        (b"", "has no quotation;"),
+        (b"%\n \n%\n", "has no quotation;"),
         (b"x" * 512, "at most 511 bytes"),
         (b"\xff\xfe", "can't decode"),
     ],

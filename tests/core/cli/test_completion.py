@@ -23,6 +23,8 @@ def test_completion_script(run: Run, shell: str) -> None:
         ("plugport show my-d", "plain,my-dist:echo"),
         ("plugport --disable-plugin mi", "plain,mine"),
         ("plugport comp", "plain,completion"),
+        ("plugport show nets", "plain,netstring"),
+        ("plugport list fr", "plain,framings"),
     ],
 )
 def test_completion_of_names(run: Run, line: str, expected: str) -> None:

@@ -136,12 +136,13 @@ def test_version_and_help(run: Run) -> None:
 def test_a_plugin_adds_commands(run: Run, site: SitePackages) -> None:
     source = """
     @plugport.hookimpl
-    def plugport_register_commands(group):
+    def plugport_register_commands():
         import click
-        @group.command({name!r})
+        @click.command({name!r})
         def command():
             "Say hello."
             click.echo("hello")
+        yield command
     """
     site.add("one", source.format(name="hello"))
     site.add("two", source.format(name="list"))
@@ -149,5 +150,6 @@ def test_a_plugin_adds_commands(run: Run, site: SitePackages) -> None:
     assert "Say hello." in run("--help").stdout
     listed = json.loads(run("list", "plugins", "--json").stdout)
     two = next(each for each in listed if each["distribution"] == "two")
-    assert (two["status"], two["error"]) == ("failed", "adds the command 'list', a name that is taken")
+    reason = "adds the command 'list', a name that is taken: it is plugport's own"
+    assert (two["status"], two["error"]) == ("failed", reason)
     assert "adds the command 'list'" in only(run("helo").stderr)

@@ -29,11 +29,12 @@ def test_list_json(run: Run) -> None:
     }
     assert found["handler", "my-dist:echo"]["status"] == "shadowed"
     assert found["server", "plugport:tcp"]["origin"] == "built-in"
-    assert {kind for kind, _ in found} == {"server", "concurrency", "handler"}
+    assert {kind for kind, _ in found} == {"server", "concurrency", "handler", "framing"}
 
 
 @pytest.mark.parametrize(
-    ("what", "kind"), [("servers", "server"), ("concurrency",) * 2, ("handlers", "handler")]
+    ("what", "kind"),
+    [("servers", "server"), ("concurrency",) * 2, ("handlers", "handler"), ("framings", "framing")],
 )
 def test_list_of_one_kind(run: Run, what: str, kind: str) -> None:
     assert {each["kind"] for each in json.loads(run("list", what, "--json").stdout)} == {kind}
@@ -55,8 +56,10 @@ def test_list_plugins_json(run: Run, site: SitePackages) -> None:
     }
     assert found["broken"]["status"] == "failed"
     assert found["broken"]["error"] == "OSError: out of order (broken_plugin.py, line 2)"
-    assert found["plugport"]["status"] == "active"
-    assert "register_servers" in found["plugport"]["hooks"]
+    own = {each["name"]: each for each in json.loads(result.stdout) if each["distribution"] == "plugport"}
+    assert [each["status"] for each in own.values()] == ["active"] * len(own)
+    assert "register_servers" in own["builtins"]["hooks"]
+    assert own["tools"]["hooks"] == ["doctor", "register_commands"]
 
 
 @pytest.mark.usefixtures("my_dist")

@@ -23,9 +23,9 @@ def plugport_register_servers():
 def plugport_verify_request(): return True
 
 @plugport.hookimpl
-def plugport_register_commands(group):
+def plugport_register_commands():
     import click
-    group.command("greet")(lambda: click.echo("hello"))
+    yield click.Command("greet", callback=lambda: click.echo("hello"))
 """
 HANDLERS = """
 import plugport
@@ -144,9 +144,8 @@ def test_all_plugins_of_a_distribution(run: Run, site: SitePackages) -> None:
 def test_a_hook(run: Run, name: str) -> None:
     documentation = inspect.getdoc(hookspecs.plugport_verify_request)
     assert documentation is not None
-    signature = (
-        "plugport_verify_request(server: BaseServer, request: Any, client_address: Any) -> bool | str | None"
-    )
+    arguments = "server: BaseServer, request: Request, client_address: ClientAddress"
+    signature = f"plugport_verify_request({arguments}) -> bool | str | None"
     assert shown(run, name) == [
         {
             "kind": "hook",

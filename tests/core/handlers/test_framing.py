@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Annotated, Any, NamedTuple
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plugport.combination.framings import choose_framing
+from plugport.combination.options import collect
+from plugport.contracts.members import Help, configure
+from plugport.errors import OptionError, TargetError
 from plugport.handlers.framing import (
     FRAMINGS,
     DelimiterFraming,
@@ -18,8 +23,9 @@ from plugport.handlers.framing import (
     LengthPrefixedFraming,
     LinesFraming,
     NetstringFraming,
+    check_framing,
 )
-from plugport.handlers.messages import MessageHandler
+from plugport.handlers.messages import MessageHandler, framing_maker, responder
 
 MAX = 20
 
@@ -129,6 +135,94 @@ def test_every_framing_is_an_option_of_a_message_handler(name: str) -> None:
     framing = handler.make_framing()
     assert framing.feed(framing.frame(b"hello")) == [b"hello"]
     assert handler.make_framing() is not framing
+
+
+def test_a_framing_may_be_a_class() -> None:
+    class Dots(DelimiterFraming):
+        def __init__(self, max_message_size: int, dots: int = 1) -> None:
+            super().__init__(max_message_size, b"." * dots)
+
+    class Handler(MessageHandler):
+        framing = Dots
+
+    class Two(Handler):
+        dots = 2
+
+    class Lines(Two):
+        framing = "lines"
+
+    assert framing_maker(Handler)().frame(b"hello") == b"hello."
+    assert framing_maker(Two)().frame(b"hello") == Two.make_framing().frame(b"hello") == b"hello.."
+    assert framing_maker(partial(Two))().frame(b"hello") == b"hello.."
+    assert framing_maker(Lines)().frame(b"hello") == b"hello\n"
+    assert framing_maker(lambda message: message)().frame(b"hello") == b"hello\n"
+
+
+def test_make_framing_may_be_overridden() -> None:
+    class Handler(MessageHandler):
+        @classmethod
+        def make_framing(cls) -> Framing:
+            return NetstringFraming(MAX)
+
+    class Below(Handler):
+        framing = "lines"
+
+    assert framing_maker(Handler)().frame(b"hello") == b"5:hello,"
+    assert framing_maker(Below)().frame(b"hello") == b"5:hello,"
+
+
+def test_the_options_of_a_framing_are_looked_up_once() -> None:
+    handler = type("Handler", (MessageHandler,), {"framing": "delimiter", "delimiter": b";"})
+    make_framing = framing_maker(handler)
+    handler.delimiter = b","  # type: ignore[attr-defined]
+    assert make_framing().frame(b"hello") == b"hello;"
+
+
+def test_a_name_that_only_plugins_know_needs_the_registry() -> None:
+    class Handler(MessageHandler):
+        framing = "morse"
+
+    for make in (Handler.make_framing, lambda: framing_maker(Handler)):
+        with pytest.raises(OptionError, match="framing 'morse' of Handler is not built in"):
+            make()
+    assert responder(Handler)(None, None)  # on datagrams there is no framing
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("lines", "'lines' is no framing: a framing is a class"),
+        (NetstringFraming(MAX), "a framing is a class"),
+        (type("No", (), {}), r"it has no method feed\(\)"),
+        (type("No", (), {"feed": print, "finish": print, "frame": 1}), r"it has no method frame\(\)"),
+    ],
+)
+def test_what_is_no_framing(target: object, reason: str) -> None:
+    with pytest.raises(TargetError, match=reason):
+        check_framing(target, MessageHandler)
+
+
+def test_a_framing_is_chosen_in_code() -> None:
+    class Dots(DelimiterFraming):
+        dots: Annotated[int, Help("how many")] = 2
+
+        def __init__(self, max_message_size: int, dots: int) -> None:
+            super().__init__(max_message_size, b"." * dots)
+
+    class Handler(MessageHandler):
+        max_message_size = 5
+
+    chosen = choose_framing(Handler, Dots)
+    assert issubclass(chosen, Handler)
+    assert "dots" not in collect(Handler)
+    assert collect(chosen)["dots"].help == "how many"
+    assert framing_maker(chosen)().frame(b"hello") == b"hello.."
+    assert framing_maker(configure(chosen, {"dots": 3}))().frame(b"hello") == b"hello..."
+    with pytest.raises(FramingError, match="longer than 5"):
+        framing_maker(chosen)().feed(b"hello!..")
+    assert choose_framing(Handler) is Handler
+    assert framing_maker(choose_framing(Handler, "plugport:netstring"))().frame(b"") == b"0:,"
+    assert choose_framing(print, "lines") is print
 
 
 # Sizes ----------------------------------------------------------------------------------------

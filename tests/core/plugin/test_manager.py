@@ -259,18 +259,49 @@ def test_a_hookimpl_with_defaults_is_called_as_pluggy_does(site: SitePackages) -
 # Commands -------------------------------------------------------------------------------------
 
 
-def test_a_plugin_that_wants_a_command_that_is_taken_is_quarantined(site: SitePackages) -> None:
+COMMANDS = """
+@plugport.hookimpl
+def plugport_register_commands():
     import click
+    for name in {names!r}:
+        yield click.Command(name)
+"""
 
-    command = """
-    @plugport.hookimpl
-    def plugport_register_commands(group):
-        group.command({name!r})(lambda: None)
-    """
-    site.add("one", command.format(name="hello"))
-    site.add("two", command.format(name="list"))
-    plugins, group = load_plugins(), click.Group()
-    plugins.register_commands(group, frozenset({"list"}))
-    assert set(group.commands) == {"hello"}
+
+def test_a_plugin_that_wants_a_command_that_is_taken_is_quarantined(site: SitePackages) -> None:
+    site.add("one", COMMANDS.format(names=["hello"]))
+    site.add("two", COMMANDS.format(names=["early", "list"]))
+    site.add("three", COMMANDS.format(names=["other", "hello"]))
+    plugins = load_plugins()
+    assert [name for name in plugins.commands({"list"}) if name in ("hello", "early", "list", "other")] == [
+        "hello"
+    ]
     assert record_of(plugins, "one").status == "active"
-    assert record_of(plugins, "two").error == "adds the command 'list', a name that is taken"
+    assert record_of(plugins, "one").commands == ("hello",)
+    assert record_of(plugins, "two").error == (
+        "adds the command 'list', a name that is taken: it is plugport's own"
+    )
+    assert record_of(plugins, "three").error == (
+        "adds the command 'hello', a name that is taken: it is of plugin one:one_plugin"
+    )
+    assert record_of(plugins, "three").commands == ()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("pass", "plugport_register_commands returned None, which is no iterable of click.Command"),
+        ("return ['hello']", "plugport_register_commands returned 'hello', which is no click.Command"),
+        ("import click; return [click.Command(None)]", "returned a command of the name None"),
+        ("import click; return [click.Command('--x')]", "returned a command of the name '--x'"),
+        ("import click; return 2 * [click.Command('x')]", "adds the command 'x' twice"),
+        ("raise OSError('no')", "OSError: no"),
+    ],
+)
+def test_a_plugin_whose_commands_are_none_is_quarantined(site: SitePackages, body: str, reason: str) -> None:
+    site.add("broken", f"@plugport.hookimpl\ndef plugport_register_commands(): {body}")
+    site.add("sound", COMMANDS.format(names=["hello"]))
+    plugins = load_plugins()
+    assert "hello" in plugins.commands()
+    assert record_of(plugins, "broken").status == "failed"
+    assert reason in record_of(plugins, "broken").error

@@ -117,4 +117,6 @@ def test_components_are_listed_without_hooks_and_plugins(run: Run) -> None:
     assert "request_started" not in result.stdout
     assert "register_handlers" not in result.stdout
     help_text = " ".join(run("list", "--help").stdout.split())
-    assert "Plugins and hooks are not: they are listed where they are asked for." in help_text
+    assert (
+        "servers, concurrency strategies, handlers and framings, but neither plugins nor hooks" in help_text
+    )

@@ -251,7 +251,9 @@ def test_find_all_finds_every_kind_and_the_shadowed(site: SitePackages) -> None:
         UnknownNameError, match=r"no component, plugin or hook named 'ehco'; did you mean 'echo'"
     ):
         registry.find_all("ehco")
-    with pytest.raises(TargetError, match="is neither a server, a handler nor a concurrency strategy"):
+    with pytest.raises(
+        TargetError, match="is neither a server, a handler, a framing nor a concurrency strategy"
+    ):
         registry.find_all("sys:path")
     with pytest.raises(TargetError, match=r"is no handler: a function takes one message and returns"):
         registry.find_all("shutil:copyfileobj")

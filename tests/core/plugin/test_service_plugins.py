@@ -161,6 +161,12 @@ def test_it_is_imported_for_a_service_and_made_for_each() -> None:
     assert open_to_all.verify_request is None, "what it has set to None costs nothing"
 
 
+def test_two_plugins_without_hookimpls_in_one_service(door: SitePackages) -> None:
+    files = {"your_door/__init__.py": "", "your_door/doorman.py": DOORMAN}
+    door.add("your-door", PLUGIN.format(module="your_door"), entry_point="gate", files=files)
+    assert load_plugins().server_hooks().verify_request is None
+
+
 def test_its_hookimpls_are_called_with_those_of_modules(door: SitePackages) -> None:
     door.add("watch", "seen = []\n@plugport.hookimpl\ndef plugport_verify_request(): seen.append(1)")
     plugins = load_plugins()
@@ -192,7 +198,7 @@ def test_its_calls_are_traced(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Cap
         ),
         (
             "return type('P', (), {'plugport_register_servers': plugport.hookimpl(lambda self: [])})",
-            "implements plugport_register_servers in what it puts into services",
+            "implements plugport_register_servers in the class of its service plugin",
         ),
         (
             "return type('P', (), {'plugport_server_bound': plugport.hookimpl(lambda self, sever: [])})",

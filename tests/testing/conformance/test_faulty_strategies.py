@@ -332,14 +332,15 @@ class BeginsAtOnce(ThreadingMixIn):
 
     def enter_loop(self, loop: Any) -> None:
         super().enter_loop(loop)
-        self.waiting = None
+        self.intake.pending = None
+        self.intake.deliver = self.begin_and_process
 
 
 class GivesThemPlaces(ThreadingMixIn):
     """Counts who waits among the active requests."""
 
     def has_room(self) -> bool:
-        waiting = len(self.waiting or ())
+        waiting = len(self.intake.pending or ())
         return super().has_room() and waiting < (self.max_active_requests or waiting + 1)
 
 
@@ -360,8 +361,8 @@ class DropsWhoWaits(ThreadingMixIn):
     """Turns away who is at its preludes when it is to listen no more."""
 
     def stop_listening(self) -> None:
-        if self.waiting is not None and self.is_draining():
-            self.waiting.dismiss("the service has ended")
+        if self.intake.pending is not None and self.is_draining():
+            self.intake.pending.reject_all("the service has ended")
         super().stop_listening()
 
 

@@ -19,7 +19,7 @@ from plugport_builtins.handlers.daytime import DaytimeHandler
 from plugport_builtins.handlers.echo import EchoHandler
 from plugport_tools.bench.exchange import Address, Exchange
 from plugport_tools.bench.load import Job, Load
-from plugport_tools.bench.loaders import LoadError, load_processes, make_room
+from plugport_tools.bench.loaders import LoadError, load_processes, raise_descriptor_limit
 from plugport_tools.bench.tally import Tally, Window, quantile
 
 LINE = b"hello\n"
@@ -289,7 +289,7 @@ def test_processes_share_the_clients_and_hold_their_connections_to_the_end(
     with load_processes(2) as load:
         load.prepare([Job(address, KEPT, clients, 5.0, str(tmp_path)) for clients in (3, 2)])
         begin = time.monotonic()
-        load.begin(Window(begin, begin + 0.2))
+        load.start(Window(begin, begin + 0.2))
         tally = load.finish()
     assert tally.requests > 10
     assert (tally.served, tally.errors) == (5, {})
@@ -299,8 +299,8 @@ def test_a_process_that_dies_is_an_error_that_says_so(address: Address, tmp_path
     job = Job(address, KEPT, 1, 5.0, str(tmp_path))
     with load_processes(1) as load:
         load.prepare([job._replace(folder=None)])  # type: ignore[arg-type]
-        load.begin(Window(0, 0))
-        with pytest.raises(LoadError, match=r"ended before its time: TypeError: .*NoneType"):
+        load.start(Window(0, 0))
+        with pytest.raises(LoadError, match=r"ended early: TypeError: .*NoneType"):
             load.finish()
 
 
@@ -310,6 +310,6 @@ def test_no_process_outlives_its_block(no_leaks: None) -> None:
 
 
 def test_connections_that_no_limit_allows() -> None:
-    make_room(10)
+    raise_descriptor_limit(10)
     with pytest.raises(LoadError, match=r"100000000 connections need \d+ open files, and the limit is \d+"):
-        make_room(100_000_000)
+        raise_descriptor_limit(100_000_000)

@@ -8,6 +8,7 @@ import pytest
 import plugport
 from plugport import Component, Help, ServerTraits
 from plugport.errors import AddressError, IncompatibleError, OptionError, TargetError
+from plugport.handlers import DelimiterFraming
 from plugport.plugin.manager import PluginRecord, load_plugins
 from plugport.plugin.registry import Registry
 from plugport_builtins.servers.tcp import TCPServer
@@ -41,7 +42,27 @@ class ServingMixIn:
     patience: Annotated[int, Help("of this strategy alone")] = 1
 
 
+class Dots(DelimiterFraming):
+    dots: Annotated[int, Help("dots that end a message")] = 1
+
+    def __init__(self, max_message_size: int, dots: int) -> None:
+        super().__init__(max_message_size, b"." * dots)
+
+
+class Shout(plugport.MessageHandler):
+    def respond(self, message: bytes) -> bytes:
+        return message.upper()
+
+
 class Plugin:
+    @plugport.hookimpl
+    def plugport_register_framings(self) -> list[Component]:
+        return [Component("dots", Dots)]
+
+    @plugport.hookimpl
+    def plugport_register_handlers(self) -> list[Component]:
+        return [Component("shout", Shout)]
+
     @plugport.hookimpl
     def plugport_register_servers(self) -> list[Component]:
         return [
@@ -116,9 +137,9 @@ def test_options_go_to_the_strategies_that_have_them(registry: Registry) -> None
     found = by_name(make_plan(registry, "echo", URL, ["thread-pool", "asyncio", "plain", "sync"], texts))
     workers, patience, queue = texts
     assert found["thread-pool"].options == found["asyncio"].options == (workers, queue)
-    assert found["thread-pool"].left_out == (patience,)
-    assert (found["plain"].options, found["plain"].left_out) == ((patience, queue), (workers,))
-    assert (found["sync"].options, found["sync"].left_out) == ((queue,), (workers, patience))
+    assert found["thread-pool"].unknown_options == (patience,)
+    assert (found["plain"].options, found["plain"].unknown_options) == ((patience, queue), (workers,))
+    assert (found["sync"].options, found["sync"].unknown_options) == ((queue,), (workers, patience))
 
 
 @pytest.mark.parametrize(
@@ -190,7 +211,7 @@ def test_where_clients_find_the_service(
 
 @pytest.mark.parametrize("scheme", ["strange", "raw", "secure"])
 def test_a_server_that_there_are_no_clients_for(registry: Registry, scheme: str) -> None:
-    with pytest.raises(AddressError, match=f"there are no clients for {scheme} servers"):
+    with pytest.raises(AddressError, match=f"has no clients for {scheme} servers"):
         make_plan(registry, "echo", f"{scheme}://127.0.0.1:0")
 
 
@@ -198,3 +219,12 @@ def test_a_server_that_there_are_no_clients_for(registry: Registry, scheme: str)
 def test_urls_that_make_no_sense(registry: Registry, url: str) -> None:
     with pytest.raises(AddressError):
         make_plan(registry, "echo", url)
+
+
+def test_a_framing_and_its_options_are_for_every_strategy(registry: Registry) -> None:
+    plan = make_plan(registry, "shout", URL, ["sync", "threading"], ["framing=dots", "dots=2"])
+    assert [candidate.options for candidate in plan.legal] == [("framing=dots", "dots=2")] * 2
+    with pytest.raises(OptionError, match="no option 'dots'"):
+        make_plan(registry, "shout", URL, ["sync"], ["dots=2"])
+    with pytest.raises(OptionError, match="no framing named 'morse'"):
+        make_plan(registry, "shout", URL, ["sync"], ["framing=morse"])

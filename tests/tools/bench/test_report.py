@@ -36,7 +36,8 @@ def a_round(**others: Any) -> Round:
 
 
 def a_measurement(strategy: str, *rounds: Round, connections: int = 16, **others: Any) -> Measurement:
-    candidate = Candidate(strategy, caveats=others.pop("caveats", ()), left_out=others.pop("left_out", ()))
+    declared = {name: others.pop(name, ()) for name in ("caveats", "unknown_options")}
+    candidate = Candidate(strategy, **declared)
     return Measurement(candidate, connections, list(rounds) or [a_round()], **others)
 
 
@@ -75,7 +76,7 @@ def test_what_the_system_does_not_tell_stays_unknown() -> None:
         "errors": "0",
         "remarks": "",
     }
-    assert "- this system does not tell" in report.footnotes()
+    assert "- not reported by this system" in report.footnotes()
     (shown, _) = report.as_object()["strategies"]
     unknown = ("cpu_us_per_request", "memory_bytes", "processors_busy", "saturated")
     assert {key: shown[key] for key in unknown} == dict.fromkeys(unknown)
@@ -111,7 +112,7 @@ def test_remarks() -> None:
         a_measurement("wrong", wrong, wrong, a_round()),
         a_measurement("starved", starved),
         a_measurement("serial", a_round(served=1), connections=1),
-        a_measurement("lacking", left_out=("max_workers=2",)),
+        a_measurement("lacking", unknown_options=("max_workers=2",)),
     ).rows()
     assert [row[-2:] for row in rows] == [
         ("8", "6 x reset; 2 x refused; its log ends: KeyError: 1"),

@@ -14,7 +14,7 @@ from plugport_tools.bench.tally import Tally, Window, quantile
 def tally_of(latencies: list[float]) -> Tally:
     tally = Tally(Window(0, math.inf))
     for latency in latencies:
-        tally.note(1000.0, 1000.0 + latency)
+        tally.record(1000.0, 1000.0 + latency)
     return tally
 
 
@@ -40,7 +40,7 @@ def test_an_answer_without_delay_is_counted() -> None:
 def test_what_comes_outside_the_window_does_not_count() -> None:
     tally = Tally(Window(10, 11))
     for now in (9.999, 10.0, 10.5, 10.999, 11.0):
-        tally.note(9.0, now)
+        tally.record(9.0, now)
     assert tally.requests == 3
 
 

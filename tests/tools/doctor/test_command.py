@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from diagnosed import Doctor
 from fakes import Run, SitePackages
 
-from plugport_tools.doctor.diagnosis import CHECKS
+from plugport_tools.doctor.checks import CHECKS
 
 
 def test_every_check_says_something(doctor: Doctor) -> None:
@@ -34,7 +36,7 @@ def test_for_people(run: Run, site: SitePackages) -> None:
     assert lines[-1].startswith("1 problem, ")
     well = run("--disable-plugin", "broken:broken_plugin", "doctor")
     assert well.returncode == 0
-    assert "plugins: 1 loaded, 1 disabled\n" in well.stdout
+    assert re.search(r"plugins: \d+ loaded, 1 disabled\n", well.stdout)
 
 
 def test_the_status_is_explained(run: Run) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 from diagnosed import Doctor, only
-from fakes import SitePackages
+from fakes import Run, SitePackages
 
 from plugport.contracts.findings import Finding
 from plugport.plugin.manager import Plugins, load_plugins
 from plugport.plugin.registry import Registry
+from plugport_tools.doctor.checks import run_checks
 from plugport_tools.doctor.deployment import Deployment
-from plugport_tools.doctor.diagnosis import diagnose
 
 
 def test_a_plugin_looks_for_what_it_knows(doctor: Doctor, site: SitePackages) -> None:
@@ -63,10 +64,27 @@ def test_what_a_check_has_found_before_it_fails_counts() -> None:
         yield Finding("warning", "first", "do")
         raise KeyError("second")
 
-    found = list(diagnose(Deployment(Registry(Plugins())), (halting,)))
+    found = list(run_checks(Deployment(Registry(Plugins())), (halting,)))
     assert [(each.check, each.status) for each in found] == [("halting", "warning"), ("halting", "problem")]
     assert "KeyError: 'second' (test_diagnosis.py, line" in found[1].message
     assert found[1].remedy == "report it as a defect of plugport"
+
+
+def test_the_checks_of_plugport_come_through_the_hook(run: Run) -> None:
+    (hook,) = json.loads(run("show", "doctor", "--kind", "hook", "--json").stdout)
+    assert hook["implementers"][0] == "plugport:tools"
+
+
+def test_a_finding_may_name_its_check(doctor: Doctor, site: SitePackages) -> None:
+    site.add(
+        "mine",
+        """
+    @plugport.hookimpl
+    def plugport_doctor(registry):
+        yield plugport.Finding("ok", registry.get("server", "tcp").__name__, check="disks")
+    """,
+    )
+    assert doctor()["disks"] == [("ok", "TCPServer", "")]
 
 
 def test_a_plugin_speaks_for_itself_alone(site: SitePackages) -> None:

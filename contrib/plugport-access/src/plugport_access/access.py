@@ -1,4 +1,4 @@
-"""Access: what this package puts into a service; its options, and its hookimpls."""
+"""Access: the service plugin, with its options and its hookimpls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from plugport import Help, hookimpl
 from plugport.errors import OptionError
@@ -17,12 +17,13 @@ from plugport_access.rates import Rates
 
 if TYPE_CHECKING:
     from plugport import RequestContext
+    from plugport.contracts import ClientAddress
 
 __all__ = ["DENIED", "NOT_ALLOWED", "TOO_MANY", "TOO_OFTEN", "Access"]
 
 logger = logging.getLogger("plugport.access-control")
 
-#: The reasons, and all there are: they serve as labels.
+#: All reasons of rejections. Metrics have them as labels.
 DENIED = "the address is denied"
 NOT_ALLOWED = "the address is not allowed"
 TOO_MANY = "the peer has too many requests at once"
@@ -30,44 +31,44 @@ TOO_OFTEN = "the peer comes too often"
 
 
 class Access:
-    """Turns requests away: connections, and datagrams, by the address that they come from.
+    """Rejects requests, connections and datagrams, by the address of the client.
 
-    Who is on the list ``deny`` is turned away, also if on the list ``allow``. If there is a list
-    ``allow``, so is everybody who is not on it. The limits are for each peer: an IPv4 address, or
-    the IPv6 addresses of one network. Peers without an address, as those of unix sockets, pass.
+    An address on the list ``deny`` is rejected, even if it is on the list ``allow``. If there is a list
+    ``allow``, an address that is not on it is rejected. The limits apply to each peer: an IPv4 address, or
+    the IPv6 addresses of one network. Clients without an address, on unix sockets, are accepted.
     """
 
-    allow: Annotated[list[str], Help("addresses and networks that may come (none: all)")] = []
-    deny: Annotated[list[str], Help("addresses and networks that may not; goes before allow")] = []
+    allow: Annotated[list[str], Help("addresses and networks that are accepted (none: all)")] = []
+    deny: Annotated[list[str], Help("addresses and networks that are rejected; it overrides allow")] = []
     allow_file: Annotated[
-        str | None, Help("a file with more of them, one a line; read again when it changes")
+        str | None, Help("file with more of them, one in each line; read again when it changes (null: none)")
     ] = None
-    deny_file: Annotated[str | None, Help("the same for deny")] = None
+    deny_file: Annotated[str | None, Help("file with more networks for deny (null: none)")] = None
     max_per_peer: Annotated[
-        int, Help("connections, or datagrams, of a peer that are served at once (0: no limit)", ge=0)
+        int, Help("connections or datagrams of a peer that are served at once (0: no limit)", ge=0)
     ] = 0
     rate: Annotated[
-        float | None, Help("requests a second that a peer may begin in the long run (null: no limit)", gt=0)
+        float | None, Help("requests that a peer may begin per second, on average (null: no limit)", gt=0)
     ] = None
-    burst: Annotated[int, Help("requests that a peer may begin at once, within its rate", ge=1)] = 10
+    burst: Annotated[int, Help("requests that a peer may begin at once before the rate applies", ge=1)] = 10
     max_peers: Annotated[int, Help("peers whose rate is remembered", ge=16)] = 10_000
     ipv6_prefix: Annotated[
-        int, Help("bits that IPv6 addresses have in common that count as one peer", ge=1, le=128)
+        int, Help("prefix length in bits: IPv6 addresses of one prefix are one peer", ge=1, le=128)
     ] = 64
 
     @classmethod
     def check_options(cls) -> None:
-        """Read the lists, and see that nobody counts on a limit that is none. Raises OptionError."""
+        """Read the lists, and check that each limit has an effect. Raises OptionError."""
         cls._lists()
         if cls.rate is None and cls is not Access and "burst" in vars(cls):
             raise OptionError(
-                "access.burst: it is of no effect without access.rate; "
-                "say how many a second a peer may begin, as -o access.rate=5"
+                "access.burst: it has no effect without access.rate; "
+                "add the requests per second of a peer, as -o access.rate=5"
             )
 
     @classmethod
     def _lists(cls) -> tuple[AddressList | None, AddressList | None]:
-        """The lists allow and deny; None for one that nobody wants."""
+        """Return the lists allow and deny; None for one that is not set."""
         allow = AddressList("allow", cls.allow, cls.allow_file) if cls.allow or cls.allow_file else None
         deny = AddressList("deny", cls.deny, cls.deny_file) if cls.deny or cls.deny_file else None
         return allow, deny
@@ -76,47 +77,47 @@ class Access:
         self._allow, self._deny = self._lists()
         self._rates = None if self.rate is None else Rates(self.rate, self.burst, self.max_peers)
         self._active: dict[bytes, int] = {}
-        self._refused: Counter[str] = Counter()
+        self._rejected: Counter[str] = Counter()
         self._lock = Lock()  # requests end in the threads that served them
         self._servers = 0
         if not self.max_per_peer:
-            self._do_without("request_started", "request_finished")
+            self._disable("request_started", "request_finished")
         if not (self.allow_file or self.deny_file):
-            self._do_without("service_actions")
+            self._disable("service_actions")
         if not self.max_per_peer and all(each is None for each in (self._allow, self._deny, self._rates)):
-            self._do_without("verify_request", "server_bound", "server_stopped")
+            self._disable("verify_request", "server_bound", "server_stopped")
 
-    def _do_without(self, *hooks: str) -> None:
-        # A hookimpl that is not there costs nothing.
-        vars(self).update({f"plugport_{hook}": None for hook in hooks})
+    def _disable(self, *hooks: str) -> None:
+        for hook in hooks:
+            setattr(self, f"plugport_{hook}", None)  # a hookimpl that is None is not called
 
     # Requests -------------------------------------------------------------------------------------
 
     @hookimpl
-    def plugport_verify_request(self, client_address: Any) -> str | None:
-        """Return why the request is turned away, or None."""
+    def plugport_verify_request(self, client_address: ClientAddress) -> str | None:
+        """Return the reason to reject the request, or None."""
         address = address_of(client_address)
         if address is None:
             return None
         if self._deny is not None and address in self._deny.networks:
-            return self._refuse(DENIED)
+            return self._reject(DENIED)
         if self._allow is not None and address not in self._allow.networks:
-            return self._refuse(NOT_ALLOWED)
+            return self._reject(NOT_ALLOWED)
         peer = group_of(address, self.ipv6_prefix)
         if self.max_per_peer and self._active.get(peer, 0) >= self.max_per_peer:
-            return self._refuse(TOO_MANY)
+            return self._reject(TOO_MANY)
         if self._rates is not None and not self._rates.take(peer, monotonic()):
-            return self._refuse(TOO_OFTEN)
+            return self._reject(TOO_OFTEN)
         return None
 
-    def _refuse(self, reason: str) -> str:
+    def _reject(self, reason: str) -> str:
         with self._lock:
-            self._refused[reason] += 1
+            self._rejected[reason] += 1
         return reason
 
     @hookimpl
     def plugport_request_started(self, context: RequestContext) -> None:
-        """Count one of the peer's."""
+        """Count an active request of the peer."""
         address = address_of(context.client_address)
         if address is not None:
             peer = group_of(address, self.ipv6_prefix)
@@ -125,7 +126,7 @@ class Access:
 
     @hookimpl
     def plugport_request_finished(self, context: RequestContext) -> None:
-        """Count one of the peer's less; forget a peer that has none."""
+        """Count one active request of the peer less; forget a peer that has none."""
         address = address_of(context.client_address)
         if address is not None:
             peer = group_of(address, self.ipv6_prefix)
@@ -139,7 +140,7 @@ class Access:
 
     @hookimpl
     def plugport_service_actions(self) -> None:
-        """Look whether the files have changed."""
+        """Read files again that have changed."""
         for each in (self._allow, self._deny):
             if each is not None:
                 each.refresh()
@@ -151,8 +152,8 @@ class Access:
 
     @hookimpl
     def plugport_server_stopped(self) -> None:
-        """Log how many were turned away, and why, when the last server has stopped."""
+        """Log the numbers of rejections by reason, when the last server has stopped."""
         self._servers -= 1
-        if self._servers <= 0 and self._refused:
-            counts = ", ".join(f"{reason}: {count}" for reason, count in self._refused.most_common())
-            logger.info("turned away: %d (%s)", self._refused.total(), counts)
+        if self._servers <= 0 and self._rejected:
+            counts = ", ".join(f"{reason}: {count}" for reason, count in self._rejected.most_common())
+            logger.info("rejected: %d (%s)", self._rejected.total(), counts)

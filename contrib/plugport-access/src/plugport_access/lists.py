@@ -1,4 +1,4 @@
-"""AddressList: the networks of an option and of a file, which is read again when it has changed."""
+"""AddressList: the networks of an option and of a file, which is read again when it changes."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ logger = logging.getLogger("plugport.access-control")
 
 
 class AddressList:
-    """Who is on the list *name* ("allow" or "deny"): *texts*, and the lines of the file *path*.
+    """The list *name* ("allow" or "deny"): the networks *texts*, and those in the lines of the file *path*.
 
-    A line of the file is an address or a network; what follows a ``#`` is a comment. Raises
-    OptionError for what is neither, and for a file that can't be read.
+    A line of the file is an address or a network; a ``#`` begins a comment. Raises OptionError for any other
+    text, and for a file that can't be read.
     """
 
     def __init__(self, name: str, texts: Sequence[str], path: str | None) -> None:
         self._name = name
         self._texts = texts
         self._path = path
-        self._version = self._look()
+        self._state = self._file_state()
         try:
             Networks(texts)
         except ValueError as error:
@@ -35,18 +35,18 @@ class AddressList:
 
     def refresh(self) -> None:
         """Read the file again if it has changed. A file that can't be read leaves the list as it is."""
-        version = self._look()
-        if version == self._version:
+        state = self._file_state()
+        if state == self._state:
             return
-        self._version = version
+        self._state = state
         try:
             self.networks = self._read()
         except OptionError as error:
-            logger.warning("%s; the list stays as it was", error)
+            logger.warning("%s; the list is unchanged", error)
         else:
             logger.info("access.%s_file: %s was read again", self._name, self._path)
 
-    def _look(self) -> object:
+    def _file_state(self) -> object:
         if self._path is None:
             return None
         try:
@@ -65,7 +65,7 @@ class AddressList:
         except OSError as error:
             raise OptionError(f"{what} can't be read: {error.strerror}") from error
         except UnicodeDecodeError:
-            raise OptionError(f"{what} is no text in UTF-8") from None
+            raise OptionError(f"{what} is not UTF-8 text") from None
         return Networks([*self._texts, *_checked(lines, what)])
 
 

@@ -1,11 +1,11 @@
-"""The plugin: what this package puts into services. It imports none of it before there is one."""
+"""The plugin: provides the class Access for services, and imports it when there is one."""
 
 from plugport import hookimpl
 
 
 @hookimpl
 def plugport_service_plugin() -> type:
-    """Turn away who may not come, or comes too often."""
+    """Return the service plugin that rejects requests by address, number and rate."""
     from plugport_access.access import Access
 
     return Access

@@ -10,19 +10,19 @@ __all__ = ["Rates"]
 
 
 class Rates:
-    """Lets each peer have *burst* requests at once, and *rate* a second in the long run.
+    """Allows each peer *burst* requests at once, and *rate* per second on average.
 
-    Of each bucket one number is kept: when it will be full again (the generic cell rate algorithm,
-    ITU-T I.371). A bucket that is full is as good as none, so those are what is dropped when the
-    table has *most* peers; if there are not enough of them, those that will be full soonest, down to
-    three quarters. An emptied bucket is only lost to so many others that are emptier still: who
-    wants his own to be forgotten needs that many addresses, and must have used each up.
+    A bucket is stored as one number: the time at which it will be full again (the generic cell rate
+    algorithm, ITU-T I.371). A full bucket need not be stored. So when the table has *max_peers* peers, the
+    full buckets are dropped; if that leaves more than three quarters, so are those that will be full soonest.
+    A client that wants its empty bucket to be dropped needs that many other addresses, and must empty the
+    bucket of each even further.
     """
 
-    def __init__(self, rate: float, burst: int, most: int) -> None:
+    def __init__(self, rate: float, burst: int, max_peers: int) -> None:
         self._interval = 1.0 / rate
         self._slack = (burst - 1) * self._interval + 1e-9
-        self._most = most
+        self._max_peers = max_peers
         self._full_at: dict[bytes, float] = {}
         self._lock = Lock()  # several servers may accept in threads of their own
 
@@ -30,11 +30,11 @@ class Rates:
         return len(self._full_at)
 
     def take(self, peer: bytes, now: float) -> bool:
-        """Take a token of the peer's at *now*, in seconds; False if there is none, and none is taken."""
+        """Take a token of *peer* at the time *now*, in seconds. Return False if there is none."""
         with self._lock:
             full_at = self._full_at.get(peer)
             if full_at is None:
-                if len(self._full_at) >= self._most:
+                if len(self._full_at) >= self._max_peers:
                     self._make_room(now)
                 full_at = now
             elif full_at < now:
@@ -46,7 +46,7 @@ class Rates:
 
     def _make_room(self, now: float) -> None:
         kept = {peer: full_at for peer, full_at in self._full_at.items() if full_at > now}
-        most = self._most * 3 // 4
-        if len(kept) > most:
-            kept = dict(nlargest(most, kept.items(), key=itemgetter(1)))
+        limit = self._max_peers * 3 // 4
+        if len(kept) > limit:
+            kept = dict(nlargest(limit, kept.items(), key=itemgetter(1)))
         self._full_at = kept

@@ -1,4 +1,4 @@
-"""FairServer: TCP on which no client can take all the room."""
+"""FairServer: TCP with a limit of connections for each client."""
 
 from typing import Annotated, Any
 
@@ -7,7 +7,7 @@ from plugport_builtins.servers.tcp import TCPServer
 
 
 class FairServer(TCPServer):
-    """Turns a client away that has as many connections as it may."""
+    """Rejects a connection of a client that has reached its limit."""
 
     max_per_client: Annotated[int, Help("connections that one address may have at once", gt=0)] = 8
 

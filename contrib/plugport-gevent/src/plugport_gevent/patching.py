@@ -1,4 +1,4 @@
-"""Patching the standard library for gevent, in the process that serves and before it does anything else."""
+"""patch_process(): patch the standard library for gevent, in a process that is about to serve."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["patch_process"]
 
 
 def patch_process() -> list[str]:
-    """Have the waiting calls of the standard library switch to other greenlets; return gevent's warnings.
+    """Patch the calls of the standard library that wait, so that they let other greenlets run.
 
-    Does nothing in a process that is patched already. Raises OptionError where other threads run:
-    a lock that one of them holds, or waits for, would never be released.
+    Returns gevent's warnings, one line each. Does nothing in a process that is patched already. Raises
+    OptionError if other threads run: a lock that one of them holds or waits for would never be released.
     """
     if monkey.is_module_patched("socket"):
         return []
@@ -24,8 +24,8 @@ def patch_process() -> list[str]:
     if others or threading.current_thread() is not main:
         raise OptionError(
             "the standard library can't be patched for gevent: other threads run already "
-            f"({', '.join(others)}); let what starts them, a plugin say, do so when the server is bound, "
-            "or do without by -o patch=false"
+            f"({', '.join(others)}); start them in the hook server_bound, or disable the patch with "
+            "-o patch=false"
         )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", monkey.MonkeyPatchWarning)

@@ -1,4 +1,4 @@
-"""The plugin: what this package registers. It imports neither gevent nor the strategy."""
+"""The plugin: registers the strategy, and imports neither that nor gevent."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ __all__ = ["plugport_register_concurrency"]
 
 @hookimpl
 def plugport_register_concurrency() -> Iterator[Component]:
-    """One strategy."""
+    """Register the strategy gevent."""
     yield Component(
         "gevent",
         "plugport_gevent.greenlets:GeventMixIn",

@@ -1,8 +1,9 @@
-"""HubPoller: waits for descriptors on gevent's hub, and lets other greenlets run meanwhile."""
+"""HubPoller: polls descriptors by gevent's hub; other greenlets run while it waits."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Protocol
 
 from gevent import getcurrent, monkey, sleep
 from gevent.hub import Waiter, get_hub
@@ -12,25 +13,35 @@ __all__ = ["HubPoller"]
 
 # poll(2) itself, which gevent's patches replace.
 _poll = monkey.get_original("select", "poll")
-# POLLIN 1, POLLPRI 2, POLLOUT 4; the others, POLLERR, POLLHUP and POLLNVAL, say that it broke.
-_POLL = (0, 1, 4, 5)
+# The bits of poll(2) for each combination of READ and WRITE. POLLIN is 1, POLLPRI 2, POLLOUT 4; the bits
+# above, POLLERR, POLLHUP and POLLNVAL, mean that the descriptor broke.
+_POLL_BITS = (0, 1, 4, 5)
+
+
+class _Watcher(Protocol):
+    active: bool
+
+    def start(self, callback: Callable[[int, int], None], fd: int, /, *, pass_events: bool) -> None: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
 
 
 class HubPoller:
-    """The plugport.loop.poller.Poller of one greenlet: dispatch() switches to the hub of its thread.
+    """The poller of one greenlet: dispatch() switches to the hub of its thread. (plugport.contracts.Poller)
 
-    Takes no descriptor. A watcher stops when it has fired, until the next dispatch(): the hub
-    would tell of what is still to be read in each of its turns, while the greenlet waits elsewhere.
+    It needs no descriptor. A watcher is stopped when it has fired, until the next dispatch(): otherwise the
+    hub would report the descriptor in each of its turns while the greenlet waits for something else.
     """
 
     def __init__(self) -> None:
         self._hub = get_hub()
         self._callbacks: dict[int, Callback] = {}
-        self._watchers: dict[int, Any] = {}
-        #: What each descriptor is watched for, and what it was found ready for since the last dispatch().
+        self._watchers: dict[int, _Watcher] = {}
+        #: By descriptor: the events that it is watched for, and those that came since the last dispatch().
         self._wanted: dict[int, int] = {}
         self._ready: dict[int, int] = {}
-        self._waiter: Any = None
+        #: What the greenlet waits on in dispatch().
+        self._waiter: Waiter | None = None
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
         """Watch *fd* for *events*. Raises KeyError if it is watched already."""
@@ -40,24 +51,24 @@ class HubPoller:
         self._watch(fd, events)
 
     def modify(self, fd: int, events: int, callback: Callback) -> None:
-        """Watch *fd* for other *events*; with 0 nothing of it is told."""
+        """Watch *fd* for other *events*; 0 keeps its place and reports nothing."""
         self._callbacks[fd] = callback
         if events != self._wanted.get(fd, 0):
-            self._forget(fd)
+            self._stop_watching(fd)
             self._watch(fd, events)
 
     def unregister(self, fd: int) -> None:
-        """Watch *fd* no longer; unknown ones are let pass."""
+        """Watch *fd* no longer. An unknown *fd* is ignored."""
         if self._callbacks.pop(fd, None) is not None:
-            self._forget(fd)
+            self._stop_watching(fd)
 
     def _watch(self, fd: int, events: int) -> None:
         if events:
             self._wanted[fd] = events
             self._watchers[fd] = watcher = self._hub.loop.io(fd, events)
-            watcher.start(self._note, fd, pass_events=True)
+            watcher.start(self._on_event, fd, pass_events=True)
 
-    def _forget(self, fd: int) -> None:
+    def _stop_watching(self, fd: int) -> None:
         self._ready.pop(fd, None)
         self._wanted.pop(fd, None)
         watcher = self._watchers.pop(fd, None)
@@ -65,8 +76,8 @@ class HubPoller:
             watcher.stop()
             watcher.close()
 
-    def _note(self, events: int, fd: int) -> None:
-        """Called by the hub when *fd* is ready, or has broken."""
+    def _on_event(self, events: int, fd: int) -> None:
+        """Note that *fd* is ready or has broken. The hub calls this."""
         self._watchers[fd].stop()
         self._ready[fd] = events if events > 0 else READ | WRITE
         waiter, self._waiter = self._waiter, None
@@ -74,13 +85,13 @@ class HubPoller:
             waiter.switch(None)
 
     def dispatch(self, timeout: float | None) -> int:
-        """Wait for at most *timeout* seconds (None: for ever), and call who is due. Return how many.
+        """Wait for at most *timeout* seconds (None: no limit), and run the callbacks of ready descriptors.
 
-        Other greenlets have their turn in any case.
+        Returns how many descriptors were ready. Other greenlets run even if *timeout* is 0.
         """
         if timeout is not None and timeout <= 0.0:
             sleep(0)
-            self._look()
+            self._check()
         elif not self._ready:
             self._wait(timeout)
         ready, self._ready = self._ready, {}
@@ -90,15 +101,15 @@ class HubPoller:
                 continue
             watcher = self._watchers.get(fd)
             if watcher is not None and not watcher.active:
-                watcher.start(self._note, fd, pass_events=True)
+                watcher.start(self._on_event, fd, pass_events=True)
             callback(events)
         return len(ready)
 
-    def _look(self) -> None:
-        """See who is ready now. The hub says it only to those who wait, and may have had no time to ask."""
+    def _check(self) -> None:
+        """Find the descriptors that are ready now: the hub may not have polled since they became ready."""
         poll = _poll()
         for fd, events in self._wanted.items():
-            poll.register(fd, _POLL[events])
+            poll.register(fd, _POLL_BITS[events])
         for fd, bits in poll.poll(0):
             broken = self._wanted[fd] if bits & ~7 else 0
             self._ready[fd] = broken | (READ if bits & 3 else 0) | (WRITE if bits & 4 else 0)
@@ -109,7 +120,7 @@ class HubPoller:
         timer = None
         if timeout is not None:
             timer = self._hub.loop.timer(timeout)
-            timer.start(waiter.switch, None, update=True)  # from now, and not since the hub last looked
+            timer.start(waiter.switch, None, update=True)  # update: from now, not from the hub's last turn
         try:
             waiter.get()
         finally:
@@ -121,5 +132,5 @@ class HubPoller:
     def close(self) -> None:
         """Release the watchers."""
         for fd in tuple(self._watchers):
-            self._forget(fd)
+            self._stop_watching(fd)
         self._callbacks.clear()

@@ -1,1 +1,1 @@
-"""HTTP/1.1 for plugport: an engine that does no I/O, its drivers, and handlers on them."""
+"""HTTP/1.1 for plugport: a sans-IO engine, its drivers, and the handlers that use them."""

@@ -30,7 +30,7 @@ def test_an_application_may_have_none(plugport_serve: Any, mode: str) -> None:
     [
         ("failing", "auto", "the application's startup failed: the database is not there"),
         ("raising", "auto", r"the application's startup failed: ValueError: no \(--log-level debug"),
-        ("none", "on", "lifespan=on, and the application has none: AssertionError: no lifespan here"),
+        ("none", "on", "lifespan=on, but the application has no lifespan: AssertionError: no lifespan here"),
     ],
 )
 @pytest.mark.usefixtures("plugport_leaks")
@@ -43,7 +43,7 @@ def test_what_fails_to_begin_keeps_the_service_from_it(app: str, mode: str, reas
     ("app", "said"),
     [
         ("failing_late", "the application's shutdown failed: the database is gone"),
-        ("ending", "the application's lifespan failed while it served"),
+        ("ending", "the application's lifespan failed between startup and shutdown"),
     ],
 )
 def test_what_fails_later_is_logged(plugport_serve: Any, app: str, said: str, caplog: Any) -> None:
@@ -57,12 +57,12 @@ def test_what_fails_later_is_logged(plugport_serve: Any, app: str, said: str, ca
     ("options", "line"),
     [
         ([f"app={FILE}:failing"], "the application's startup failed: the database is not there"),
-        ([], "app: no ASGI application was named; "),
+        ([], "app: no ASGI application is given; "),
         ([f"app={FILE}:nobody"], "app: file "),
         ([f"app={FILE}:FILE.missing"], "app: file "),
-        ([f"app={FILE}:__name__"], "is a str, and can't be called; name the"),
-        ([f"app={APPLICATIONS / 'wsgi_cases.py'}:app"], "serve it by the handler wsgi"),
-        ([f"app={FILE}:none", "root_path=shop"], "root_path: 'shop' is no path"),
+        ([f"app={FILE}:__name__"], "is a str, which can't be called; name the"),
+        ([f"app={APPLICATIONS / 'wsgi_cases.py'}:app"], "serve WSGI applications with the handler wsgi"),
+        ([f"app={FILE}:none", "root_path=shop"], "root_path: 'shop' is not a path prefix"),
     ],
 )
 def test_the_command_says_in_a_line_what_is_wrong(options: list[str], line: str) -> None:

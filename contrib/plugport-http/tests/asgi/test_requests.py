@@ -239,7 +239,7 @@ def test_a_body_may_be_read_after_the_client_has_said_all(serve: Any, events: li
         assert Client(other).ask("GET", "/hello")[0] == 200
     loop_of(served).call_soon_threadsafe(there()["gates"]["go"].set)
     answer = receive_all(sock)
-    assert answer.endswith(b"\r\n\r\n%d" % (4 * body.count(b"body")) if b"0" in body else b"not complete\n")
+    assert answer.endswith(b"\r\n\r\n%d" % (4 * body.count(b"body")) if b"0" in body else b"incomplete\n")
 
 
 # Disconnects --------------------------------------------------------------------------------------
@@ -258,7 +258,7 @@ def test_an_application_that_sends_is_told_by_an_oserror(serve: Any, events: lis
     with served.connect() as sock:
         sock.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
         receive_until(sock, b"xxx")
-    eventually(lambda: "ClientGoneError" in events)
+    eventually(lambda: "ClientDisconnectedError" in events)
     served.wait_for_event("request_finished")
     assert "failed" not in caplog.text
 

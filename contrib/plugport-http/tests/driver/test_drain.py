@@ -78,8 +78,8 @@ def test_a_client_that_says_nothing_does_not_hold_it_up(
 def test_a_request_that_is_on_its_way_is_answered(
     plugport_serve: Any, monkeypatch: pytest.MonkeyPatch, handler: str, strategy: str, asks: bool
 ) -> None:
-    for name in ("LAST_WAIT", "_FIRST_WAIT"):  # so that a busy machine is not too late
-        monkeypatch.setattr(f"plugport_http.waiting.{name}", PATIENCE)
+    for name in ("MIN_DRAIN_WAIT", "_MAX_DRAIN_WAIT"):  # so that a busy machine is not too late
+        monkeypatch.setattr(f"plugport_http.sockets.{name}", PATIENCE)
     option, _, value = OPTIONS[handler].partition("=")
     served = plugport_serve(handler, concurrency=strategy, **{option: value})
     with served.connect() as sock:
@@ -104,7 +104,7 @@ def unread(sock: Any) -> int:
 def test_a_request_of_which_a_part_has_come_has_its_time(
     plugport_serve: Any, monkeypatch: pytest.MonkeyPatch, handler: str, strategy: str
 ) -> None:
-    monkeypatch.setattr("plugport_http.waiting.LAST_WAIT", 0.3)
+    monkeypatch.setattr("plugport_http.sockets.MIN_DRAIN_WAIT", 0.3)
     option, _, value = OPTIONS[handler].partition("=")
     served = plugport_serve(handler, concurrency=strategy, **{option: value})
     request = b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % TARGETS[handler].encode()

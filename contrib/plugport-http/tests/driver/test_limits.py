@@ -132,6 +132,7 @@ def test_a_body_that_nobody_wants_is_passed_over(counting: Any) -> None:
     assert answer.count(b"HTTP/1.1 200") == 2
 
 
+@pytest.mark.tools("curl")
 def test_a_long_body_that_nobody_wants_ends_the_connection(counting: Any, tmp_path: Path) -> None:
     upload = tmp_path / "upload"
     upload.write_bytes(bytes(5_000_000))
@@ -145,6 +146,7 @@ def test_a_long_body_that_nobody_wants_ends_the_connection(counting: Any, tmp_pa
         assert done.stdout == b"ignored", done.stderr
 
 
+@pytest.mark.tools("curl")
 def test_too_long_a_body_is_refused_and_the_client_sees_it(counting: Any, tmp_path: Path) -> None:
     upload = tmp_path / "upload"
     upload.write_bytes(bytes(5_000_000))

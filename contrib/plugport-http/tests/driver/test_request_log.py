@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from served import APPLICATIONS, Client, eventually, raw, receive_until
 
-LINE = re.compile(r'127\.0\.0\.1:\d+ "(.*)" (\d+|-), (\d+) bytes in \d+\.\d{3} s(, cut)?')
+LINE = re.compile(r'127\.0\.0\.1:\d+ "(.*)" (\d+|-), (\d+) bytes in \d+\.\d{3} s(, aborted)?')
 #: What serves GET /hello with 13 bytes, by handler and strategy.
 SERVERS = [
     ("wsgi", "threading"),
@@ -104,14 +104,14 @@ def test_a_client_that_goes_away_cuts_it(
         sock.sendall(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % target)
         receive_until(sock, b"\r\n\r\n")
     ((line, status, _, end),) = logged(1)
-    assert (line, status, end) == (f"GET {target.decode()} HTTP/1.1", "200", ", cut")
+    assert (line, status, end) == (f"GET {target.decode()} HTTP/1.1", "200", ", aborted")
 
 
 def test_a_response_that_fails_in_the_middle_is_cut(served: Any, logged: Any) -> None:
     with served("wsgi", "select").connect() as sock:
         sock.sendall(b"GET /fail_late HTTP/1.1\r\nHost: a\r\n\r\n")
         receive_until(sock, b"begun")
-    assert logged(1) == [("GET /fail_late HTTP/1.1", "200", "6", ", cut")]
+    assert logged(1) == [("GET /fail_late HTTP/1.1", "200", "6", ", aborted")]
 
 
 def test_without_the_option_there_is_none(plugport_serve: Any, caplog: pytest.LogCaptureFixture) -> None:

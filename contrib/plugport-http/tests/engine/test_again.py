@@ -26,15 +26,15 @@ def http() -> ServerConnection:
 
 
 def test_the_first_request_comes_not_again(http: ServerConnection) -> None:
-    assert http.receive_again(GET) is None
-    assert http.receive_again(b"") is None
+    assert http.receive_repeated(GET) is None
+    assert http.receive_repeated(b"") is None
     assert http.next_event() is NEED_DATA
 
 
 def test_the_same_again_is_the_same(http: ServerConnection) -> None:
     first = answered(http, GET)
     for count in (2, 3):
-        again = http.receive_again(GET)
+        again = http.receive_repeated(GET)
         assert again is not None
         assert again is http.request
         assert (again.method, again.path, again.query) == (first.method, first.path, first.query)
@@ -48,41 +48,41 @@ def test_the_same_again_is_the_same(http: ServerConnection) -> None:
 def test_the_last_request_of_a_connection_is_the_last(http: ServerConnection) -> None:
     answered(http, GET)
     for _ in range(2):
-        assert http.receive_again(GET)
+        assert http.receive_repeated(GET)
         http.respond(200, [])
-    assert http.receive_again(GET)
+    assert http.receive_repeated(GET)
     assert b"connection: close\r\n" in http.respond(200, [])
-    assert http.receive_again(GET) is None
+    assert http.receive_repeated(GET) is None
     assert http.next_event() is CLOSED
 
 
 def test_nothing_else_comes_again(http: ServerConnection) -> None:
     answered(http, GET)
     for other in (GET[:-1], GET + b"G", GET + GET, b"\r\n" + GET, GET.replace(b"/a", b"/c"), b""):
-        assert http.receive_again(other) is None
+        assert http.receive_repeated(other) is None
     answered(http, GET.replace(b"/a", b"/c"))
-    assert http.receive_again(GET) is None
+    assert http.receive_repeated(GET) is None
 
 
 def test_not_while_a_request_is_at_hand(http: ServerConnection) -> None:
     answered(http, GET)
-    assert http.receive_again(GET)
-    assert http.receive_again(GET) is None
+    assert http.receive_repeated(GET)
+    assert http.receive_repeated(GET) is None
     http.receive_data(GET)  # read ahead
-    assert http.receive_again(GET) is None
+    assert http.receive_repeated(GET) is None
 
 
 def test_not_in_the_midst_of_another(http: ServerConnection) -> None:
     answered(http, GET)
     http.receive_data(b"POST / HTTP/1.1\r\nX: ")
     assert http.next_event() is NEED_DATA
-    assert http.receive_again(GET) is None
+    assert http.receive_repeated(GET) is None
 
 
 def test_not_after_the_end(http: ServerConnection) -> None:
     answered(http, GET)
     http.receive_data(b"")
-    assert http.receive_again(GET) is None
+    assert http.receive_repeated(GET) is None
     assert http.next_event() is CLOSED
 
 
@@ -90,7 +90,7 @@ def test_not_as_the_body_of_another(http: ServerConnection) -> None:
     answered(http, GET)
     http.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(GET))
     assert isinstance(http.next_event(), Request)
-    assert http.receive_again(GET) is None
+    assert http.receive_repeated(GET) is None
     http.receive_data(GET)
     assert http.next_event() == GET
 
@@ -103,11 +103,11 @@ def test_what_has_a_body_is_read(http: ServerConnection) -> None:
             http.receive_data(b"ab")
         assert http.next_event() == b"ab"
         http.respond(200, [])
-        assert http.receive_again(data) is None
+        assert http.receive_repeated(data) is None
         assert http.next_event() is NEED_DATA
 
 
 def test_a_client_that_goes_comes_not_again(http: ServerConnection) -> None:
     answered(http, UNKEPT)
-    assert http.receive_again(UNKEPT) is None
+    assert http.receive_repeated(UNKEPT) is None
     assert http.next_event() is CLOSED

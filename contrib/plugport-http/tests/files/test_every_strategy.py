@@ -20,6 +20,7 @@ LARGE = bytes(range(256)) * 4096
 HUGE, MOST_MEMORY = 1 << 28, 100 << 20
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize("scheme", ["tcp", "unix", "tls"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_curl_fetches_files(site: Any, strategy: str, scheme: str, tmp_path: Path) -> None:
@@ -40,6 +41,7 @@ def test_curl_fetches_files(site: Any, strategy: str, scheme: str, tmp_path: Pat
         assert (output.read_bytes() if output.exists() else b"") == (place.root / name).read_bytes()
 
 
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_ranges_and_resumes(site: Any, strategy: str, scheme: str, tmp_path: Path) -> None:
@@ -175,6 +177,8 @@ def test_a_request_that_comes_as_the_drain_begins_is_answered(site: Any, strateg
     assert answer.endswith(b"0123456789" * 10)
 
 
+@pytest.mark.slow
+@pytest.mark.tools("curl")
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_huge_file_is_sent_in_constant_memory(strategy: str, root: Path) -> None:
     (root / "huge").touch()

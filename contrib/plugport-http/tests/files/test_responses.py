@@ -13,8 +13,8 @@ import pytest
 from plugport.errors import OptionError
 
 from plugport_http.engine import Request
-from plugport_http.files.answers import Site
 from plugport_http.files.cache import FileCache
+from plugport_http.files.site import Site
 
 LONG_AGO = 1_000_000_000
 DATE = formatdate(LONG_AGO, usegmt=True)
@@ -342,14 +342,14 @@ def test_the_listing_shows_what_is_allowed(site: Any, root: Path) -> None:
     [
         ({"root": ""}, "no directory is given"),
         ({"root": "/nowhere/at/all"}, "No such file or directory"),
-        ({"root": __file__}, "is no directory"),
+        ({"root": __file__}, "is not a directory"),
         ({"root": "a\0b"}, "null"),
-        ({"index": "a/b"}, "not the name of a file"),
-        ({"cache_control": "a\nb"}, "can't stand in a header"),
-        ({"charset": "utf 8"}, "'utf 8' is no name of an encoding; write one as utf-8"),
-        ({"charset": "utf-8; a=b"}, "is no name of an encoding"),
-        ({"server_header": "a\nb"}, "can't stand in a header"),
-        ({"max_line_size": 100, "max_head_size": 50}, "more than max_head_size"),
+        ({"index": "a/b"}, "not a file name"),
+        ({"cache_control": "a\nb"}, "can't be a header value"),
+        ({"charset": "utf 8"}, "'utf 8' is not a charset name; write one like utf-8"),
+        ({"charset": "utf-8; a=b"}, "is not a charset name"),
+        ({"server_header": "a\nb"}, "can't be a header value"),
+        ({"max_line_size": 100, "max_head_size": 50}, "exceeds max_head_size"),
     ],
 )
 def test_wrong_options_are_errors_of_one_line(

@@ -273,7 +273,7 @@ def test_the_date_is_that_of_each_response(monkeypatch: pytest.MonkeyPatch) -> N
     for moment in (1_800_000_000.0, 1_800_000_000.9, 1_800_000_001.0, 1_800_000_000.5, 1_800_000_007.0):
         now, link.sent = moment, b""
         if http.request is None:
-            assert http.receive_again(GET) is request
+            assert http.receive_repeated(GET) is request
         environ = {"wsgi.input": _Empty(), "REQUEST_METHOD": "GET", "REQUEST_URI": "/"}
         exchange.respond(environ, request)
         dates.append(link.sent.split(b"date: ")[1].split(b" GMT")[0][-2:])

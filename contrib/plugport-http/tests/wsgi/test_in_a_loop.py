@@ -272,7 +272,7 @@ def test_a_handler_with_ways_of_its_own_keeps_them(plugport_serve: Any) -> None:
     class Own(WSGIHandler):
         def setup(self) -> None:
             super().setup()
-            self._environs.errors.write("set up\n")
+            self._environ_builder.errors.write("set up\n")
 
     served = plugport_serve(Own, concurrency="select", app=APP)
     assert isinstance(Own.as_protocol(RequestContext(served.server, None, None)), SwitchedProtocol)

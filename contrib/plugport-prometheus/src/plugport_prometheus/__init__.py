@@ -1,1 +1,1 @@
-"""Metrics of plugport's services for Prometheus: hookimpls that count, and an endpoint that tells."""
+"""Metrics of plugport's services for Prometheus: hookimpls that count, and an endpoint to scrape."""

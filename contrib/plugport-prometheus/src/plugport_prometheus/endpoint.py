@@ -1,6 +1,6 @@
-"""Endpoint: where metrics are scraped, served within the loop of the servers that are measured.
+"""Endpoint: serves the metrics in the loop of the servers that are measured.
 
-So there is no thread, which a fork would leave in an odd state; why, and what that costs, is in
+So it needs no thread, whose locks a fork would copy while they are held. The reasons and the costs are in
 docs/explanation/decisions/metrics-in-the-loop.md.
 """
 
@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from typing import Any
 
-from plugport.contracts import READ, WRITE, Loop
+from plugport.contracts import READ, WRITE, Loop, Server
 from plugport.errors import ListenError
 from plugport.serving import format_url
 
-from plugport_prometheus.answer import MAX_HEAD, TOO_LONG, is_whole
+from plugport_prometheus.answer import MAX_HEAD, TOO_LONG, is_complete
 
 __all__ = ["Endpoint"]
 
@@ -23,27 +22,29 @@ logger = logging.getLogger("plugport.prometheus")
 
 #: Seconds that a scrape may take, from its connection to its end.
 PATIENCE = 10.0
-#: Scrapes at once; who comes then waits in the backlog.
+#: Scrapes at once; further connections wait in the backlog.
 MAX_SCRAPES = 16
-#: Seconds to wait when the process is out of descriptors.
+#: Seconds until the next attempt after accept() failed, for want of descriptors for example.
 _PAUSE = 1.0
 
-#: Makes the answer to a request, of its head.
+#: Returns the response to a request, given its head.
 Respond = Callable[[bytes], bytes]
 
 
 class Endpoint:
-    """A listening socket that one server's loop watches at a time; *respond* makes the answers.
+    """A listening socket that the loop of one server polls; *respond* makes the responses.
 
-    *shared*: other processes may listen on the same address. Raises ListenError.
+    *shared*: whether other processes may listen on the same address. Raises ListenError.
     """
 
-    def __init__(self, address: Any, family: int, respond: Respond, *, shared: bool = False) -> None:
+    def __init__(
+        self, address: tuple[object, ...], family: int, respond: Respond, *, shared: bool = False
+    ) -> None:
         self._respond = respond
-        #: Whose loop watches; and whose did, and is to do so again.
-        self._server: Any = None
-        self._paused: Any = None
-        self._scrapes: set[_Scrape] = set()
+        #: The server whose loop polls the socket; and while accepting pauses, the one that will continue.
+        self._server: Server | None = None
+        self._paused: Server | None = None
+        self._scrapes: set[Scrape] = set()
         self._socket = socket.socket(family, socket.SOCK_STREAM)
         try:
             self._socket.setblocking(False)
@@ -61,40 +62,43 @@ class Endpoint:
 
     @property
     def url(self) -> str:
-        """Where it listens, with the real port."""
+        """The URL that it listens on, with the real port."""
         return format_url("http", self._socket.getsockname())
 
-    def attend(self, server: Any) -> None:
-        """Have *server* watch, unless there is one that does, and that polls or has yet to."""
+    def watch_in(self, server: Server) -> None:
+        """Have the loop of *server* poll the socket, unless another does or will when its server serves."""
         if self._server is None:
             self._watch(server)
         elif server.serving_loop is not None and self._server.serving_loop is None:
             self._server.unwatch(self._socket.fileno())
             self._watch(server)
 
-    def _watch(self, server: Any) -> None:
+    def _watch(self, server: Server) -> None:
         self._server = server
         server.watch(self._socket.fileno(), self._accept)
 
     def _accept(self, events: int) -> None:
-        loop: Loop = self._server.serving_loop
+        loop = None if self._server is None else self._server.serving_loop
+        if loop is None:
+            return  # it left the loop since the socket was polled
         try:
             while len(self._scrapes) < MAX_SCRAPES:
                 connection, _ = self._socket.accept()
                 connection.setblocking(False)
-                self._scrapes.add(_Scrape(connection, loop, self._respond, self._end))
+                self._scrapes.add(Scrape(connection, loop, self._respond, self._end))
             self._pause(loop, 0.0)  # until one of them has ended
         except BlockingIOError:
-            pass  # that was the last
+            pass  # none waits
         except ConnectionError:
-            pass  # it has gone away
+            pass  # the client has closed it
         except OSError as error:
             logger.warning("%s can't accept, will try again: %s", self.url, error)
             self._pause(loop, _PAUSE)
 
     def _pause(self, loop: Loop, seconds: float) -> None:
-        """Watch no longer; from so many seconds on again, or with 0 when a scrape has ended."""
-        self._server.unwatch(self._socket.fileno())
+        """Stop polling, for so many seconds, or with 0 until a scrape has ended."""
+        if self._server is not None:
+            self._server.unwatch(self._socket.fileno())
         self._server, self._paused = None, self._server
         if seconds:
             loop.call_later(seconds, self._resume)
@@ -105,12 +109,12 @@ class Endpoint:
             if self._server is None:
                 self._watch(server)
 
-    def _end(self, scrape: _Scrape) -> None:
+    def _end(self, scrape: Scrape) -> None:
         self._scrapes.discard(scrape)
         self._resume()
 
     def close(self) -> None:
-        """Close all of it, when no loop polls any more; or, in a forked child, what it has of it."""
+        """Close the socket and all scrapes; in a forked child, the copies of them."""
         if self._server is not None:
             self._server.unwatch(self._socket.fileno())
             self._server = None
@@ -121,18 +125,18 @@ class Endpoint:
         self._scrapes.clear()
 
 
-class _Scrape:
-    """One connection: its head is read, it is answered and closed, or it is closed for being slow."""
+class Scrape:
+    """One connection: reads a request, sends the response and closes; or closes after PATIENCE seconds."""
 
     def __init__(
-        self, connection: socket.socket, loop: Loop, respond: Respond, on_end: Callable[[_Scrape], None]
+        self, connection: socket.socket, loop: Loop, respond: Respond, on_end: Callable[[Scrape], None]
     ) -> None:
         self._connection = connection
         self._loop = loop
         self._respond = respond
         self._on_end = on_end
         self._head = b""
-        self._left = memoryview(b"")
+        self._unsent = memoryview(b"")
         loop.register(connection.fileno(), READ, self._read)
         self._timer = loop.call_later(PATIENCE, self._close)
 
@@ -147,24 +151,24 @@ class _Scrape:
         if not data:
             self._close()
         elif len(self._head) > MAX_HEAD:
-            self._begin_answer(TOO_LONG)
-        elif is_whole(self._head):
-            self._begin_answer(self._respond(self._head))
+            self._start_response(TOO_LONG)
+        elif is_complete(self._head):
+            self._start_response(self._respond(self._head))
 
-    def _begin_answer(self, answer: bytes) -> None:
-        self._left = memoryview(answer)
+    def _start_response(self, response: bytes) -> None:
+        self._unsent = memoryview(response)
         self._loop.unregister(self._connection.fileno())
         self._loop.register(self._connection.fileno(), WRITE, self._write)
         self._write(WRITE)
 
     def _write(self, events: int) -> None:
         try:
-            self._left = self._left[self._connection.send(self._left) :]
+            self._unsent = self._unsent[self._connection.send(self._unsent) :]
         except BlockingIOError:
             return
         except OSError:
-            self._left = self._left[:0]
-        if not self._left:
+            self._unsent = self._unsent[:0]
+        if not self._unsent:
             self._close()
 
     def _close(self) -> None:
@@ -175,5 +179,5 @@ class _Scrape:
             self._on_end(self)
 
     def release(self) -> None:
-        """Close the connection, and leave the loop alone."""
+        """Close the connection without unregistering it from the loop."""
         self._connection.close()

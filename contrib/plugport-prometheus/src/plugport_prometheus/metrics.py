@@ -1,4 +1,4 @@
-"""Metrics: the families that are told of, their names, units and labels; and where they are collected."""
+"""Metrics: the metric families, their names, units and labels, and the registry that has them."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-__all__ = ["Metrics", "make_metrics", "remove_the_dead", "shared_folder"]
+__all__ = ["Metrics", "make_metrics", "remove_dead_gauges", "shared_folder"]
 
 _LABELS = ("handler", "url", "concurrency")
 
 
 class Metrics:
-    """The families, each with the labels handler, url and concurrency.
+    """The metric families of plugport, each with the labels handler, url and concurrency.
 
-    *process*: whether what else the process has registered with prometheus_client is collected, too.
+    *process*: whether the default registry of prometheus_client is collected too: the figures of the process,
+    and metrics of handlers.
     """
 
     def __init__(self, buckets: tuple[float, ...], *, process: bool) -> None:
@@ -31,19 +32,19 @@ class Metrics:
             return Counter(f"plugport_{name}", text, (*_LABELS, *labels), registry=own)
 
         def gauge(name: str, text: str) -> Gauge:
-            # Of several processes: the sum of those that live.
+            # With several processes: the sum over those that are alive.
             return Gauge(f"plugport_{name}", text, _LABELS, registry=own, multiprocess_mode="livesum")
 
         self.started = counter("requests_started", "Connections or datagrams whose handling has begun")
         self.finished = counter("requests_finished", "Requests that have ended, by outcome", "outcome")
         self.failed = counter("requests_failed", "Exceptions of handlers, by their class", "error")
-        self.rejected = counter("requests_rejected", "Requests that were turned away, by reason", "reason")
+        self.rejected = counter("requests_rejected", "Requests that were rejected, by reason", "reason")
         self.received = counter("received_bytes", "Bytes of payload received by finished requests")
         self.sent = counter("sent_bytes", "Bytes of payload sent by finished requests")
-        self.exited = counter("children_exited", "Forked children that have exited, by how", "status")
+        self.exited = counter("children_exited", "Forked children that have exited, by status", "status")
         self.active = gauge("requests_active", "Requests that are being served")
         self.children = gauge("children", "Forked children that are alive")
-        self.draining = gauge("draining", "1 while the server finishes what it has and takes no more")
+        self.draining = gauge("draining", "1 while the server drains")
         self.duration = Histogram(
             "plugport_request_duration_seconds",
             "Seconds from the beginning of a request to its end",
@@ -51,26 +52,26 @@ class Metrics:
             registry=own,
             buckets=buckets,
         )
-        #: What an endpoint collects from.
+        #: The registry that the endpoint collects from.
         self.registry = own
         if shared_folder() is not None:
             self.registry = CollectorRegistry()
             MultiProcessCollector(self.registry)  # type: ignore[no-untyped-call]
         elif process:
-            own.register(_OfTheProcess())
+            own.register(_DefaultRegistry())
 
 
-class _OfTheProcess(Collector):
-    """What is in prometheus_client's own registry, where handlers put their metrics."""
+class _DefaultRegistry(Collector):
+    """Collects prometheus_client's default registry, where handlers put their metrics."""
 
     def collect(self) -> Iterable[Metric]:
-        """Yield all of it."""
+        """Return its metrics."""
         return REGISTRY.collect()
 
 
 def make_metrics(buckets: tuple[float, ...], *, process: bool) -> Metrics:
     """Return metrics for a service of this process."""
-    # Where processes share their metrics each has one value of a name, whichever service counts.
+    # Processes that share their metrics have one value for each name and process, not for each service.
     return (_shared if shared_folder() is not None else Metrics)(buckets, process=process)
 
 
@@ -78,19 +79,19 @@ _shared = functools.cache(Metrics)
 
 
 def shared_folder() -> str | None:
-    """Return the folder in which several processes share their metrics; None if there is but this one."""
+    """Return the folder by which several processes share their metrics; None if they do not."""
     return os.environ.get("PROMETHEUS_MULTIPROC_DIR")
 
 
-def remove_the_dead(folder: str) -> None:
-    """Forget the gauges of processes that are gone. What they have counted stays counted."""
+def remove_dead_gauges(folder: str) -> None:
+    """Remove the gauges of processes that have ended. Their counters stay."""
     for path in glob.glob(os.path.join(glob.escape(folder), "gauge_live*.db")):
         found = re.fullmatch(r"gauge_live[a-z]*_(\d+)\.db", os.path.basename(path))
         if found and not _is_alive(int(found[1])):
             try:
                 mark_process_dead(found[1], folder)  # type: ignore[no-untyped-call]
             except FileNotFoundError:
-                pass  # another process has done it
+                pass  # another process has removed it
 
 
 def _is_alive(pid: int) -> bool:
@@ -99,5 +100,5 @@ def _is_alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except PermissionError:
-        pass  # somebody else's
+        pass  # it is another user's
     return True

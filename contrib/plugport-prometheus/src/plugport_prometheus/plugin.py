@@ -1,11 +1,11 @@
-"""The plugin: what this package puts into services. It imports none of it before there is one."""
+"""The plugin: provides the class Prometheus for services, and imports it when there is one."""
 
 from plugport import hookimpl
 
 
 @hookimpl
 def plugport_service_plugin() -> type:
-    """Count what a service does, and tell it on an endpoint."""
+    """Return the service plugin that counts requests and serves the metrics."""
     from plugport_prometheus.prometheus import Prometheus
 
     return Prometheus

@@ -1,4 +1,4 @@
-"""Prometheus: what this package puts into a service; its options, and its hookimpls."""
+"""Prometheus: the service plugin, with its options and its hookimpls."""
 
 from __future__ import annotations
 
@@ -7,52 +7,56 @@ import math
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 from plugport import Help, hookimpl
 from plugport.errors import AddressError, OptionError
 from plugport.serving import Url, resolve_url
 from prometheus_client import exposition, make_wsgi_app
 
-from plugport_prometheus.answer import FAILED, Application, answer
+from plugport_prometheus.answer import FAILED, answer
 from plugport_prometheus.endpoint import Endpoint
-from plugport_prometheus.metrics import make_metrics, remove_the_dead, shared_folder
+from plugport_prometheus.metrics import make_metrics, remove_dead_gauges, shared_folder
 from plugport_prometheus.tally import Tally
 
 if TYPE_CHECKING:
-    from plugport import BaseServer, RequestContext
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+    from plugport import RequestContext
+    from plugport.contracts import Server
 
 __all__ = ["Prometheus"]
 
 logger = logging.getLogger("plugport.prometheus")
 
-#: A name, an IPv4 address, an IPv6 address in brackets, or nothing: all interfaces.
+#: The host is a name, an IPv4 address, an IPv6 address in brackets, or empty for all interfaces.
 _HOST_AND_PORT = re.compile(r"(\[[^][/?#@\s]+\]|[^][:/?#@\s]*):[0-9]{1,5}")
 
 
 class Prometheus:
-    """Counts what the servers of a service do, and tells it on an endpoint for Prometheus to scrape.
+    """Counts the requests of a service's servers, and serves the metrics to Prometheus.
 
-    It listens when the first server is bound, and no longer when the last has been closed.
+    The endpoint listens from when the first server is bound until the last one is closed.
     """
 
     listen: Annotated[
-        str | None, Help("HOST:PORT of the endpoint; 0 is any free port (null: none, and nothing is counted)")
+        str | None, Help("HOST:PORT of the endpoint; port 0: any free one (null: no endpoint, no metrics)")
     ] = None
-    path: Annotated[str, Help("where on the endpoint the metrics are")] = "/metrics"
+    path: Annotated[str, Help("path of the metrics in the endpoint's URL")] = "/metrics"
     buckets: Annotated[
-        list[float], Help("upper bounds, in seconds, of what durations are sorted into; [...] or words")
+        list[float], Help("upper bounds of the histogram of durations in seconds, ascending; [...] or words")
     ] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0]  # fmt: skip
     process: Annotated[
-        bool, Help("tell also of the process itself, and of what a handler counts with prometheus_client")
+        bool, Help("whether the process's own figures and metrics of handlers are included")
     ] = True
     max_names: Annotated[
-        int, Help("reasons, and errors, of a server that are told apart; the others are one", ge=1)
+        int, Help("different reasons, and errors, of a server; further ones count as 'other'", ge=1)
     ] = 50
 
     @classmethod
     def check_options(cls) -> None:
-        """See that there can be an endpoint. Raises OptionError, for what is wrong without one, too."""
+        """Check the options, also without an endpoint. Raises OptionError."""
         if not cls.path.startswith("/") or set(cls.path) & set("?# "):
             raise OptionError(f"prometheus.path: {cls.path!r} is no path; write one as /metrics")
         if not cls.buckets or any(each <= 0 or math.isnan(each) for each in cls.buckets):
@@ -73,12 +77,12 @@ class Prometheus:
             )
 
     def __init__(self) -> None:
-        self._tallies: dict[BaseServer, Tally] = {}
+        self._tallies: dict[Server, Tally] = {}
         self._endpoint: Endpoint | None = None
         if self.listen is None:
             for name in dir(self):
                 if name.startswith("plugport_"):
-                    vars(self)[name] = None  # no hookimpl, so that it costs nothing
+                    setattr(self, name, None)  # a hookimpl that is None is not called
             return
         self._folder = shared_folder()
         self._metrics = make_metrics(tuple(self.buckets), process=self.process)
@@ -87,24 +91,24 @@ class Prometheus:
     # The life of servers --------------------------------------------------------------------------
 
     @hookimpl
-    def plugport_server_bound(self, server: BaseServer) -> None:
-        """Listen, with the first server."""
+    def plugport_server_bound(self, server: Server) -> None:
+        """Open the endpoint, with the first server."""
         if self._endpoint is None:
             address, family = _address(self.listen or "")
             self._endpoint = Endpoint(address, family, self._respond, shared=self._folder is not None)
             if sys.stderr is not None:
                 print(f"metrics on {self._endpoint.url}{self.path}", file=sys.stderr, flush=True)
-        self._endpoint.attend(server)
+        self._endpoint.watch_in(server)
         self._tallies[server] = Tally(server, self._metrics, self.max_names)
 
     @hookimpl
-    def plugport_server_draining(self, server: BaseServer) -> None:
-        """Note it."""
+    def plugport_server_draining(self, server: Server) -> None:
+        """Note that the server drains."""
         self._tallies[server].drain()
 
     @hookimpl
-    def plugport_server_stopped(self, server: BaseServer) -> None:
-        """Listen no longer, if that was the last."""
+    def plugport_server_stopped(self, server: Server) -> None:
+        """Close the endpoint, if that was the last server."""
         tally = self._tallies.pop(server, None)
         if tally is not None:
             tally.close()
@@ -113,23 +117,23 @@ class Prometheus:
             self._endpoint = None
 
     @hookimpl
-    def plugport_service_actions(self, server: BaseServer) -> None:
-        """Have a server that polls watch the endpoint, and other processes know how things are here."""
+    def plugport_service_actions(self, server: Server) -> None:
+        """Have a loop poll the endpoint, and write the counts where other processes read them."""
         if self._endpoint is not None:
-            self._endpoint.attend(server)
+            self._endpoint.watch_in(server)
         if self._folder is not None:
             self._tallies[server].refresh()
 
     @hookimpl
-    def plugport_child_started(self, server: BaseServer) -> None:
+    def plugport_child_started(self, server: Server) -> None:
         """Leave the endpoint to the parent."""
         if self._endpoint is not None:
             self._endpoint.close()
             self._endpoint = None
 
     @hookimpl
-    def plugport_child_exited(self, server: BaseServer, status: int | None) -> None:
-        """Count a child that is gone."""
+    def plugport_child_exited(self, server: Server, status: int | None) -> None:
+        """Count a child that has exited."""
         tally = self._tallies.get(server)
         if tally is not None:
             tally.exit(status)
@@ -138,17 +142,17 @@ class Prometheus:
 
     @hookimpl
     def plugport_request_finished(self, context: RequestContext) -> None:
-        """Count one that ended."""
+        """Count a request that has ended."""
         self._tallies[context.server].finish(context)
 
     @hookimpl
     def plugport_request_failed(self, context: RequestContext, error: BaseException) -> None:
-        """Count what its handler raised."""
+        """Count the error of a request."""
         self._tallies[context.server].fail(error)
 
     @hookimpl
-    def plugport_request_rejected(self, server: BaseServer, reason: str) -> None:
-        """Count one that was turned away."""
+    def plugport_request_rejected(self, server: Server, reason: str) -> None:
+        """Count a request that was rejected."""
         self._tallies[server].reject(reason)
 
     # Scrapes --------------------------------------------------------------------------------------
@@ -158,14 +162,14 @@ class Prometheus:
             for tally in tuple(self._tallies.values()):
                 tally.refresh()
             if self._folder is not None:
-                remove_the_dead(self._folder)
-        except Exception:  # of files that others have, say: it must not end the loop, and so the service
-            logger.exception("the metrics could not be brought up to date")
+                remove_dead_gauges(self._folder)
+        except Exception:  # a shared file that can't be read, for example; it must not end the loop
+            logger.exception("the metrics could not be updated")
             return FAILED
         return answer(head, self.path, self._application)
 
 
-def _address(listen: str) -> tuple[Any, int]:
+def _address(listen: str) -> tuple[tuple[object, ...], int]:
     """Return the socket address that *listen* names, and its family. Raises AddressError."""
     import socket
 
@@ -173,13 +177,16 @@ def _address(listen: str) -> tuple[Any, int]:
     if not _HOST_AND_PORT.fullmatch(listen) or int(port) > 65535:
         raise AddressError(f"{listen!r} is not HOST:PORT; write 127.0.0.1:9100, or [::1]:9100")
     address, members = resolve_url(Url("http", listen), socket.AF_INET, stream=True)
-    return address, members["address_family"]
+    family = members["address_family"]
+    assert isinstance(address, tuple)
+    assert isinstance(family, int)
+    return address, family
 
 
-def _lenient(application: Application) -> Application:
-    """Have an Accept that prometheus_client can't make sense of be none."""
+def _lenient(application: WSGIApplication) -> WSGIApplication:
+    """Return *application* so that it ignores an Accept field which prometheus_client can't parse."""
 
-    def lenient(environ: dict[str, Any], start_response: Any) -> Any:
+    def lenient(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         try:
             exposition.choose_encoder(environ.get("HTTP_ACCEPT", ""))
         except (TypeError, ValueError):

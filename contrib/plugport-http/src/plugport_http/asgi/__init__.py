@@ -1,1 +1,1 @@
-"""ASGI 3 on the engine: requests, WebSockets and the lifespan of an application."""
+"""The handler "asgi": HTTP requests, WebSockets and the lifespan of an ASGI 3 application."""

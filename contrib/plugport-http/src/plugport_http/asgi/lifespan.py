@@ -1,69 +1,75 @@
-"""Lifespan: an application is told before the first request, and after the last one. (ASGI lifespan, 2.0)"""
+"""Lifespan: the startup and shutdown events of an application. (ASGI Lifespan Protocol, 2.0)"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 from plugport.errors import StartupError
+
+from plugport_http.asgi.interface import ASGIApplication, Message, State
 
 __all__ = ["Lifespan", "LifespanMode"]
 
 logger = logging.getLogger("plugport.http.asgi")
 
-#: "auto": an application that fails when it is called for it, before it says more, has none.
+#: "auto": an application that raises before it answers the startup event has no lifespan.
 LifespanMode = Literal["auto", "on", "off"]
 
 
-class Lifespan:
-    """One application's lifespan on one event loop. ``state`` is what it gives to its requests."""
+_NO_REASON = "no reason was given"
 
-    def __init__(self, application: Callable[..., Any], mode: LifespanMode) -> None:
+
+class Lifespan:
+    """The lifespan of one application on one event loop. ``state`` is copied to the scope of each request."""
+
+    def __init__(self, application: ASGIApplication, mode: LifespanMode) -> None:
         self._application = application
         self._mode = mode
-        self.state: dict[str, Any] = {}
+        self.state: State = {}
         self._task: asyncio.Task[None] | None = None
-        self._events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self._answer: asyncio.Future[str | None] | None = None  # to what it was told last
-        self._told: set[str] = set()
+        self._events: asyncio.Queue[Message] = asyncio.Queue()
+        self._answer: asyncio.Future[str | None] | None = None  # to the last event
+        self._answered: set[str] = set()
 
     async def start(self) -> None:
-        """Tell it that the server starts. Raises StartupError if it says that it can't, or must and fails."""
+        """Send the startup event. Raises StartupError if startup fails, or if there must be a lifespan."""
         if self._mode == "off":
             return
         self._task = asyncio.create_task(self._run(), name="lifespan")
-        failure = await self._tell("startup")
+        failure = await self._notify("startup")
         if failure is None:
             return
         task, self._task = self._task, None
         error = None if not task.done() or task.cancelled() else task.exception()
         await _end(task)
-        if "startup" in self._told:
+        if "startup" in self._answered:
             logger.debug("the application's startup failed: %s", failure)
-            raise StartupError(f"the application's startup failed: {_in_a_line(failure)}")
+            raise StartupError(f"the application's startup failed: {_last_line(failure)}")
         if self._mode == "on":
-            raise StartupError(f"lifespan=on, and the application has none: {_in_a_line(failure)}") from error
-        logger.info("the application has no lifespan: %s", _in_a_line(failure))
+            raise StartupError(
+                f"lifespan=on, but the application has no lifespan: {_last_line(failure)}; set lifespan=auto"
+            ) from error
+        logger.info("the application has no lifespan: %s", _last_line(failure))
 
     async def stop(self) -> None:
-        """Tell it that the server has ended, and wait for its end."""
+        """Send the shutdown event, and wait for the application to end."""
         if self._task is None:
             return
         if self._task.done():
-            if "shutdown" not in self._told:
-                self._log_end()
+            if "shutdown" not in self._answered:
+                self._log_failure()
             return
-        failure = await self._tell("shutdown")
+        failure = await self._notify("shutdown")
         if failure is not None:
-            logger.error("the application's shutdown failed: %s", failure or "it does not say why")
+            logger.error("the application's shutdown failed: %s", failure or _NO_REASON)
         await _end(self._task)
 
-    async def _tell(self, what: str) -> str | None:
-        """Return None if the application completes *what*, else why it does not."""
+    async def _notify(self, event: str) -> str | None:
+        """Send *event*; return None if the application completes it, else the reason."""
         self._answer = asyncio.get_running_loop().create_future()
-        self._events.put_nowait({"type": f"lifespan.{what}"})
+        self._events.put_nowait({"type": f"lifespan.{event}"})
         return await self._answer
 
     async def _run(self) -> None:
@@ -72,7 +78,7 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
-        failure = "it returned without a word"
+        failure = "it returned without an answer"
         try:
             await self._application(scope, self._events.get, self._send)
         except Exception as error:
@@ -82,38 +88,36 @@ class Lifespan:
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result(failure)
 
-    async def _send(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: Message) -> None:
         kind: str = message["type"]
         _, _, rest = kind.partition("lifespan.")
-        what, _, outcome = rest.partition(".")
-        expected = "shutdown" if "startup" in self._told else "startup"
-        if what != expected or outcome not in ("complete", "failed") or what in self._told:
-            raise RuntimeError(
-                f"a lifespan has no message {kind!r} now; expected lifespan.{expected}.complete"
-            )
-        self._told.add(what)
+        event, _, outcome = rest.partition(".")
+        expected = "shutdown" if "startup" in self._answered else "startup"
+        if event != expected or outcome not in ("complete", "failed") or event in self._answered:
+            raise RuntimeError(f"{kind!r} is not allowed now; send lifespan.{expected}.complete or .failed")
+        self._answered.add(event)
         if self._answer is not None and not self._answer.done():
             self._answer.set_result(None if outcome == "complete" else str(message.get("message", "")))
 
-    def _log_end(self) -> None:
+    def _log_failure(self) -> None:
         error = None if self._task is None or self._task.cancelled() else self._task.exception()
         if error is not None:
-            logger.error("the application's lifespan failed while it served", exc_info=error)
+            logger.error("the application's lifespan failed between startup and shutdown", exc_info=error)
 
 
-def _in_a_line(failure: str) -> str:
-    """Return the last line of what an application says: some send a whole traceback."""
+def _last_line(failure: str) -> str:
+    """Return the last line of a reason: some applications send a whole traceback."""
     lines = failure.strip().splitlines()
     if len(lines) < 2:
-        return failure.strip() or "it does not say why"
-    return f"{lines[-1]} (--log-level debug shows all of it)"
+        return failure.strip() or _NO_REASON
+    return f"{lines[-1]} (--log-level debug shows all lines)"
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    """Wait for the end of a task that has said its last word, and do not wait for ever."""
+    """Wait for the end of a task that has answered the last event; cancel it after a second."""
     done, _ = await asyncio.wait([task], timeout=1.0)
     if not done:
         task.cancel()
         await asyncio.wait([task], timeout=1.0)
     if task.done() and not task.cancelled():
-        task.exception()  # was told of, or comes after its last word
+        task.exception()  # marks it as retrieved: it was reported, or came after the last answer

@@ -1,24 +1,25 @@
-"""Scopes: what an application is told of a connection, and of each request on it. (ASGI 3, HTTP 2.5)"""
+"""The scopes of requests and WebSockets. (ASGI 3.0, HTTP and WebSocket 2.5)"""
 
 from __future__ import annotations
 
 import socket
-from typing import Any
 from urllib.parse import unquote
 
+from plugport.contracts import ClientAddress
+
+from plugport_http.asgi.interface import Scope, State
 from plugport_http.engine import Request
-from plugport_http.secured import tls_extension
+from plugport_http.tlsinfo import TLSConnection, tls_extension
 
 __all__ = ["connection_scope", "http_scope", "websocket_scope"]
 
 _ASGI = {"version": "3.0", "spec_version": "2.5"}
 
 
-def connection_scope(sock: Any, tls: Any, client_address: Any, root_path: str) -> dict[str, Any]:
-    """Return what all requests of a connection have in common; *sock* may be asyncio's stand-in for one.
-
-    *tls*: where there is TLS, who tells of it, as plugport_http.secured has it; else None.
-    """
+def connection_scope(
+    sock: socket.socket, tls: TLSConnection | None, client_address: ClientAddress, root_path: str
+) -> Scope:
+    """Return the part of the scope that all requests of a connection share; *tls* is None without TLS."""
     server: tuple[str, int | None] | None = None
     if sock.family in (socket.AF_INET, socket.AF_INET6):
         name, port = sock.getsockname()[:2]
@@ -40,12 +41,12 @@ def connection_scope(sock: Any, tls: Any, client_address: Any, root_path: str) -
 
 
 def _plain(address: str) -> str:
-    """Write an IPv4 address on a dual-stack socket as the IPv4 address that it is."""
+    """Return the IPv4 address of an IPv4-mapped IPv6 address, and others unchanged. (RFC 4291, 2.5.5.2)"""
     return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
-def http_scope(base: dict[str, Any], request: Request, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the scope of a request: *base*, and what is particular to it."""
+def http_scope(base: Scope, request: Request, state: State) -> Scope:
+    """Return the scope of a request on the connection that *base* is the scope of."""
     scope = base.copy()
     raw = request.path
     path = raw.decode("ascii")
@@ -53,22 +54,22 @@ def http_scope(base: dict[str, Any], request: Request, state: dict[str, Any]) ->
         path = unquote(path)
     root_path = base["root_path"]
     if root_path and not (path == root_path or path.startswith(root_path + "/")):
-        path = root_path + path  # whoever stands before us has taken it off
+        path = root_path + path  # a proxy has removed the prefix
         raw = root_path.encode() + raw
     scope["http_version"] = request.version
     scope["method"] = request.method
     scope["path"] = path
     scope["raw_path"] = raw
     scope["query_string"] = request.query
-    scope["headers"] = request.headers.copy()  # it is the application's from now on
+    scope["headers"] = request.headers.copy()  # the application may change it
     scope["state"] = state.copy()
     extensions = base["extensions"]
     scope["extensions"] = {"tls": extensions["tls"].copy()} if extensions else {}
     return scope
 
 
-def websocket_scope(base: dict[str, Any], request: Request, state: dict[str, Any]) -> dict[str, Any]:
-    """Return the scope of a WebSocket."""
+def websocket_scope(base: Scope, request: Request, state: State) -> Scope:
+    """Return the scope of a WebSocket on the connection that *base* is the scope of."""
     scope = http_scope(base, request, state)
     del scope["method"]
     scope["type"] = "websocket"

@@ -1,6 +1,6 @@
-"""WebSocketSession: one WebSocket of an ASGI application, on the connection that asked for it.
+"""WebSocketSession: one WebSocket of an ASGI application, on the connection of its handshake.
 
-The frames are the business of ``websockets`` and its protocol that does no I/O.
+Frames are parsed and made by the sans-IO protocol of the library ``websockets``.
 """
 
 from __future__ import annotations
@@ -8,41 +8,41 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from plugport.contracts import Transport
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed, InvalidState, ProtocolError
 from websockets.extensions.permessage_deflate import enable_server_permessage_deflate
-from websockets.frames import CloseCode, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Request as HandshakeRequest
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from plugport_http.asgi.flow import ClientGoneError, WriteGate
+from plugport_http.asgi.flowcontrol import ClientDisconnectedError, FlowControl
+from plugport_http.asgi.interface import ASGIApplication, Message, Scope
 from plugport_http.engine import Request, ResponseHead
 from plugport_http.engine.response import date_line, error_head
 
 __all__ = ["WebSocketOptions", "WebSocketSession"]
 
 logger = logging.getLogger("plugport.http.asgi")
-# What it would tell of each connection is told by plugport.
+# plugport itself logs connections.
 _protocol_logger = logging.getLogger("plugport.http.asgi.websockets")
 _protocol_logger.setLevel(logging.WARNING)
 
-#: Seconds that a client has to end the connection once it was told to.
+#: Seconds that a client has to close the connection after the close handshake began.
 _CLOSE_TIMEOUT = 5.0
-#: Messages and bytes that may wait for the application before the client must.
+#: Messages and bytes in the queue for the application before reading is paused.
 _MAX_WAITING, _HIGH_WATER = 32, 65536
-#: Bytes that a client may send before it was accepted.
+#: Bytes that a client may send before its WebSocket is accepted.
 _MAX_EARLY = 65536
-#: Bytes that are looked at before it is seen whether the application must catch up: compressed ones
-#: become a thousand times as many.
+#: Bytes to parse before the queue is checked: compressed bytes can grow a thousandfold.
 _SLICE = 4096
 
 
 class WebSocketOptions(NamedTuple):
-    """``max_size``: bytes of a message; ``compression``: offer permessage-deflate; ``ping_interval``: s."""
+    """``max_size`` in bytes; ``compression`` by permessage-deflate; ``ping_interval`` in seconds."""
 
     max_size: int | None
     compression: bool
@@ -50,44 +50,46 @@ class WebSocketOptions(NamedTuple):
 
 
 class WebSocketSession:
-    """Runs an application for one WebSocket: its handshake, its messages, its end.
+    """Runs the application for one WebSocket: handshake, messages, close.
 
-    What its connection's protocol is told goes to the methods of the same names.
+    The protocol of the connection forwards its events to the methods of the same names.
     """
 
-    def __init__(self, transport: Any, request: Request, options: WebSocketOptions, gate: WriteGate) -> None:
+    def __init__(
+        self, transport: Transport, request: Request, options: WebSocketOptions, flow: FlowControl
+    ) -> None:
         self._transport = transport
         self._loop = asyncio.get_running_loop()
-        self._gate = gate
+        self._flow = flow
         self._ping_interval = options.ping_interval
         self._protocol = ServerProtocol(
-            state=State.OPEN,  # the request was read already: what it parses are frames
+            state=State.OPEN,  # the engine has parsed the handshake request: only frames follow
             extensions=enable_server_permessage_deflate(None) if options.compression else None,
             max_size=options.max_size,
             logger=_protocol_logger,
         )
         fields = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers)
         self._handshake = self._protocol.accept(HandshakeRequest(request.target.decode("latin-1"), fields))
-        #: "connecting", "open", "denying" (a response is on its way), "closed" (by either side, or lost).
+        #: "connecting", "open", "denying" (sends a denial response), "closed" (by either side, or lost).
         self._phase = "connecting"
         self._early: list[bytes] = []
         self._early_size = 0
-        self._parts: list[bytes] = []  # of the message that comes
+        self._parts: list[bytes] = []  # frames of an incomplete message
         self._is_text = False
-        self._messages: deque[dict[str, Any]] = deque([{"type": "websocket.connect"}])
+        self._messages: deque[Message] = deque([{"type": "websocket.connect"}])
         self._waiting_size = 0
-        self._full = False  # so much waits that the client must
-        self._unread = b""  # what came, and must wait
+        self._full = False  # whether the queue of messages is over its limits
+        self._unparsed = b""
         self._reading_paused = False
         self._receivers: deque[asyncio.Future[None]] = deque()
-        self._farewell: dict[str, Any] | None = None  # the message that tells of the end
+        self._disconnect_message: Message | None = None
         self._denial: ResponseHead | None = None
         self._denial_sent = False
         self._timer: asyncio.TimerHandle | None = None
-        self._silent = False  # nothing has come since the last ping
+        self._is_pong_missing = False  # nothing was received since the last ping
 
-    async def run(self, application: Callable[..., Any], scope: dict[str, Any]) -> None:
-        """Run the application; whatever it leaves open is closed. Raises what it raises."""
+    async def run(self, application: ASGIApplication, scope: Scope) -> None:
+        """Run the application, then close the WebSocket if it is open. Raises what the application raises."""
         if self._handshake.status_code != 101:
             extra = [
                 (name.lower().encode(), value.encode()) for name, value in self._handshake.headers.raw_items()
@@ -97,20 +99,20 @@ class WebSocketSession:
             return
         try:
             await application(scope, self.receive, self.send)
-        except ClientGoneError:
+        except ClientDisconnectedError:
             pass
         except BaseException:
             self._end(failed=True)
             raise
         self._end(failed=False)
 
-    # For the application ----------------------------------------------------------------------------
+    # Called by the application ----------------------------------------------------------------------
 
-    async def receive(self) -> dict[str, Any]:
-        """Return the next message; when there is no more to come, always that of the end."""
+    async def receive(self) -> Message:
+        """Return the next message; websocket.disconnect after the last one, again and again."""
         while not self._messages:
-            if self._farewell is not None:
-                return self._farewell
+            if self._disconnect_message is not None:
+                return self._disconnect_message
             receiver: asyncio.Future[None] = self._loop.create_future()
             self._receivers.append(receiver)
             await receiver
@@ -123,8 +125,8 @@ class WebSocketSession:
                 self._take_frames()
         return message
 
-    async def send(self, message: dict[str, Any]) -> None:
-        """Send what the application has for the client; wait while too much is unsent."""
+    async def send(self, message: Message) -> None:
+        """Send a message to the client; wait while too much is unsent. Raises ClientDisconnectedError."""
         kind = message["type"]
         if self._phase == "open":
             if kind == "websocket.send":
@@ -132,28 +134,28 @@ class WebSocketSession:
             elif kind == "websocket.close":
                 self._close(int(message.get("code") or 1000), str(message.get("reason") or ""))
             else:
-                raise RuntimeError(f"a WebSocket that is open has no message {kind!r}")
+                raise RuntimeError(f"{kind!r} is not allowed on an open WebSocket")
         elif self._phase == "connecting":
             if kind == "websocket.accept":
                 self._accept(message)
             elif kind == "websocket.close":
                 self._refuse(403, [], "the WebSocket was not accepted")
-                self._tell_end(1006, "")
+                self._put_disconnect(1006, "")
             elif kind == "websocket.http.response.start":
                 self._denial = ResponseHead(message["status"], [*message.get("headers", ())])
                 self._phase = "denying"
             else:
-                raise RuntimeError(f"a WebSocket that was not accepted has no message {kind!r}")
+                raise RuntimeError(f"{kind!r} is not allowed before websocket.accept")
         elif self._phase == "denying":
             if kind != "websocket.http.response.body":
-                raise RuntimeError(f"a WebSocket that is denied has no message {kind!r}")
+                raise RuntimeError(f"{kind!r} is not allowed in a denial response")
             self._send_denial(message)
         else:
-            raise ClientGoneError("the WebSocket is closed")
-        if self._gate.paused:
-            await self._gate.wait()
+            raise ClientDisconnectedError("the WebSocket is closed")
+        if self._flow.paused:
+            await self._flow.drain()
 
-    def _accept(self, message: dict[str, Any]) -> None:
+    def _accept(self, message: Message) -> None:
         answer = self._handshake.headers
         fields = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
         for name in ("Sec-WebSocket-Accept", "Sec-WebSocket-Extensions"):
@@ -164,7 +166,7 @@ class WebSocketSession:
             fields.append((b"sec-websocket-protocol", str(subprotocol).encode()))
         for name, value in message.get("headers") or ():
             if bytes(name).lower() == b"sec-websocket-protocol":
-                raise RuntimeError("the subprotocol goes into the key 'subprotocol' of websocket.accept")
+                raise RuntimeError("set the key 'subprotocol' of websocket.accept instead of the header")
             fields.append((bytes(name), bytes(value)))
         head = ResponseHead(101, fields)
         date = b"" if head.has_date else date_line()
@@ -176,7 +178,7 @@ class WebSocketSession:
         for data in early:
             self.data_received(data)
 
-    def _send_data(self, message: dict[str, Any]) -> None:
+    def _send_data(self, message: Message) -> None:
         text = message.get("text")
         try:
             if text is not None:
@@ -184,22 +186,22 @@ class WebSocketSession:
             else:
                 self._protocol.send_binary(message["bytes"])
         except (ConnectionClosed, InvalidState) as error:
-            raise ClientGoneError("the WebSocket is closing") from error
+            raise ClientDisconnectedError("the WebSocket is closing") from error
         self._flush()
 
     def _close(self, code: int, reason: str) -> None:
         try:
-            self._protocol.send_close(code, _cut(reason))
+            self._protocol.send_close(code, _truncated(reason))
         except (ConnectionClosed, InvalidState):
-            return  # it is closing already
+            return  # the close handshake has begun
         except ProtocolError as error:
             raise RuntimeError(f"a WebSocket can't be closed with {code}, {reason!r}: {error}") from error
         self._phase = "closed"
         self._flush()
-        self._tell_end(code, reason)
-        self._await_end()
+        self._put_disconnect(code, reason)
+        self._await_close()
 
-    def _send_denial(self, message: dict[str, Any]) -> None:
+    def _send_denial(self, message: Message) -> None:
         assert self._denial is not None
         body = bytes(message.get("body", b""))
         if not self._denial_sent:
@@ -210,7 +212,7 @@ class WebSocketSession:
             self._transport.write(body)
         if not message.get("more_body", False):
             self._phase = "closed"
-            self._tell_end(1006, "")
+            self._put_disconnect(1006, "")
             self._transport.close()
 
     def _refuse(self, status: int, fields: list[tuple[bytes, bytes]], detail: str) -> None:
@@ -220,78 +222,79 @@ class WebSocketSession:
         self._transport.close()
 
     def _end(self, *, failed: bool) -> None:
-        """Close what the application left open when it ended."""
+        """Close the WebSocket after the application has ended."""
         if self._phase == "connecting":
             if not failed:
-                logger.error("the application returned without an answer to the WebSocket")
+                logger.error("the application returned without accepting or closing the WebSocket")
             self._refuse(500, [], "")
         elif self._phase == "denying":
-            self._transport.abort()  # a response that is not whole must not look so
+            self._transport.abort()  # an incomplete response must not look complete
         elif self._phase == "open":
             self._close(1011 if failed else 1000, "")
         self._phase = "closed"
 
-    # For the connection -----------------------------------------------------------------------------
+    # Called by the connection -----------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes from the client."""
+        """Parse received bytes."""
         if self._phase == "connecting":
             self._early.append(data)
             self._early_size += len(data)
             if self._early_size > _MAX_EARLY:
                 self._transport.abort()
         elif self._phase != "denying":
-            self._silent = False
-            self._unread += data
+            self._is_pong_missing = False
+            self._unparsed += data
             self._take_frames()
 
     def eof_received(self) -> None:
-        """Take the end of what the client sends: of the WebSocket, too."""
+        """Close the connection: a WebSocket can't be half-closed."""
         self._transport.close()
 
     def writing_changed(self) -> None:
-        """See whether the client takes what was written: nothing is read of one that does not."""
-        if self._gate.paused:
-            self._pace()
+        """Pause reading while the client does not take the data that was written, or resume it."""
+        if self._flow.paused:
+            self._update_reading()
         else:
             self._take_frames()
 
     def connection_lost(self) -> None:
-        """Tell the application that the client is gone."""
+        """Let the application see a disconnect."""
         self._phase = "closed"
         self._cancel_timer()
         closed = self._protocol.close_rcvd
-        self._tell_end(closed.code if closed else 1006, closed.reason if closed else "")
-        self._gate.open()
+        self._put_disconnect(closed.code if closed else 1006, closed.reason if closed else "")
+        self._flow.resume()
 
     def drain(self) -> None:
-        """The server is about to stop: say so to the client, and to the application."""
+        """Close the WebSocket because the server is about to stop."""
         if self._phase == "open":
             self._close(CloseCode.GOING_AWAY, "the server is going away")
 
     def _take_frames(self) -> None:
-        """Look at what has come, as far as the application and the client take what comes of it."""
-        data, self._unread = self._unread, b""
+        """Parse received bytes until the queue of messages or the write buffer is full."""
+        data, self._unparsed = self._unparsed, b""
         start = 0
         while start < len(data) and not self._must_wait():
             self._protocol.receive_data(data[start : start + _SLICE])
             start += _SLICE
             for frame in self._protocol.events_received():
+                assert isinstance(frame, Frame)  # the handshake is over
                 self._take_frame(frame)
             self._flush()
-            self._see_whether_closing()
+            self._check_closing()
             if self._phase == "closed":
                 break
-        self._unread = data[start:]
-        self._pace()
-        if self._unread and self._phase == "closed" and not self._transport.is_closing():
+        self._unparsed = data[start:]
+        self._update_reading()
+        if self._unparsed and self._phase == "closed" and not self._transport.is_closing():
             self._loop.call_soon(self._take_frames)
 
     def _must_wait(self) -> bool:
-        return self._phase == "open" and (self._full or self._gate.paused)
+        return self._phase == "open" and (self._full or self._flow.paused)
 
-    def _pace(self) -> None:
-        paused = self._must_wait() or (self._phase == "closed" and bool(self._unread))
+    def _update_reading(self) -> None:
+        paused = self._must_wait() or (self._phase == "closed" and bool(self._unparsed))
         if paused is not self._reading_paused and not self._transport.is_closing():
             self._reading_paused = paused
             if paused:
@@ -299,7 +302,7 @@ class WebSocketSession:
             else:
                 self._transport.resume_reading()
 
-    def _take_frame(self, frame: Any) -> None:
+    def _take_frame(self, frame: Frame) -> None:
         opcode = frame.opcode
         if opcode is Opcode.CLOSE:
             self._parts.clear()
@@ -307,7 +310,7 @@ class WebSocketSession:
         if opcode is Opcode.TEXT or opcode is Opcode.BINARY:
             self._is_text = opcode is Opcode.TEXT
         elif opcode is not Opcode.CONT:
-            return  # pings were answered
+            return  # the protocol has answered a ping
         if self._phase == "closed":
             return
         if not frame.fin:
@@ -316,12 +319,12 @@ class WebSocketSession:
             return
         data = b"".join([*self._parts, frame.data]) if self._parts else bytes(frame.data)
         self._parts.clear()
-        message: dict[str, Any]
+        message: Message
         if self._is_text:
             try:
                 message = {"type": "websocket.receive", "text": data.decode()}
             except UnicodeDecodeError:
-                self._protocol.fail(CloseCode.INVALID_DATA, "the text is no UTF-8")
+                self._protocol.fail(CloseCode.INVALID_DATA, "the text is not UTF-8")
                 return
         else:
             message = {"type": "websocket.receive", "bytes": data}
@@ -331,14 +334,14 @@ class WebSocketSession:
             self._full = True
         self._wake()
 
-    def _see_whether_closing(self) -> None:
-        """Tell the application when the client has closed, or has broken the protocol."""
-        if self._protocol.state is State.OPEN or self._farewell is not None:
+    def _check_closing(self) -> None:
+        """Let the application see a disconnect if the client has closed or violated the protocol."""
+        if self._protocol.state is State.OPEN or self._disconnect_message is not None:
             return
         self._phase = "closed"
         closed = self._protocol.close_rcvd or self._protocol.close_sent
-        self._tell_end(closed.code if closed else 1006, closed.reason if closed else "")
-        self._await_end()
+        self._put_disconnect(closed.code if closed else 1006, closed.reason if closed else "")
+        self._await_close()
 
     def _flush(self) -> None:
         pieces = self._protocol.data_to_send()
@@ -347,26 +350,26 @@ class WebSocketSession:
         data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         if data:
             self._transport.write(data)
-        if not pieces[-1]:  # both sides have closed, or one has broken the protocol
+        if not pieces[-1]:  # both sides have closed, or one has violated the protocol
             self._cancel_timer()
             self._transport.close()
 
-    def _await_end(self) -> None:
+    def _await_close(self) -> None:
         self._cancel_timer()
-        self._take_frames()  # the client's close may be among them
+        self._take_frames()  # the client's close frame may be in the buffer
         if not self._transport.is_closing():
             self._timer = self._loop.call_later(_CLOSE_TIMEOUT, self._transport.abort)
 
     def _ping(self) -> None:
         assert self._ping_interval is not None
-        if self._silent:
+        if self._is_pong_missing:
             self._protocol.fail(CloseCode.INTERNAL_ERROR, "no answer to a ping")
             self._flush()
-            self._see_whether_closing()
+            self._check_closing()
             self._transport.abort()
             return
-        self._silent = not self._reading_paused
-        if not self._gate.paused:  # it would look as if the client had taken something
+        self._is_pong_missing = not self._reading_paused
+        if not self._flow.paused:  # more unsent bytes would look like progress to the send timeout
             self._protocol.send_ping(b"")
             self._flush()
         self._timer = self._loop.call_later(self._ping_interval, self._ping)
@@ -376,9 +379,9 @@ class WebSocketSession:
             self._timer.cancel()
             self._timer = None
 
-    def _tell_end(self, code: int, reason: str) -> None:
-        if self._farewell is None:
-            self._farewell = {"type": "websocket.disconnect", "code": code, "reason": reason}
+    def _put_disconnect(self, code: int, reason: str) -> None:
+        if self._disconnect_message is None:
+            self._disconnect_message = {"type": "websocket.disconnect", "code": code, "reason": reason}
             for receiver in self._receivers:
                 if not receiver.done():
                     receiver.set_result(None)
@@ -392,6 +395,6 @@ class WebSocketSession:
                 return
 
 
-def _cut(reason: str) -> str:
-    """Return as much of *reason* as fits a close frame: 123 bytes."""
+def _truncated(reason: str) -> str:
+    """Return the part of *reason* that fits into a close frame: 123 bytes. (RFC 6455, 5.5)"""
     return reason.encode()[:123].decode(errors="ignore")

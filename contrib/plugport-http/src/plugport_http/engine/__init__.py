@@ -1,7 +1,7 @@
-"""The engine: one HTTP/1.1 server connection that does no I/O.
+"""The engine: the server side of one HTTP/1.1 connection, without I/O.
 
-Bytes in, requests out; responses in, bytes out. Whoever drives it reads and writes the connection,
-and looks at the clock: see plugport_http.protocol for a driver in the style of asyncio.Protocol.
+Bytes in, requests out; responses in, bytes out. Its driver reads and writes the connection and enforces the
+timeouts; plugport_http.protocol is a driver in the style of asyncio.Protocol.
 """
 
 from plugport_http.engine.connection import ServerConnection

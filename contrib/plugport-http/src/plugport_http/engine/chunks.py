@@ -1,7 +1,7 @@
-"""ChunkedDecoder: the body of a request that comes in chunks (RFC 9112, 7.1), taken strictly.
+"""ChunkedDecoder: a strict decoder of request bodies in chunked transfer coding (RFC 9112, 7.1).
 
-Every line ends in CRLF, sizes are plain hexadecimal digits, and what extensions and trailers may
-take is bounded. Trailers are checked and dropped.
+Every line ends in CRLF, sizes are plain hexadecimal digits, and the length of extensions and trailers is
+limited. Trailers are checked and dropped.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from plugport_http.engine.errors import HTTPError
 
 __all__ = ["ChunkedDecoder"]
 
-#: Bytes of a line with the size of a chunk.
+#: Bytes of a chunk-size line.
 _MAX_LINE = 256
-#: Bytes of all extensions of a body, and of its trailers.
+#: Bytes of all extensions and trailers of a body together.
 _MAX_EXTRA = 8192
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -28,13 +28,13 @@ _SIZE_LINE, _DATA, _DATA_END, _TRAILERS, _END = range(5)
 
 
 class ChunkedDecoder:
-    """Cuts the content out of what is fed. Raises HTTPError for what is malformed."""
+    """Extracts the content from chunked data. Raises HTTPError if the data is malformed."""
 
-    __slots__ = ("_extra", "_left", "_state")
+    __slots__ = ("_extra", "_remaining", "_state")
 
     def __init__(self) -> None:
         self._state = _SIZE_LINE
-        self._left = 0  # of the chunk at hand
+        self._remaining = 0  # bytes of the current chunk
         self._extra = 0
 
     @property
@@ -43,16 +43,16 @@ class ChunkedDecoder:
         return self._state == _END
 
     def decode(self, data: bytes, start: int) -> tuple[bytes, int]:
-        """Return (content, end): the next piece of content in *data* from *start* on, and what was used.
+        """Return (content, end): the next piece of content in *data* from *start* on, and where it ends.
 
-        Without content all that can be used was: the body has ended, or more data is needed.
+        Empty content means that the body has ended, or that more data is needed.
         """
         while True:
             if self._state == _DATA:
-                piece = data[start : start + self._left]
+                piece = data[start : start + self._remaining]
                 start += len(piece)
-                self._left -= len(piece)
-                if not self._left:
+                self._remaining -= len(piece)
+                if not self._remaining:
                     self._state = _DATA_END
                 return piece, start
             if self._state == _DATA_END:
@@ -71,10 +71,10 @@ class ChunkedDecoder:
                 if self._state == _SIZE_LINE:
                     self._begin_chunk(line)
                 else:
-                    self._take_trailer(line)
+                    self._check_trailer(line)
 
     def _line(self, data: bytes, start: int) -> tuple[bytes | None, int]:
-        """Return the line that begins at *start*, without its CRLF, or None, and where the next begins."""
+        """Return the line at *start* without its CRLF, or None if it is incomplete, and the next position."""
         limit = _MAX_LINE if self._state == _SIZE_LINE else _MAX_EXTRA
         end = data.find(b"\n", start, start + limit + 2)
         if end < 0:
@@ -90,10 +90,10 @@ class ChunkedDecoder:
         if match is None:
             raise HTTPError(400, "the size of a chunk is malformed")
         self._count_extra(len(match[2]))
-        self._left = int(match[1], 16)
-        self._state = _DATA if self._left else _TRAILERS
+        self._remaining = int(match[1], 16)
+        self._state = _DATA if self._remaining else _TRAILERS
 
-    def _take_trailer(self, line: bytes) -> None:
+    def _check_trailer(self, line: bytes) -> None:
         if not line:
             self._state = _END
             return

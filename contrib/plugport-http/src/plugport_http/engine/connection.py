@@ -1,11 +1,11 @@
-"""ServerConnection: the server's side of one HTTP/1.1 connection, without any I/O."""
+"""ServerConnection: the server side of one HTTP/1.1 connection, without I/O."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from time import time
-from typing import Any, Literal
+from typing import Literal
 
 from plugport_http.engine.errors import HTTPError, ResponseError
 from plugport_http.engine.limits import Limits
@@ -15,7 +15,7 @@ from plugport_http.engine.response import ResponseHead, date_line, error_head
 
 __all__ = ["ServerConnection"]
 
-#: How the body of the response is framed.
+#: The framing of a response's body.
 _Framing = Literal["none", "length", "chunked", "close"]
 _DEFAULT = Limits()
 
@@ -26,17 +26,16 @@ def _server_line(server: bytes) -> bytes:
 
 
 class ServerConnection(RequestReader):
-    """The server's side of one HTTP/1.1 connection.
+    """The server side of one HTTP/1.1 connection.
 
-    Give it what comes by receive_data(), and take requests and bodies out of it by next_event();
-    what start_response(), send_body() and end_response() return is to be sent. One request is at
-    hand at a time: the next is not looked at before the response to it is complete.
+    Pass received bytes to receive_data(), and get requests and bodies from next_event(). Send the bytes that
+    start_response(), send_body() and end_response() return. There is one current request at a time: the next
+    one is parsed when the response is complete.
 
-    *make_parser*: what parser_factory() returned. *server*: the value of the field Server; b"" for
-    none.
+    *make_parser* is a result of parser_factory(); *server* is the value of the Server field (b"": none).
     """
 
-    __slots__ = ("_framing", "_server_line", "_to_send", "client")
+    __slots__ = ("_body_unsent", "_framing", "_server_line", "client")
 
     def __init__(
         self,
@@ -48,22 +47,22 @@ class ServerConnection(RequestReader):
         super().__init__(limits, (make_parser or parser_factory())())
         self._server_line = _server_line(server)
         self._framing: _Framing = "none"
-        self._to_send = 0  # of a body with a length
-        #: The address of the client, for who wants to tell of it.
-        self.client: Any = None
+        self._body_unsent = 0  # bytes of a response's body with a Content-Length
+        #: The address of the client, for log lines.
+        self.client: tuple[object, ...] | str | bytes | None = None
 
     def respond(self, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> bytes:
-        """Return a whole response; Content-Length is added if it is missing. Raises ResponseError."""
+        """Return a whole response; a missing Content-Length is added. Raises ResponseError."""
         headers = list(headers)
         if not any(name.lower() == b"content-length" for name, _ in headers):
             headers.append((b"content-length", b"%d" % len(body)))
         return self.send(ResponseHead(status, headers), body)
 
     def send(self, head: ResponseHead, body: bytes = b"") -> bytes:
-        """Return a whole response of a head that may have been prepared before. Raises ResponseError.
+        """Return a whole response, with a head that may be used again. Raises ResponseError.
 
-        The head has a Content-Length, which is that of *body* unless the body is not sent: to HEAD
-        or with a status that has none.
+        The Content-Length of *head* is the length of *body*, unless no body is sent: in reply to HEAD, or
+        with a status that has none.
         """
         request = self.request
         if (
@@ -75,7 +74,7 @@ class ServerConnection(RequestReader):
             and self.keep_alive
             and not self.response_started
         ):
-            # As most are: nothing of the head depends on the request.
+            # The fast way, for most responses: the request does not change the head.
             self.request = None
             self._state = HEAD
             since, until, line, complete = head.completed
@@ -83,38 +82,39 @@ class ServerConnection(RequestReader):
                 complete = head.complete(self._server_line)
             return complete + body
         block = self.start_response(head)
-        if self._to_send == len(body):
-            self._to_send = 0
+        if self._body_unsent == len(body):
+            self._body_unsent = 0
         else:
             body = self.send_body(body)
         self._finish()
         return block + body if body and self._framing == "length" else block
 
     def start_response(self, head: ResponseHead) -> bytes:
-        """Return the head of a response to the request at hand, as it is to be sent.
+        """Return the bytes of the head of the response to the current request.
 
-        The body is framed by its Content-Length; without one by chunks, or for HTTP/1.0 by the end
-        of the connection. Raises ResponseError if there is nothing to respond to.
+        The body is framed by Content-Length; without one by chunks, or in HTTP/1.0 by the end of the
+        connection. Raises ResponseError if there is no request without a response.
         """
         request = self.request
         if request is None or self.response_started:
-            raise ResponseError("there is no request that this could respond to")
+            raise ResponseError("there is no request to respond to")
         self.response_started = True
         if head.close:
             self.keep_alive = False
         extra = b""
         if head.bodiless or request.method == "HEAD":
-            self._framing, self._to_send = "none", 0
+            self._framing, self._body_unsent = "none", 0
         elif head.content_length is not None:
-            self._framing, self._to_send = "length", head.content_length
+            self._framing, self._body_unsent = "length", head.content_length
         else:
-            self._to_send = 0
+            self._body_unsent = 0
             if request.version == "1.1":
                 self._framing, extra = "chunked", b"transfer-encoding: chunked\r\n"
             else:
                 self._framing, self.keep_alive = "close", False
-        if self._continue or not self._can_skip():
-            # A client that waits for leave to send may send or not; one that sends much would go on.
+        if self._expects_continue or not self._can_skip():
+            # After a final response instead of 100 Continue the client may send the body or not; and a long
+            # body is not read to its end. In both cases the next request can't be found.
             self.keep_alive = False
         if not self.keep_alive:
             extra += b"connection: close\r\n"
@@ -127,9 +127,9 @@ class ServerConnection(RequestReader):
         return head.block + extra + b"\r\n"
 
     def send_body(self, data: bytes) -> bytes:
-        """Return a piece of the response's body as it is to be sent: b"" where the response has none.
+        """Return the bytes for a piece of the response's body: b"" if the response has no body.
 
-        Raises ResponseError for more than the Content-Length, or without a response.
+        Raises ResponseError if the body is longer than its Content-Length, or before start_response().
         """
         self.count_body(len(data))
         if self._framing == "chunked":
@@ -137,32 +137,32 @@ class ServerConnection(RequestReader):
         return b"" if self._framing == "none" else data
 
     def count_body(self, size: int) -> bool:
-        """Count bytes of the body that are sent by other means, sendfile() say; return whether to send them.
+        """Count *size* bytes of the body that the caller sends itself, by sendfile(2) for example.
 
-        Not for a body in chunks. Raises ResponseError as send_body() does.
+        Return whether to send them. Not for a chunked body. Raises ResponseError like send_body().
         """
         if self.request is None or not self.response_started:
-            raise ResponseError("the body of a response comes after its head")
+            raise ResponseError("the body of a response must follow its head")
         if self._framing == "length":
-            if size > self._to_send:
+            if size > self._body_unsent:
                 self.keep_alive = False
                 raise ResponseError("the body of the response is longer than its Content-Length")
-            self._to_send -= size
+            self._body_unsent -= size
         return self._framing != "none"
 
     @property
-    def wants_body(self) -> bool:
-        """Whether a body is to be sent for the head that was started."""
+    def has_response_body(self) -> bool:
+        """Whether the response that was started has a body."""
         return self._framing != "none"
 
     def end_response(self) -> bytes:
-        """Return what ends the response. Then next_event() goes on; or close, if not ``keep_alive``.
+        """Return the bytes that end the response. Then call next_event(), or close if not ``keep_alive``.
 
-        Raises ResponseError if the body is shorter than the Content-Length: close the connection.
+        Raises ResponseError if the body is shorter than its Content-Length; close the connection then.
         """
         if self.request is None or not self.response_started:
-            raise ResponseError("there is no response that could end")
-        if self._to_send:
+            raise ResponseError("there is no response to end")
+        if self._body_unsent:
             self._stop()
             raise ResponseError("the body of the response is shorter than its Content-Length")
         self._finish()
@@ -177,19 +177,19 @@ class ServerConnection(RequestReader):
         else:
             self._body_seen = 0
 
-    def lost(self) -> None:
-        """The connection is lost, or cut: a response at hand will not be complete. Does nothing here."""
+    def connection_lost(self) -> None:
+        """Handle the loss of the connection: the current response stays incomplete. A hook for subclasses."""
 
     def error_response(self, error: HTTPError, headers: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
-        """Return the response to a request that is bad, and close: nothing is read any more.
+        """Return an error response to the current request, and stop reading; close the connection afterwards.
 
-        It is b"" where a response has begun already: the connection can only be cut.
+        Returns b"" if a response has begun: then the connection can only be reset.
         """
-        begun = self.request is not None and self.response_started
+        has_begun = self.request is not None and self.response_started
         method = self.request.method if self.request is not None else ""
         self._stop()
         self.request = None
-        if begun:
+        if has_begun:
             return b""
         head, body = error_head(error.status, headers, detail=error.reason)
         block = head.block + b"connection: close\r\n" + date_line() + self._server_line + b"\r\n"

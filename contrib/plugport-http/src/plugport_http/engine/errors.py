@@ -1,4 +1,4 @@
-"""The engine's exceptions: what a client did wrong, and what an application did wrong."""
+"""The engine's exceptions: one for invalid requests, one for invalid responses."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["HTTPError", "ResponseError"]
 
 
 class HTTPError(Exception):
-    """A request that is answered with an error. ``status``: the code; ``reason``: what is wrong with it."""
+    """A request that must be answered with an error: ``status`` is its code, ``reason`` the explanation."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(status, reason)

@@ -1,4 +1,4 @@
-"""Limits: how much of a request the engine takes."""
+"""Limits: the sizes that the engine accepts of a request."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a client may send; sizes in bytes, None for no limit.
+    """Limits of requests. Sizes are in bytes; None means no limit.
 
-    ``max_line_size``   the request line; a longer one is answered with 414
-    ``max_head_size``   request line and header together; 431
-    ``max_headers``     fields of the header; 431
-    ``max_body_size``   the body; 413
-    ``max_requests``    requests of one connection; the response to the last one says that it is
+    ``max_line_size``   the request line (status 414 above)
+    ``max_head_size``   request line and header fields together (431)
+    ``max_headers``     number of header fields (431)
+    ``max_body_size``   the body (413)
+    ``max_requests``    requests per connection; the last response has "Connection: close"
     """
 
     max_line_size: int = 8192

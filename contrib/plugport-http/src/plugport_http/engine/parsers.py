@@ -1,6 +1,6 @@
-"""Parsers of a request's header: httptools, in C, and h11, in Python, behind one call.
+"""Parsers of header fields behind one interface: httptools, in C, and h11, in Python.
 
-What they are given has passed the check in plugport_http.engine.head, so that both say the same.
+Their input has passed the checks in plugport_http.engine.head, so that both give the same result.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from plugport_http.engine.errors import HTTPError
 
 __all__ = ["HeaderParser", "ParserName", "parser_factory"]
 
-#: Given the complete head of a request, returns its fields: names in lower case, values stripped.
+#: Takes the complete head of a request and returns its fields: names in lower case, values stripped.
 HeaderParser = Callable[[bytes], list[tuple[bytes, bytes]]]
 ParserName = Literal["auto", "httptools", "h11"]
 
 
 def parser_factory(name: ParserName = "auto") -> Callable[[], HeaderParser]:
-    """Return what makes a parser for a connection. ImportError if it is not installed.
+    """Return a function that makes the parser of a connection. Raises ImportError if it is not installed.
 
-    "auto" is httptools where it can be imported, else h11.
+    "auto" is httptools if it can be imported, else h11.
     """
     if name == "h11":
         return _h11()
@@ -36,7 +36,7 @@ def _httptools() -> Callable[[], HeaderParser]:
     from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
     class Callbacks:
-        """What the parser calls."""
+        """The object whose methods the parser calls."""
 
         __slots__ = ("complete", "on_header")
 
@@ -70,11 +70,12 @@ def _httptools() -> Callable[[], HeaderParser]:
             except HttpParserError as error:
                 feed = None
                 if used:
-                    # After "Proxy-Connection: close" it takes nothing; but that is not said to us.
+                    # After "Proxy-Connection: close" the parser refuses all further input, although that
+                    # field does not concern a server: try again with a new parser.
                     return parse(head)
                 raise HTTPError(400, f"malformed: {error}") from error
             if not callbacks.complete:
-                feed = None  # it waits for a body, which is the engine's business
+                feed = None  # it expects a body, which the engine reads itself
             if b" \r\n" in head or b"\t\r\n" in head:
                 fields = [(name, value.rstrip(b" \t")) for name, value in fields]
             return fields
@@ -88,7 +89,7 @@ def _h11() -> Callable[[], HeaderParser]:
     import h11
 
     def parse(head: bytes) -> list[tuple[bytes, bytes]]:
-        # One for each request: bodies and the order of requests are the engine's business.
+        # A new one for each request: the engine itself reads bodies and keeps the order of requests.
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head))
         connection.receive_data(head)
         try:

@@ -1,4 +1,4 @@
-"""RequestReader: the half of the engine that takes requests and their bodies out of what is received."""
+"""RequestReader: the receiving half of the engine, which parses requests and their bodies."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
 
 
 class Signal(Enum):
-    """What next_event() returns besides requests and pieces of bodies."""
+    """The results of next_event() besides requests and pieces of bodies."""
 
     NEED_DATA = "need data"
     END_OF_MESSAGE = "end of message"
@@ -35,43 +35,43 @@ class Signal(Enum):
     CLOSED = "closed"
 
 
-#: Give receive_data() more first.
+#: Call receive_data() first.
 NEED_DATA: Final = Signal.NEED_DATA
 #: The request is complete.
 END_OF_MESSAGE: Final = Signal.END_OF_MESSAGE
-#: The request is complete and its response is not: what follows is not looked at before that.
+#: The request is complete but its response is not: the next request is not parsed yet.
 PAUSED: Final = Signal.PAUSED
-#: No request will come any more; when the response at hand is complete, close the connection.
+#: There will be no further request: close the connection when the current response is complete.
 CLOSED: Final = Signal.CLOSED
 
 Event = Request | bytes | Signal
 
-#: Where in the stream of requests it is.
+#: States: which part of a request comes next.
 HEAD, _LENGTH, _CHUNKED, ENDING, COMPLETE, _CLOSED = range(6)
-#: Empty lines that may stand before a request line. (RFC 9112, 2.2)
+#: Empty lines allowed before a request line. (RFC 9112, 2.2)
 _MAX_EMPTY_LINES = 4
-#: Bytes of a body that nobody wants, which are read so that the connection can be kept.
+#: Bytes of an unread body that are read and dropped to keep the connection open.
 _MAX_UNREAD = 65536
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class RequestReader:
-    """Reads requests; ServerConnection, which answers them, says when one is done with."""
+    """Reads requests; its subclass ServerConnection writes the responses."""
 
     __slots__ = (
-        "_blanks",
         "_body_seen",
         "_buffer",
         "_chunks",
-        "_continue",
+        "_empty_lines",
         "_eof",
+        "_expects_continue",
         "_head",
-        "_known",
-        "_known_data",
         "_last",
-        "_left",
         "_limits",
         "_position",
+        "_remaining",
+        "_repeatable",
+        "_repeatable_data",
         "_state",
         "dropped_input",
         "keep_alive",
@@ -87,54 +87,53 @@ class RequestReader:
         self._position = 0
         self._eof = False
         self._state = HEAD
-        self._blanks = 0
-        self._left = 0  # of a body with a length
+        self._empty_lines = 0
+        self._remaining = 0  # bytes of a body with a Content-Length
         self._body_seen = 0
         self._chunks: ChunkedDecoder | None = None
-        self._continue = False
-        #: The last request, if nothing but its head came, and what that was.
-        self._known: Request | None = None
-        self._known_data = b""
-        #: The number of the request that is the connection's last; a number for none, too, for it is
-        #: compared often.
+        self._expects_continue = False
+        #: The last request and its bytes, if it arrived alone and without a body.
+        self._repeatable: Request | None = None
+        self._repeatable_data = b""
+        #: The number of the connection's last request; -1 for no limit, so that comparing it is cheap.
         self._last = -1 if limits.max_requests is None else limits.max_requests
-        #: Whether the head of the response at hand was made.
+        #: Whether start_response() was called for the current request.
         self.response_started = False
-        #: The request at hand, from when next_event() returned it until its response is complete.
+        #: The current request: from the moment next_event() returns it until its response is complete.
         self.request: Request | None = None
-        #: How many requests have come.
+        #: The number of requests so far.
         self.requests = 0
-        #: Whether the connection goes on after the response at hand; to be set to False, not to True.
+        #: Whether the connection stays open after the current response. Set it to False only.
         self.keep_alive = True
-        #: Whether something that was sent will not be looked at: closing at once could lose the response.
+        #: Whether input was dropped: to close at once could destroy the response on its way (RFC 9112, 9.6).
         self.dropped_input = False
 
     @property
     def buffered(self) -> int:
-        """Bytes that were received, and not yet looked at."""
+        """The number of bytes that were received and not parsed yet."""
         return len(self._buffer) - self._position
 
     @property
     def eof_received(self) -> bool:
-        """Whether the client has said that it sends no more."""
+        """Whether the client has ended its side of the connection."""
         return self._eof
 
-    def rests(self) -> bool:
-        """Whether it waits for another request, of which nothing has come."""
+    def is_idle(self) -> bool:
+        """Return whether the engine waits for a request and has no byte of it."""
         return self._state == HEAD and self._position == len(self._buffer) and not self._eof
 
     @property
-    def reads_head(self) -> bool:
-        """Whether it waits for the head of a request, the rest of it if ``buffered``."""
+    def is_reading_head(self) -> bool:
+        """Whether the engine waits for the head of a request, or for the rest of it if ``buffered``."""
         return self._state == HEAD
 
     @property
-    def reads_body(self) -> bool:
-        """Whether the body of the request at hand has not come to its end."""
+    def is_reading_body(self) -> bool:
+        """Whether the body of the current request is incomplete."""
         return self._state == _LENGTH or self._state == _CHUNKED
 
     def receive_data(self, data: bytes) -> None:
-        """Take what was received; b"" says that the client sends no more."""
+        """Take received bytes; b"" means that the client has ended its side."""
         if not data:
             self._eof = True
         elif self._state != _CLOSED:
@@ -143,38 +142,42 @@ class RequestReader:
             self._buffer = data
             self._position = 0
 
-    def receive_again(self, data: bytes) -> Request | None:
-        """Take *data*, if it is what came for the last request, byte for byte and at once: return that again.
+    def receive_repeated(self, data: bytes) -> Request | None:
+        """Return the last request again if *data* repeats it, byte for byte and in one piece; else None.
 
-        Clients that stay mostly ask so. Else nothing is done, and *data* is for receive_data().
+        Most requests on a persistent connection are such repeats. After None pass *data* to receive_data().
         """
-        if data != self._known_data or self._state != HEAD or self._position < len(self._buffer) or self._eof:
+        if (
+            data != self._repeatable_data
+            or self._state != HEAD
+            or self._position < len(self._buffer)
+            or self._eof
+        ):
             return None
-        request = self._known
+        request = self._repeatable
         if request is not None:
-            # What _begin() does, for one without a body; it is what most requests come to.
+            # The same as _begin() for a request without a body, inlined for speed.
             self._state = ENDING
-            self._blanks = 0
-            self._continue = self.response_started = False
+            self._empty_lines = 0
+            self._expects_continue = self.response_started = False
             self.requests += 1
             if not request.keep_alive or self.requests == self._last:
                 self.keep_alive = False
             self.request = request
         return request
 
-    def knows(self, request: Request) -> bool:
-        """Whether receive_again() would know *request*: nothing came with it but its head."""
-        return request is self._known
+    def is_repeatable(self, request: Request) -> bool:
+        """Return whether receive_repeated() may return *request*: it arrived alone and without a body."""
+        return request is self._repeatable
 
     def next_event(self) -> Event:
-        """Return the next of what has come.
+        """Return the next event.
 
-        A Request; then, while it ``has_body``, pieces of its body as bytes, never empty; then
-        END_OF_MESSAGE. Else NEED_DATA, PAUSED or CLOSED. Of a request that is answered before its
-        body has come the rest is read and dropped here, if it is short; else the connection ends.
+        It is a Request; then, if it ``has_body``, non-empty pieces of its body as bytes; then END_OF_MESSAGE.
+        Otherwise NEED_DATA, PAUSED or CLOSED. If a request is answered before its body is complete, the rest
+        of the body is read and dropped if it is short; else the connection ends.
 
-        Raises HTTPError for what is bad: answer it by error_response(). Nothing that follows it is
-        looked at.
+        Raises HTTPError for invalid input: answer with error_response(). Nothing after it is parsed.
         """
         try:
             while True:
@@ -208,22 +211,22 @@ class RequestReader:
             if not self._eof:
                 return NEED_DATA
             if data:
-                raise HTTPError(400, "the request is not complete")
+                raise HTTPError(400, "the request is incomplete")
             self._stop()
             return CLOSED
         self._position = self._head.end
         if request.content_length == 0:
             self._state = ENDING
             if self._position == len(data):
-                self._known, self._known_data = request, data
+                self._repeatable, self._repeatable_data = request, data
         else:
             self._begin_body(request.content_length)
         self._begin(request)
         return request
 
     def _begin(self, request: Request) -> None:
-        self._blanks = 0
-        self._continue = request.expect_continue
+        self._empty_lines = 0
+        self._expects_continue = request.expect_continue
         self.requests += 1
         self.response_started = False
         if not request.keep_alive or self.requests == self._last:
@@ -233,8 +236,8 @@ class RequestReader:
     def _skip_empty_lines(self, data: bytes) -> bytes:
         while data[:2] == b"\r\n":
             data = data[2:]
-            self._blanks += 1
-            if self._blanks > _MAX_EMPTY_LINES:
+            self._empty_lines += 1
+            if self._empty_lines > _MAX_EMPTY_LINES:
                 raise HTTPError(400, "too many empty lines before the request")
         self._buffer = data
         return data
@@ -248,17 +251,17 @@ class RequestReader:
         most = self._limits.max_body_size
         if most is not None and length > most:
             raise HTTPError(413, f"the body is larger than {most} bytes")
-        self._left = length
+        self._remaining = length
         self._state = _LENGTH
 
     def _next_of_body(self) -> Event:
         buffer, start = self._buffer, self._position
         if self._chunks is None:
-            whole = not start and len(buffer) <= self._left
-            piece = buffer if whole else buffer[start : start + self._left]
+            whole = not start and len(buffer) <= self._remaining
+            piece = buffer if whole else buffer[start : start + self._remaining]
             self._position = start + len(piece)
-            self._left -= len(piece)
-            if not self._left:
+            self._remaining -= len(piece)
+            if not self._remaining:
                 self._state = ENDING
         else:
             piece, self._position = self._chunks.decode(buffer, start)
@@ -272,15 +275,15 @@ class RequestReader:
             self._state = COMPLETE
             return END_OF_MESSAGE
         if self._eof:
-            raise HTTPError(400, "the body is not complete")
+            raise HTTPError(400, "the body is incomplete")
         return NEED_DATA
 
     def _drop_body(self) -> bool:
-        """Drop what has come of a body that nobody wants any more; return whether to go on."""
+        """Drop a piece of the body of a request that was answered; return whether next_event() can go on."""
         try:
             event = self._next_of_body()
         except HTTPError:
-            # Its request was answered: another answer would be taken for one to the next.
+            # The request has its response: the client would take another one for that to its next request.
             self._stop()
             return True
         if event is NEED_DATA:
@@ -292,32 +295,32 @@ class RequestReader:
         return True
 
     def _count_body(self, size: int) -> None:
-        self._continue = False
+        self._expects_continue = False
         self._body_seen += size
         most = self._limits.max_body_size
         if most is not None and self._body_seen > most:
             raise HTTPError(413, f"the body is larger than {most} bytes")
 
     def continue_response(self) -> bytes:
-        """Return what to send when the application first wants the body: 100 Continue, or nothing.
+        """Return the bytes to send when the application begins to read the body: 100 Continue, or b"".
 
-        It is b"" for a client that does not wait for it, or has begun to send.
+        b"" if the client does not wait for it, or has begun to send the body.
         """
-        if self._continue and not self.response_started and self._position == len(self._buffer):
-            self._continue = False
+        if self._expects_continue and not self.response_started and self._position == len(self._buffer):
+            self._expects_continue = False
             return _CONTINUE
         return b""
 
     def detach(self) -> bytes:
-        """Give the connection to another protocol (Upgrade); return what was received and not looked at."""
+        """End HTTP on this connection, for an Upgrade; return the bytes that were received and not parsed."""
         rest = self._buffer[self._position :]
         self._stop()
         self.request = None
         return rest
 
     def _can_skip(self) -> bool:
-        """Whether what is to come of the body is so short that it may be dropped, or may be."""
-        return self._state >= ENDING or self._chunks is not None or self._left <= _MAX_UNREAD
+        """Return whether the rest of the body is short enough to be dropped, or may be."""
+        return self._state >= ENDING or self._chunks is not None or self._remaining <= _MAX_UNREAD
 
     def _stop(self) -> None:
         if self._state == _LENGTH or self._state == _CHUNKED or self._position < len(self._buffer):

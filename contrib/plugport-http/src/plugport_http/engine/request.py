@@ -6,21 +6,21 @@ __all__ = ["Request"]
 
 
 class Request:
-    """The head of a request. It may come again, and share what it has with others: nothing in it is changed.
+    """The head of a request. Do not change it: the engine may return it again, and share its fields.
 
-    ``method``           as it came: "GET"
-    ``target``           as it came: b"/a%20b?c=d", b"http://host/a", b"*"
-    ``path``             the target's path, still percent-encoded: b"/a%20b"; b"*" for that target
-    ``query``            what follows its question mark, without it; b"" without one
+    ``method``           the method: "GET"
+    ``target``           the request target as received: b"/a%20b?c=d", b"http://host/a", b"*"
+    ``path``             the path of the target, percent-encoded: b"/a%20b", or b"*"
+    ``query``            the query of the target, without the question mark; b"" if there is none
     ``version``          "1.1" or "1.0"
-    ``headers``          (name in lower case, value without white space around it), in their order;
-                         Host is that of the target, if it names one
-    ``fields``           the same by name; values of a repeated one are joined as RFC 9110 5.2 has it
-    ``content_length``   bytes of the body; 0 without one, None where it comes in chunks
-    ``keep_alive``       whether the client would keep the connection
-    ``expect_continue``  the client waits for "100 Continue" before it sends the body
-    ``upgrade``          the protocols that it would switch to, b"websocket" say; b"" for none
-    ``plain``            of version 1.1, and not HEAD: nothing of it changes how a response is sent
+    ``headers``          pairs (name in lower case, value without surrounding white space), in their order;
+                         Host is the host of the target if that names one
+    ``fields``           the same by name; the values of a repeated field are joined (RFC 9110, 5.2)
+    ``content_length``   bytes of the body; 0 if there is none, None if it is chunked
+    ``keep_alive``       whether the client keeps the connection open
+    ``expect_continue``  whether the client waits for "100 Continue" before it sends the body
+    ``upgrade``          the protocols that the client offers, such as b"websocket"; b"" for none
+    ``plain``            HTTP/1.1 and not HEAD: the request does not change the framing of the response
     """
 
     __slots__ = (
@@ -53,7 +53,7 @@ class Request:
 
     @property
     def has_body(self) -> bool:
-        """Whether a body follows, which may yet be empty."""
+        """Whether a body follows; a chunked one may be empty."""
         return self.content_length != 0
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""http-files: the files of a directory, by HTTP."""
+"""The handler "http-files": the files of a directory over HTTP."""
 
 from plugport_http.files.handler import HTTPFiles
 

@@ -1,4 +1,4 @@
-"""FileCache: small files in memory, with their heads ready; each use looks whether the file is the same."""
+"""FileCache: small files in memory with their response heads; each use checks that the file is unchanged."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from threading import Lock
 
 from plugport_http.engine import ResponseHead
 
-__all__ = ["CachedFile", "FileCache", "Signature", "signature_of"]
+__all__ = ["CachedFile", "FileCache", "Signature", "file_signature"]
 
-#: Bytes of a file that is kept.
-MOST = 65536
-#: Nanoseconds for which a file must have been left alone: two changes in a tick of the file system's
-#: clock look like one.
-_SETTLED = 1_000_000_000
+#: Bytes of the largest file that is cached.
+MAX_FILE_SIZE = 65536
+#: Nanoseconds since the last change before a file is cached: two changes within one tick of the file system's
+#: clock have the same time stamp.
+_MIN_AGE = 1_000_000_000
 
 Signature = tuple[int, int, int, int, int]
 
 
-def signature_of(status: os.stat_result) -> Signature:
-    """Return what changes when a file does."""
+def file_signature(status: os.stat_result) -> Signature:
+    """Return the part of a file's status that changes with its content."""
     return (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_dev)
 
 
 class CachedFile:
-    """A file's content and head; *checks*: paths and their signatures that hold as long as these do.
+    """The content of a file and the head of its response.
 
-    None is the signature of what is not there. *follow*: links are followed.
+    They are valid while each path in *checks* has its signature; None stands for a path that does not exist.
+    *follow*: symbolic links are followed.
     """
 
-    __slots__ = ("_checks", "_look", "content", "cost", "head")
+    __slots__ = ("_checks", "_stat", "content", "cost", "head")
 
     def __init__(
         self, head: ResponseHead, content: bytes, checks: list[tuple[bytes, Signature | None]], follow: bool
@@ -38,26 +39,26 @@ class CachedFile:
         self.head = head
         self.content = content
         self._checks = tuple(checks)
-        # Beside the content: the head, the objects, the paths, and the key, which is one that may be encoded.
+        # Estimated bytes: content, head and objects, paths, and the key, which may be percent-encoded.
         self.cost = len(content) + 1024 + 4 * sum(len(path) for path, _ in checks)
-        self._look = os.stat if follow else os.lstat
+        self._stat = os.stat if follow else os.lstat
 
     def is_current(self) -> bool:
-        """Whether the file has not changed, nor others come that would be sent in its place."""
+        """Return whether the file, and the precompressed files beside it, are unchanged."""
         for path, signature in self._checks:
             try:
-                status = self._look(path)
+                status = self._stat(path)
             except OSError:
                 if signature is not None:
                     return False
             else:
-                if signature != signature_of(status):
+                if signature != file_signature(status):
                     return False
         return True
 
 
 class FileCache:
-    """The files by what they were asked for; the oldest make room. Threads may share it."""
+    """Cached files by the key of their request; the oldest are dropped first. Thread-safe."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -66,13 +67,13 @@ class FileCache:
         self._files: dict[object, CachedFile] = {}
         self.get = self._files.get
 
-    def keeps(self, status: os.stat_result) -> bool:
-        """Whether a file of that state can be kept."""
+    def can_store(self, status: os.stat_result) -> bool:
+        """Return whether a file with that status is small enough and old enough."""
         changed = max(status.st_mtime_ns, status.st_ctime_ns)
-        return status.st_size <= min(MOST, self._size) and time.time_ns() - changed > _SETTLED
+        return status.st_size <= min(MAX_FILE_SIZE, self._size) and time.time_ns() - changed > _MIN_AGE
 
     def put(self, key: object, file: CachedFile) -> None:
-        """Keep a file."""
+        """Store a file."""
         with self._lock:
             self._drop(key)
             self._files[key] = file
@@ -81,7 +82,7 @@ class FileCache:
                 self._drop(next(iter(self._files)))
 
     def drop(self, key: object) -> None:
-        """Forget a file that is not current."""
+        """Remove a file that is not current."""
         with self._lock:
             self._drop(key)
 

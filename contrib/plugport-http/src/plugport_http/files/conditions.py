@@ -1,4 +1,4 @@
-"""Conditional requests (RFC 9110, 13): validators of a file, and what the client's conditions say of them."""
+"""Conditional requests (RFC 9110, 13): validators of files, and the evaluation of a request's conditions."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import re
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 
-__all__ = ["CONDITIONS", "Validators", "precondition", "range_applies"]
+__all__ = ["CONDITIONS", "Validators", "failed_precondition", "is_range_applicable"]
 
-#: Fields by which a request is more than a plain one.
+#: The fields that make a request conditional or partial.
 CONDITIONS = frozenset(
     {b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since", b"if-range", b"range"}
 )
@@ -17,7 +17,7 @@ _TAG = re.compile(rb'[ \t,]*((?:W/)?"[!\x23-\x7e\x80-\xff]*")[ \t]*(?=,|$)')
 
 
 class Validators:
-    """What tells one state of a file from another. ``modified``: in whole seconds."""
+    """The ETag and Last-Modified of a file. ``modified`` is in whole seconds since the epoch."""
 
     __slots__ = ("etag", "last_modified", "modified")
 
@@ -28,8 +28,8 @@ class Validators:
         self.last_modified = formatdate(max(self.modified, 0), usegmt=True).encode()
 
 
-def precondition(fields: dict[bytes, bytes], validators: Validators) -> int | None:
-    """Return 412 or 304 where a condition of a GET or HEAD says so, else None. (RFC 9110, 13.2.2)"""
+def failed_precondition(fields: dict[bytes, bytes], validators: Validators) -> int | None:
+    """Return the status, 412 or 304, of the first condition that fails, or None. (RFC 9110, 13.2.2)"""
     match, since = fields.get(b"if-match"), fields.get(b"if-unmodified-since")
     if match is not None:
         if not _has_tag(match, validators.etag, weak=False):
@@ -48,13 +48,13 @@ def precondition(fields: dict[bytes, bytes], validators: Validators) -> int | No
     return None
 
 
-def range_applies(fields: dict[bytes, bytes], validators: Validators) -> bool:
-    """Return whether a Range is to be looked at: If-Range names the state that the file is in."""
+def is_range_applicable(fields: dict[bytes, bytes], validators: Validators) -> bool:
+    """Return whether Range applies: there is no If-Range, or it matches the file. (RFC 9110, 13.1.5)"""
     condition = fields.get(b"if-range")
     if condition is None:
         return True
     if condition.endswith(b'"'):
-        return condition == validators.etag  # a weak one never does
+        return condition == validators.etag  # a weak tag never matches
     return condition == validators.last_modified
 
 
@@ -67,7 +67,7 @@ def _has_tag(listed: bytes, etag: bytes, *, weak: bool) -> bool:
 
 @lru_cache(256)
 def _seconds(date: bytes) -> int | None:
-    """Return an HTTP date in seconds since the epoch, or None for one that is malformed."""
+    """Return an HTTP date in seconds since the epoch, or None if it is malformed."""
     try:
         return int(parsedate_to_datetime(date.decode("ascii")).timestamp())
     except (ValueError, TypeError, OverflowError):

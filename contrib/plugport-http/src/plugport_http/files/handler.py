@@ -1,4 +1,4 @@
-"""HTTPFiles: answers GET and HEAD with the files of a directory."""
+"""HTTPFiles: serves the files of a directory to GET and HEAD requests."""
 
 from __future__ import annotations
 
@@ -11,38 +11,35 @@ from plugport import Help
 from plugport.errors import OptionError
 
 from plugport_http.engine import HTTPError, Request, ResponseHead, error_head
-from plugport_http.files.answers import Site
 from plugport_http.files.cache import FileCache
 from plugport_http.files.conditions import CONDITIONS
 from plugport_http.files.sending import Download
+from plugport_http.files.site import Site
 from plugport_http.protocol import HTTPProtocol
 
 __all__ = ["HTTPFiles"]
 
 _ALLOW = (b"allow", b"GET, HEAD, OPTIONS")
-#: The name of an encoding, or none. (RFC 2978, 2.3)
+#: The name of a charset (RFC 2978, 2.3), or nothing.
 _CHARSET = re.compile(r"[-!#$%&'+^_`{}~A-Za-z0-9]*")
 _OPTIONS = ResponseHead(200, [_ALLOW, (b"content-length", b"0")])
 
 
 class HTTPFiles(HTTPProtocol):
-    """Serves the files of a directory by HTTP, and nothing that is not in it."""
+    """Serves the files of a directory over HTTP, and nothing outside it."""
 
-    root: Annotated[str, Help("the directory whose files are served")] = ""
-    index: Annotated[str, Help("file that is sent for a directory (empty: none)")] = "index.html"
-    listing: Annotated[bool, Help("list directories that have no index")] = False
-    follow_symlinks: Annotated[bool, Help("follow symbolic links, out of the root, too")] = False
-    dot_files: Annotated[bool, Help("serve what has a name that begins with a dot")] = False
+    root: Annotated[str, Help("directory of the files to serve")] = ""
+    index: Annotated[str, Help("name of the file to send for a directory (empty: none)")] = "index.html"
+    listing: Annotated[bool, Help("a list of files for directories without an index (false: 403)")] = False
+    follow_symlinks: Annotated[bool, Help("symbolic links, even out of the root (false: 404)")] = False
+    dot_files: Annotated[bool, Help("files whose names begin with a dot (false: 404)")] = False
     precompressed: Annotated[
-        bool, Help("send NAME.br or NAME.gz in the place of NAME to clients that take it")
+        bool, Help("NAME.br or NAME.gz instead of NAME, for clients that accept the coding")
     ] = False
-    cache_control: Annotated[str, Help("value of the field Cache-Control (empty: none is sent)")] = ""
-    charset: Annotated[str, Help("what text is said to be encoded in (empty: nothing is said)")] = "utf-8"
-    cache_size: Annotated[int, Help("bytes of memory in which small files are kept (0: none)", ge=0)] = (
-        16777216
-    )
+    cache_control: Annotated[str, Help("value of the Cache-Control field (empty: no such field)")] = ""
+    charset: Annotated[str, Help("charset in the content type of text files (empty: none)")] = "utf-8"
+    cache_size: Annotated[int, Help("bytes of memory for cached small files (0: no cache)", ge=0)] = 16777216
 
-    #: GET and HEAD alone are served: bodies are of no use here.
     _site: ClassVar[Site]
     _cache: ClassVar[FileCache]
 
@@ -52,10 +49,10 @@ class HTTPFiles(HTTPProtocol):
 
     @classmethod
     def check_options(cls) -> None:
-        """See whether there is such a directory. Raises OptionError."""
+        """Check the root directory, and prepare the site. Raises OptionError."""
         super().check_options()
         if not cls.root:
-            raise OptionError("root: no directory is given; say which one to serve: -o root=DIRECTORY")
+            raise OptionError("root: no directory is given; set -o root=DIRECTORY")
         try:
             root = os.path.abspath(cls.root)
             is_directory = stat.S_ISDIR(os.stat(root).st_mode)
@@ -63,15 +60,17 @@ class HTTPFiles(HTTPProtocol):
             reason = getattr(error, "strerror", None) or str(error)
             raise OptionError(f"root: {cls.root} can't be served: {reason}") from error
         if not is_directory:
-            raise OptionError(f"root: {cls.root} is no directory; give the one that it is in")
+            raise OptionError(f"root: {cls.root} is not a directory; name the directory that it is in")
         if not os.access(root, os.R_OK | os.X_OK):
             raise OptionError(f"root: {cls.root} can't be read; change its permissions or the user")
         if "/" in cls.index or cls.index in (".", ".."):
-            raise OptionError(f"index: {cls.index!r} is not the name of a file")
+            raise OptionError(f"index: {cls.index!r} is not a file name; write one like index.html")
         if not (cls.cache_control.isascii() and cls.cache_control.isprintable()):
-            raise OptionError(f"cache_control: {cls.cache_control!r} can't stand in a header; use ASCII")
+            raise OptionError(
+                f"cache_control: {cls.cache_control!r} can't be a header value; use printable ASCII"
+            )
         if not _CHARSET.fullmatch(cls.charset):
-            raise OptionError(f"charset: {cls.charset!r} is no name of an encoding; write one as utf-8")
+            raise OptionError(f"charset: {cls.charset!r} is not a charset name; write one like utf-8")
         cls._cache = FileCache(cls.cache_size)
         cls._site = Site(
             root=os.fsencode(root),
@@ -86,7 +85,7 @@ class HTTPFiles(HTTPProtocol):
         )
 
     def request_received(self, request: Request) -> None:
-        """Answer a request: from memory, if it is a plain one for a file that has not changed."""
+        """Answer a request, from the cache if it is unconditional and the file is unchanged."""
         method = request.method
         if method == "GET" or method == "HEAD":
             fields = request.fields
@@ -98,34 +97,34 @@ class HTTPFiles(HTTPProtocol):
                         self.send_response(file.head, file.content)
                         return
                     self._cache.drop(key)
-            self._answer(request)
+            self._respond(request)
         elif method == "OPTIONS":
             self.send_response(_OPTIONS)
         else:
-            self._refuse(HTTPError(405, ""), _ALLOW)
+            self._send_refusal(HTTPError(405, ""), _ALLOW)
 
-    def _answer(self, request: Request) -> None:
+    def _respond(self, request: Request) -> None:
         try:
-            answer = self._site.answer(request)
+            response = self._site.respond(request)
         except HTTPError as error:
-            self._refuse(error)
+            self._send_refusal(error)
             return
         except OSError:
-            self._refuse(HTTPError(500, ""))
+            self._send_refusal(HTTPError(500, ""))
             raise
-        if answer.fd is None:
-            self.send_response(answer.head, answer.content)
+        if response.fd is None:
+            self.send_response(response.head, response.content)
         elif request.method == "HEAD":
-            os.close(answer.fd)
-            self.send_response(answer.head)
+            os.close(response.fd)
+            self.send_response(response.head)
         else:
-            self._download = Download(self, answer.fd, answer.pieces, self._download_ended)
-            self.start_response(answer.head)
+            self._download = Download(self, response.fd, response.pieces, self._download_ended)
+            self.start_response(response.head)
             if not self.transport.is_closing():
                 self._download.start()
 
-    def _refuse(self, error: HTTPError, *headers: tuple[bytes, bytes]) -> None:
-        """Answer with an error; the connection stays."""
+    def _send_refusal(self, error: HTTPError, *headers: tuple[bytes, bytes]) -> None:
+        """Answer with an error and, unlike send_error(), keep the connection open."""
         head, body = error_head(error.status, headers, detail=error.reason)
         self.send_response(head, body)
 
@@ -134,7 +133,7 @@ class HTTPFiles(HTTPProtocol):
         self.end_response()
 
     def writable(self) -> None:
-        """Go on with the file."""
+        """Continue to send the file."""
         if self._download is not None:
             self._download.writable()
 

@@ -1,4 +1,4 @@
-"""The page that lists a directory."""
+"""render_listing: the HTML page that lists a directory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import stat
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from plugport_http.files.paths import quoted
+from plugport_http.files.paths import quote_path
 
-__all__ = ["listing_page"]
+__all__ = ["render_listing"]
 
-#: Entries of a page.
-_MOST = 10_000
+#: Entries on a page.
+_MAX_ENTRIES = 10_000
 _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -34,15 +34,14 @@ class _Entry(NamedTuple):
     modified: float
 
 
-def listing_page(fd: int, names: list[bytes], *, follow: bool, dot_files: bool) -> bytes:
-    """Return the page, in UTF-8, for the open directory *fd* at *names*.
+def render_listing(fd: int, names: list[bytes], *, follow: bool, dot_files: bool) -> bytes:
+    """Return the page, in UTF-8, for the open directory *fd* with the path *names*.
 
-    It has what would be served: directories and regular files, without links and dot files unless
-    they are allowed.
+    It lists all that is served: directories and regular files, and symbolic links and dot files if allowed.
     """
     entries, more = _entries(fd, follow, dot_files)
-    place = quoted(names).rstrip(b"/") + b"/"
-    title = html.escape("/" + "".join(f"{_shown(name)}/" for name in names if name))
+    place = quote_path(names).rstrip(b"/") + b"/"
+    title = html.escape("/" + "".join(f"{_display_name(name)}/" for name in names if name))
     rows = []
     if place != b"/":
         rows.append('<tr><td><a href="../">../</a></td><td class="size"></td><td></td></tr>')
@@ -78,36 +77,36 @@ def listing_page(fd: int, names: list[bytes], *, follow: bool, dot_files: bool) 
 
 
 def _entries(fd: int, follow: bool, dot_files: bool) -> tuple[list[_Entry], int]:
-    """Return the entries to show, directories first, and how many there are besides."""
+    """Return the entries to list, directories first, and the number of further entries."""
     found = []
     with os.scandir(fd) as scanned:
         names = sorted(os.fsencode(entry.name) for entry in scanned)
     if not dot_files:
         names = [name for name in names if not name.startswith(b".")]
-    for name in names[:_MOST]:
+    for name in names[:_MAX_ENTRIES]:
         if b"\\" in name:
             continue
         try:
             status = os.stat(name, dir_fd=fd, follow_symlinks=follow)
         except OSError:
-            continue  # gone meanwhile, or a link that leads nowhere
+            continue  # removed meanwhile, or a broken link
         if stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode):
             found.append(_Entry(name, stat.S_ISDIR(status.st_mode), status.st_size, status.st_mtime))
     found.sort(key=lambda entry: (not entry.is_directory, entry.name.lower(), entry.name))
-    return found, max(len(names) - _MOST, 0)
+    return found, max(len(names) - _MAX_ENTRIES, 0)
 
 
 def _row(entry: _Entry) -> str:
     slash = "/" if entry.is_directory else ""
-    link = quoted([entry.name])[1:].decode() + slash
+    link = quote_path([entry.name])[1:].decode() + slash
     size = "" if entry.is_directory else f'<data value="{entry.size}">{_size(entry.size)}</data>'
     return (
-        f'<tr><td><a href="./{link}">{html.escape(_shown(entry.name))}{slash}</a></td>'
+        f'<tr><td><a href="./{link}">{html.escape(_display_name(entry.name))}{slash}</a></td>'
         f'<td class="size">{size}</td><td>{_time(entry.modified)}</td></tr>'
     )
 
 
-def _shown(name: bytes) -> str:
+def _display_name(name: bytes) -> str:
     return name.decode("utf-8", "replace")
 
 

@@ -1,7 +1,7 @@
-"""From a request's path to an open file or directory below a root, and never out of it.
+"""Opens the file or directory of a request's path, confined to a root directory.
 
-Each name is opened in the directory before it, without following a symbolic link, so that nothing
-that is changed meanwhile leads elsewhere. What is neither a regular file nor a directory is not opened.
+Each name is opened relative to the directory before it, without following symbolic links, so that a change on
+disk during the walk can't lead out of the root. Only regular files and directories are opened.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from plugport_http.engine import HTTPError
 
-__all__ = ["Found", "find", "names_of", "open_file", "quoted", "refusal"]
+__all__ = ["OpenedPath", "error_for", "open_below", "open_path", "quote_path", "split_path"]
 
 _DIRECTORY = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY
-#: Of a FIFO that came into the place of a file open() would wait for the other end.
+#: Without O_NONBLOCK, open() would block on a FIFO that has replaced the file.
 _FILE = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | getattr(os, "O_NOCTTY", 0)
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-class Found:
-    """An open file or directory: ``fd``, which is whoever found it to close, and ``stat``."""
+class OpenedPath:
+    """An open file or directory: its descriptor ``fd``, which the caller closes, and its status ``stat``."""
 
     __slots__ = ("fd", "stat")
 
@@ -33,14 +33,14 @@ class Found:
 
     @property
     def is_directory(self) -> bool:
-        """Whether it is a directory."""
+        """Whether the path is a directory."""
         return stat.S_ISDIR(self.stat.st_mode)
 
 
-def names_of(path: bytes, *, dot_files: bool) -> list[bytes]:
-    """Return the names of a request's path, decoded once; the last one is b"" after a slash at the end.
+def split_path(path: bytes, *, dot_files: bool) -> list[bytes]:
+    """Return the decoded names in a request's path; the last one is b"" if the path ends in a slash.
 
-    Raises HTTPError for what is malformed, and for names that are never served.
+    Raises HTTPError if the path is malformed or has a name that is never served.
     """
     if _BAD_ESCAPE.search(path):
         raise HTTPError(400, "the path is malformed")
@@ -51,7 +51,7 @@ def names_of(path: bytes, *, dot_files: bool) -> list[bytes]:
     for name in names:
         if b"\0" in name:
             raise HTTPError(400, "the path is malformed")
-        # A slash that was encoded is no part of any name; a backslash is one to other systems.
+        # No file name has a slash, which was encoded here; a backslash separates names on other systems.
         if b"/" in name or b"\\" in name or name in (b".", b".."):
             raise HTTPError(404, "")
         if not dot_files and name.startswith(b"."):
@@ -59,15 +59,15 @@ def names_of(path: bytes, *, dot_files: bool) -> list[bytes]:
     return names
 
 
-def quoted(names: list[bytes]) -> bytes:
-    """Return names as a path that begins with one slash."""
+def quote_path(names: list[bytes]) -> bytes:
+    """Return *names* as a percent-encoded path that begins with one slash."""
     return b"/" + b"/".join(quote_from_bytes(name, safe="").encode() for name in names)
 
 
-def find(root: bytes, names: list[bytes], *, follow: bool) -> Found:
-    """Open what *names* lead to from *root*. *follow*: symbolic links, wherever they lead.
+def open_path(root: bytes, names: list[bytes], *, follow: bool) -> OpenedPath:
+    """Open the file or directory *names* below *root*. *follow*: follow symbolic links, wherever they lead.
 
-    Raises HTTPError if there is no such thing, or it may not be read.
+    Raises HTTPError if it does not exist or may not be read.
     """
     try:
         fd = os.open(root, _DIRECTORY)
@@ -77,19 +77,19 @@ def find(root: bytes, names: list[bytes], *, follow: bool) -> Found:
                 os.close(fd)
                 fd = inner
             if names and names[-1]:
-                return open_file(fd, names[-1], follow=follow)
-            found = Found(fd, os.fstat(fd))
+                return open_below(fd, names[-1], follow=follow)
+            opened = OpenedPath(fd, os.fstat(fd))
             fd = -1
-            return found
+            return opened
         finally:
             if fd >= 0:
                 os.close(fd)
     except OSError as error:
-        raise refusal(error) from error
+        raise error_for(error) from error
 
 
-def open_file(fd: int, name: bytes, *, follow: bool) -> Found:
-    """Open *name* in the directory *fd*. Raises OSError, and HTTPError for what is no file or directory."""
+def open_below(fd: int, name: bytes, *, follow: bool) -> OpenedPath:
+    """Open *name* in the directory *fd*. Raises OSError, or HTTPError if it is not a file or directory."""
     flags = _FILE if follow else _FILE | os.O_NOFOLLOW
     _refuse_special(os.stat(name, dir_fd=fd, follow_symlinks=follow))
     opened = os.open(name, flags, dir_fd=fd)
@@ -99,7 +99,7 @@ def open_file(fd: int, name: bytes, *, follow: bool) -> Found:
     except BaseException:
         os.close(opened)
         raise
-    return Found(opened, status)
+    return OpenedPath(opened, status)
 
 
 def _refuse_special(status: os.stat_result) -> None:
@@ -110,8 +110,8 @@ def _refuse_special(status: os.stat_result) -> None:
         raise HTTPError(403, "")
 
 
-def refusal(error: OSError) -> HTTPError:
-    """Return how a request is refused whose file can't be opened."""
+def error_for(error: OSError) -> HTTPError:
+    """Return the HTTPError for a failure to open a file."""
     if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL):
         return HTTPError(404, "")
     if error.errno in (errno.EACCES, errno.EPERM, errno.ENXIO):

@@ -1,25 +1,25 @@
-"""Byte ranges (RFC 9110, 14): which parts of a file a request asks for, and the multipart body of several."""
+"""Byte ranges (RFC 9110, 14): parses the Range field, and plans the multipart body of several ranges."""
 
 from __future__ import annotations
 
 import re
 import secrets
 
-__all__ = ["Region", "multipart", "ranges_of"]
+__all__ = ["Region", "multipart_body", "parse_ranges"]
 
 #: (offset, count) in bytes.
 Region = tuple[int, int]
 
-#: Ranges in one request; for more the whole file is sent.
+#: Ranges in one request; the whole file is sent for more.
 _MAX_RANGES = 16
 _RANGE = re.compile(rb"[ \t]*(?:([0-9]{1,18})-([0-9]{0,18})|-([0-9]{1,18}))[ \t]*")
 
 
-def ranges_of(value: bytes, size: int) -> list[Region] | None:
-    """Return the regions of a file of *size* bytes that a Range asks for, in its order.
+def parse_ranges(value: bytes, size: int) -> list[Region] | None:
+    """Return the regions of a file of *size* bytes that the Range *value* requests, in their order.
 
-    None where the field is to be ignored: malformed, or it asks for too many, or for more in sum than
-    there is. An empty list where none can be satisfied.
+    None means to ignore the field: it is malformed, has too many ranges, or requests more bytes than the file
+    has. An empty list means that no range can be satisfied.
     """
     unit, equals, listed = value.partition(b"=")
     if unit.strip().lower() != b"bytes" or not equals:
@@ -48,7 +48,7 @@ def ranges_of(value: bytes, size: int) -> list[Region] | None:
     return regions
 
 
-def multipart(
+def multipart_body(
     regions: list[Region], size: int, content_type: bytes
 ) -> tuple[bytes, list[bytes | Region], int]:
     """Return the content type, the pieces and the length of a multipart/byteranges body."""

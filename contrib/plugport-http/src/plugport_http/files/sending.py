@@ -1,7 +1,7 @@
 """Download: sends pieces of an open file as the body of a response, in constant memory.
 
-By sendfile(2) where transport and event loop can; else what is read is written as fast as the client
-takes it. The file is closed in any case: at the end, or when the connection is lost.
+It uses sendfile(2) if the transport or the event loop allows it; else it reads and writes as fast as the
+client takes the data. The file is closed at the end, and when the connection is lost.
 """
 
 from __future__ import annotations
@@ -11,25 +11,25 @@ import os
 from collections import deque
 from collections.abc import Callable
 from io import FileIO
-from typing import Any
 
-from plugport.transports import call_later, with_attributes
+from plugport.contracts import TimerHandle
+from plugport.transports import call_later
 
 from plugport_http.files.ranges import Region
 from plugport_http.protocol import HTTPProtocol
 
 __all__ = ["Download"]
 
-#: Bytes read and written at once.
+#: Bytes to read and write at once.
 _READ_SIZE = 65536
-#: Pieces after which others have their turn, though the client takes all at once.
+#: Pieces to write before other connections have their turn.
 _BURST = 4
-#: Bytes that asyncio sends before it is asked for more.
+#: Bytes of one call of sendfile(2) on an event loop, before other connections have their turn.
 _BLOCK = 262144
 
 
 class Download:
-    """Sends *pieces*, bytes and regions of the open file *fd*, and calls *ended*."""
+    """Sends *pieces*, bytes and regions of the open file *fd*, then calls *ended*."""
 
     def __init__(
         self, protocol: HTTPProtocol, fd: int, pieces: list[bytes | Region], ended: Callable[[], None]
@@ -37,115 +37,135 @@ class Download:
         self._protocol = protocol
         self._ended = ended
         self._transport = protocol.transport
+        self._send_file: Callable[..., None] | None = getattr(protocol.transport, "send_file", None)
         self._file = FileIO(fd, "rb")
         self._pieces = deque(pieces)
-        self._task: asyncio.Task[None] | None = None
-        self._timer: Any = None
+        self._timer: TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None  # while sendfile(2) is used on an event loop
+        self._socket_fd = -1  # a copy of the socket's descriptor, then
+        self._watching = False
 
     def start(self) -> None:
-        """Begin; the head has been sent."""
-        protocol, transport = self._protocol, self._transport
-        if hasattr(transport, "send_file"):
-            protocol.sending(True)
-            self._send_next()
-        elif isinstance(transport, asyncio.Transport) and transport.get_extra_info("ssl_object") is None:
-            protocol.sending(True)
-            with_attributes(transport, abort=self._abort)
-            self._task = asyncio.get_running_loop().create_task(self._send_by_loop())
+        """Begin, after the head was sent."""
+        if self._send_file is not None:
+            self._protocol.set_direct_sending(True)
+            self._send_by_transport()
+        elif self._copy_descriptor():
+            self._protocol.set_direct_sending(True)
+            self._send_by_descriptor()
         else:
             self.go_on()
 
-    def _abort(self) -> None:
-        """Abort the transport when the loop has let go of it: asyncio fails over one that it sends by."""
-        task = self._task
-        if task is None or task.done():
-            self._let_go()
-            self._transport.abort()
-        else:
-            task.add_done_callback(lambda _: self._abort())
-            task.cancel()
-
-    def _let_go(self) -> None:
-        vars(self._transport).pop("abort", None)
-
     def cancel(self) -> None:
-        """Send no more: the connection is lost."""
+        """Stop sending, because the connection is lost."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is None:
-            self._file.close()
-            return
-        # Until it has ended the file is the task's.
-        self._task.add_done_callback(lambda _: self._file.close())
-        self._task.cancel()
-        try:
-            # The descriptor may soon be another connection's, and the loop still watch it for this one.
-            self._task.get_loop().remove_writer(self._transport.get_extra_info("socket"))
-        except (RuntimeError, ValueError, OSError):
-            pass  # it does not: the task was not there yet, or the socket is closed
+        self._release_descriptor()
+        self._file.close()
 
     def _end(self) -> None:
         self._file.close()
-        self._protocol.sending(False)
+        self._protocol.set_direct_sending(False)
         self._ended()
 
-    # By the transport -------------------------------------------------------------------------------
+    # With plugport's transports: send_file() --------------------------------------------------------
 
-    def _send_next(self) -> None:
+    def _send_by_transport(self) -> None:
+        assert self._send_file is not None
         if self._file.closed:
             return
-        http, transport = self._protocol.http, self._transport
+        http = self._protocol.http
         while self._pieces:
             piece = self._pieces.popleft()
             if isinstance(piece, tuple):
                 http.count_body(piece[1])
-                transport.send_file(self._file, *piece, self._send_next)
+                self._send_file(self._file, *piece, self._send_by_transport)
                 return
-            transport.write(http.send_body(piece))
+            self._transport.write(http.send_body(piece))
         self._end()
 
-    # By asyncio's loop ------------------------------------------------------------------------------
+    # On an event loop: sendfile(2) to a copy of the socket's descriptor -----------------------------
 
-    async def _send_by_loop(self) -> None:
-        protocol, transport = self._protocol, self._transport
-        loop = asyncio.get_running_loop()
+    def _copy_descriptor(self) -> bool:
+        """Prepare for sendfile(2) on an event loop; return False if that is not possible.
+
+        The loop reserves the socket's own descriptor for the transport, but it can watch a copy. sendfile(2)
+        must not overtake the transport's unsent data, so the limit of its buffer is zero in the meantime.
+        """
+        transport = self._transport
+        if not isinstance(transport, asyncio.Transport) or transport.get_extra_info("ssl_object") is not None:
+            return False
         try:
-            while self._pieces:
-                piece = self._pieces[0]
-                if isinstance(piece, tuple):
-                    offset, count = piece
-                    block = min(count, _BLOCK)
-                    sent = await loop.sendfile(transport, self._file, offset, block, fallback=False)
-                    if sent < block:
-                        raise OSError("the file has become shorter while it was sent")
-                    protocol.http.count_body(block)
-                    protocol.progressed()
-                    piece = (offset + block, count - block)
-                else:
-                    transport.write(protocol.http.send_body(piece))
-                    piece = (0, 0)
-                if piece[1]:
-                    self._pieces[0] = piece
-                else:
-                    self._pieces.popleft()
-        except (NotImplementedError, RuntimeError):
-            # uvloop has no sendfile(); nothing of this piece has been sent.
-            self._task = None
-            self._let_go()
-            protocol.sending(False)
-            self.go_on()
-        except OSError:
-            self._task = None
-            transport.abort()
+            self._socket_fd = os.dup(transport.get_extra_info("socket").fileno())
+        except (AttributeError, OSError):
+            return False  # not a socket of the system, or too many open files
+        self._loop = asyncio.get_running_loop()
+        transport.set_write_buffer_limits(high=0)
+        return True
+
+    def _send_by_descriptor(self) -> None:
+        """Send a block. Called when the copy of the descriptor, or the transport, is writable."""
+        protocol, transport, pieces = self._protocol, self._transport, self._pieces
+        if transport.is_closing():
+            self._watch(False)  # connection_lost() follows
+            return
+        while pieces and protocol.can_write:
+            piece = pieces.popleft()
+            if isinstance(piece, bytes):
+                transport.write(protocol.http.send_body(piece))
+                continue
+            offset, count = piece
+            try:
+                sent = os.sendfile(self._socket_fd, self._file.fileno(), offset, min(count, _BLOCK))
+            except BlockingIOError:
+                pieces.appendleft(piece)
+                self._watch(True)
+                return
+            except ConnectionError:
+                transport.abort()
+                return
+            except OSError:  # sendfile(2) does not support the file
+                pieces.appendleft(piece)
+                self._release_descriptor()
+                protocol.set_direct_sending(False)
+                self.go_on()
+                return
+            if not sent:  # the file became shorter
+                transport.abort()
+                return
+            protocol.http.count_body(sent)
+            protocol.note_progress()
+            if sent < count:
+                pieces.appendleft((offset + sent, count - sent))
+                self._watch(True)
+                return
+        if pieces:
+            self._watch(False)  # writable() continues when the transport has sent its data
         else:
-            self._task = None
-            self._let_go()
+            self._release_descriptor()
             self._end()
 
-    # By reading and writing -------------------------------------------------------------------------
+    def _watch(self, on: bool) -> None:
+        if on is not self._watching and self._loop is not None:
+            self._watching = on
+            if on:
+                self._loop.add_writer(self._socket_fd, self._send_by_descriptor)
+            else:
+                self._loop.remove_writer(self._socket_fd)
+
+    def _release_descriptor(self) -> None:
+        if self._loop is None:
+            return
+        self._watch(False)
+        self._loop = None
+        os.close(self._socket_fd)
+        if not self._transport.is_closing():
+            self._transport.set_write_buffer_limits()
+
+    # With other transports: reading and writing -----------------------------------------------------
 
     def go_on(self) -> None:
-        """Write as much as the client takes, and no more than a burst of it."""
+        """Write as much as the client takes, and at most a burst."""
         self._timer = None
         protocol, transport = self._protocol, self._transport
         for _ in range(_BURST):
@@ -158,7 +178,7 @@ class Download:
             if isinstance(piece, tuple):
                 offset, count = piece
                 data = os.pread(self._file.fileno(), min(count, _READ_SIZE), offset)
-                if not data:  # the file has become shorter
+                if not data:  # the file became shorter
                     transport.abort()
                     return
                 if len(data) < count:
@@ -170,6 +190,8 @@ class Download:
             self._timer = call_later(transport, 0.0, self.go_on)
 
     def writable(self) -> None:
-        """Go on if it rested: the client has taken what was written."""
-        if self._task is None and self._timer is None and not hasattr(self._transport, "send_file"):
+        """Continue after the client has taken the data that was written."""
+        if self._loop is not None:
+            self._send_by_descriptor()
+        elif self._send_file is None and self._timer is None:
             self.go_on()

@@ -1,4 +1,4 @@
-"""What a file is, by its name: its content type; and which coding of it a client takes."""
+"""Content types by file name, and the content codings that a client accepts."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import os
 import re
 from functools import lru_cache
 
-__all__ = ["CODINGS", "codings_for", "content_type"]
+__all__ = ["CODINGS", "accepted_codings", "content_type"]
 
-#: Content codings of precompressed files, the best first, and what is put after the file's name.
+#: Content codings of precompressed files, the best first, and their file name suffixes.
 CODINGS = {b"br": b".br", b"gzip": b".gz"}
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 _QUALITY = re.compile(rb"[qQ]=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)")
 
 
 def content_type(name: bytes, charset: str) -> bytes:
-    """Return the content type of a file of that name; *charset* is what text is in."""
+    """Return the content type of a file by its name; *charset* is added to text types."""
     kind, coding = mimetypes.guess_type(os.fsdecode(name), strict=False)
     if coding is not None:
         kind = _COMPRESSED.get(coding, "application/octet-stream")
@@ -28,8 +28,8 @@ def content_type(name: bytes, charset: str) -> bytes:
 
 
 @lru_cache(256)
-def codings_for(accept: bytes) -> tuple[bytes, ...]:
-    """Return the codings that a client accepts, those that it likes best first. (RFC 9110, 12.5.3)"""
+def accepted_codings(accept: bytes) -> tuple[bytes, ...]:
+    """Return the codings that a client accepts, its favourite first. (RFC 9110, 12.5.3)"""
     qualities: dict[bytes, float] = {}
     for item in accept.lower().split(b","):
         coding, _, parameter = (part.strip() for part in item.partition(b";"))
@@ -40,8 +40,8 @@ def codings_for(accept: bytes) -> tuple[bytes, ...]:
             qualities[coding] = float(match[1])
     if b"x-gzip" in qualities:
         qualities.setdefault(b"gzip", qualities[b"x-gzip"])
-    rest = qualities.get(b"*", 0.0)
-    plain = qualities.get(b"identity", 0.0)  # one that prefers it in so many words has it
-    wanted = {coding: qualities.get(coding, rest) for coding in CODINGS}
-    liked = [coding for coding in CODINGS if wanted[coding] > 0.0 and wanted[coding] >= plain]
-    return tuple(sorted(liked, key=lambda coding: -wanted[coding]))
+    default = qualities.get(b"*", 0.0)
+    identity = qualities.get(b"identity", 0.0)  # an explicit preference for the plain file
+    wanted = {coding: qualities.get(coding, default) for coding in CODINGS}
+    accepted = [coding for coding in CODINGS if wanted[coding] > 0.0 and wanted[coding] >= identity]
+    return tuple(sorted(accepted, key=lambda coding: -wanted[coding]))

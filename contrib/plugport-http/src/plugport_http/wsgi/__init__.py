@@ -1,1 +1,1 @@
-"""WSGI on the engine (PEP 3333): an application served by a blocking handler."""
+"""The handler "wsgi": a WSGI application (PEP 3333) under every strategy."""

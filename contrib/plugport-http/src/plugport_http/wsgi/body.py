@@ -1,4 +1,4 @@
-"""What an application reads and logs to: wsgi.input and wsgi.errors."""
+"""The streams of a WSGI environ: wsgi.input and wsgi.errors."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ logger = logging.getLogger("plugport.http.wsgi")
 
 
 class BodyError(OSError):
-    """What an application is told that reads a body which is malformed, too long, or does not come."""
+    """Raised by wsgi.input if the body is malformed, too long, or does not arrive in time."""
 
 
 class InputStream:
-    """The body of a request as a readable file; it ends where the body does.
+    """The body of a request as a readable file that ends at the end of the body.
 
-    *next_piece*: called for the next piece of the body, returns b"" at the end, and waits for the
-    client where it must.
+    *next_piece* returns the next piece of the body and b"" at its end; it waits for the client.
     """
 
     __slots__ = ("_buffer", "_next_piece", "_position")
@@ -29,7 +28,7 @@ class InputStream:
         self._position = 0
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return *size* bytes, fewer only at the end; with -1 or None all that is left."""
+        """Return *size* bytes, or fewer at the end; with -1 or None the rest of the body."""
         if size is None or size < 0:
             return b"".join(self._rest())
         pieces = []
@@ -42,19 +41,19 @@ class InputStream:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def read1(self, size: int = -1) -> bytes:
-        """Return at most *size* bytes, what is there at once if there is any; with -1 all of that."""
+        """Return at most *size* bytes (-1: no limit) without waiting for more than one piece."""
         return self._take(size) if size != 0 else b""
 
     def readline(self, size: int | None = -1) -> bytes:
         """Return the next line with its LF, at most *size* bytes of it; b"" at the end."""
-        left = -1 if size is None else size
+        remaining = -1 if size is None else size
         pieces = []
-        while left and self._fill():
+        while remaining and self._fill():
             end = self._buffer.find(b"\n", self._position) + 1
             length = (end or len(self._buffer)) - self._position
-            if left >= 0:
-                length = min(length, left)
-                left -= length
+            if remaining >= 0:
+                length = min(length, remaining)
+                remaining -= length
             piece = self._take(length)
             pieces.append(piece)
             if piece.endswith(b"\n"):
@@ -62,7 +61,7 @@ class InputStream:
         return b"".join(pieces)
 
     def readlines(self, hint: int | None = -1) -> list[bytes]:
-        """Return the lines that are left, of about *hint* bytes at most if that is positive."""
+        """Return the remaining lines; with a positive *hint*, lines of about that many bytes in total."""
         lines, size = [], 0
         for line in self:
             lines.append(line)
@@ -101,7 +100,7 @@ NO_BODY = InputStream(lambda: b"")
 
 
 class ErrorLog:
-    """wsgi.errors: what an application writes, line by line in the log."""
+    """wsgi.errors: logs the lines that an application writes."""
 
     __slots__ = ("_line",)
 
@@ -109,7 +108,7 @@ class ErrorLog:
         self._line = ""
 
     def write(self, text: str) -> int:
-        """Log the lines that are complete."""
+        """Log the complete lines of *text*; keep the rest."""
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
         *lines, self._line = (self._line + text).split("\n")
@@ -123,7 +122,7 @@ class ErrorLog:
             self.write(line)
 
     def flush(self) -> None:
-        """Log what is left of a line."""
+        """Log the incomplete last line."""
         if self._line:
             line, self._line = self._line, ""
             logger.error("%s", line)

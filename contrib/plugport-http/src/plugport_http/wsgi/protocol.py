@@ -1,8 +1,8 @@
-"""WSGIProtocol: serves a WSGI application in a loop, each request in a greenlet that is there for all.
+"""WSGIProtocol: serves a WSGI application in a loop; a shared greenlet runs each request.
 
-Most requests wait for nobody: their greenlet is back before the next one comes, and its stack stays in the
-processor's caches. A request that waits for its client, to send a body or to take the response, keeps the
-greenlet until it is done, and the next one gets another.
+Most requests do not wait: their greenlet is idle again before the next request arrives, and its stack stays
+in the processor's caches. A request that waits for its client, for the body or until the response is taken,
+keeps its greenlet until it is done, and the next request uses another one.
 """
 
 from __future__ import annotations
@@ -10,32 +10,34 @@ from __future__ import annotations
 import contextvars
 import errno
 import os
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 import greenlet
 from plugport.transports import call_later
 
 from plugport_http.engine import HTTPError, Request
 from plugport_http.protocol import HTTPProtocol
-from plugport_http.wsgi.answering import Answering
 from plugport_http.wsgi.body import BodyError
-from plugport_http.wsgi.workers import Worker, idle_workers
+from plugport_http.wsgi.greenlets import Worker, idle_workers
+from plugport_http.wsgi.responder import Responder
 
 __all__ = ["WSGIProtocol"]
 
-#: Bytes that a response may send before the loop has its turn, and bytes of a file read at once.
+#: Bytes that a response may send before the loop has its turn, and bytes to read of a file at once.
 _MAX_BURST, _CHUNK = 262144, 65536
 
 
-class WSGIProtocol(Answering, HTTPProtocol):
-    """One connection. The methods below "In the worker" are called there, the others by the loop.
+class WSGIProtocol(Responder, HTTPProtocol):
+    """The protocol of one connection, and the Sender of its responses.
 
-    ``failure``: what broke the connection; None while it is there.
+    The methods below the line "In the worker" run in a worker's greenlet, the others in that of the loop.
+    ``failure`` is the error that broke the connection, or None.
     """
 
     failure: Exception | None = None
 
-    _worker: Worker | None = None  # while it waits
+    _worker: Worker | None = None  # the worker that waits for the client
     _wants_body = False
     _pieces: list[bytes]
     _body_ended = False
@@ -43,11 +45,12 @@ class WSGIProtocol(Answering, HTTPProtocol):
     _file_is_sent = False
 
     def connection_made(self, transport: Any) -> None:
-        """Make what stays the same for all requests of the connection."""
-        context: Any = self._context
+        """Prepare the objects that all requests of the connection share."""
+        context = self._context
+        assert context is not None
         self._loop = greenlet.getcurrent()
         self._idle = idle_workers()
-        # One for the connection, as a thread of its own would have.
+        # One context for each connection, as under a strategy with a thread for each.
         self._run = contextvars.copy_context().run
         self._pieces = []
         sock, tls = transport.get_extra_info("socket"), transport.get_extra_info("ssl_object")
@@ -55,7 +58,7 @@ class WSGIProtocol(Answering, HTTPProtocol):
         super().connection_made(transport)
 
     def request_received(self, request: Request) -> None:
-        """Have a worker answer it."""
+        """Run the request in a worker."""
         self._pieces.clear()
         self._body_ended = False
         self._burst = 0
@@ -65,45 +68,45 @@ class WSGIProtocol(Answering, HTTPProtocol):
         self._switch(worker)
 
     def body_received(self, data: bytes) -> None:
-        """Give a piece of the body to whoever waits for it; the next one comes when it is wanted."""
+        """Pass a piece of the body to the worker, and pause until it asks for more."""
         self.read_body(False)
         self._pieces.append(data)
         self._resume()
 
     def body_ended(self) -> None:
-        """Let who waits for the body go on."""
+        """Pass the end of the body to the worker."""
         self._body_ended = True
         self._resume()
 
     def writable(self) -> None:
-        """Let who waits to send go on."""
+        """Let the worker send again."""
         self._resume()
 
     def _file_sent(self) -> None:
         self._file_is_sent = True
-        self.sending(False)
+        self.set_direct_sending(False)
         if self.can_write:
             self._deadline = None
         self._resume()
 
     def send_error(self, error: HTTPError, *headers: tuple[bytes, bytes]) -> None:
-        """Tell an application that waits for the body; refuse the request if there is none."""
+        """Raise BodyError in a worker that waits for the body; without one answer with the error."""
         if self._worker is None:
             super().send_error(error, *headers)
             return
         self._deadline = None
-        self._refusal = error
+        self._body_error = error
         self._resume()
 
     def disconnected(self, error: Exception | None) -> None:
-        """Let who waits for the client see that it has gone."""
+        """Raise the failure in a worker that waits for the client."""
         self.failure = self.failure or error or BrokenPipeError(errno.EPIPE, "Broken pipe")
         try:
             self._resume()
         finally:
-            self._environs.errors.flush()
-            # So that nothing is in a circle.
-            self._exchange.link = self._link = None
+            self._environ_builder.errors.flush()
+            # Break the reference cycles.
+            del self._exchange.sender, self._sender
 
     def _resume(self) -> None:
         worker, self._worker = self._worker, None
@@ -125,20 +128,21 @@ class WSGIProtocol(Answering, HTTPProtocol):
     # In the worker ----------------------------------------------------------------------------------
 
     def _serve(self, request: Request) -> None:
-        context: Any = self._context
         try:
-            self._answer(request)
+            self._respond(request)
         except Exception:
             if self.failure is None:
                 raise
-            # else the connection broke, and the transport has told of it
+            # else the connection broke, and the transport has reported it
         except (SystemExit, greenlet.GreenletExit) as error:
-            # It ends this connection, as it would end a thread.
+            # Ends this connection, as it would end a thread.
+            context = self._context
+            assert context is not None
             context.server.fail_request(context.request, error)
             self.transport.close()
 
     def _wait(self) -> None:
-        """Let others run until something has happened. Raises what broke the connection."""
+        """Switch to the loop until there is an event. Raises the failure of the connection."""
         self._burst = 0
         self._loop.switch()
         if self.failure is not None:
@@ -147,8 +151,8 @@ class WSGIProtocol(Answering, HTTPProtocol):
     def _next_piece(self, number: int) -> bytes:
         http = self.http
         while True:
-            if self._refusal is not None:
-                raise BodyError(str(self._refusal))
+            if self._body_error is not None:
+                raise BodyError(str(self._body_error))
             if http.request is None or http.requests != number:
                 return b""
             if self._pieces:
@@ -159,10 +163,10 @@ class WSGIProtocol(Answering, HTTPProtocol):
             self._wait()
 
     def send(self, data: bytes) -> None:
-        """Send *data*, once the client has taken enough of what was sent before. (Link)"""
+        """Send *data* as soon as the client has taken enough of the earlier data. (Sender)"""
         while not self.can_write:
             self._wait()
-        if self._burst > _MAX_BURST:  # a client that takes all at once must not keep the loop from the others
+        if self._burst > _MAX_BURST:  # let other connections have their turn
             call_later(self.transport, 0.0, self._resume)
             self._wait()
         if self.transport.is_closing():
@@ -171,12 +175,13 @@ class WSGIProtocol(Answering, HTTPProtocol):
         self.transport.write(data)
         self._burst += len(data)
 
-    def send_file(self, file: Any, offset: int, count: int) -> int:
-        """Send *count* bytes of *file* from *offset* on; return how many it had. (Link)"""
-        if hasattr(self.transport, "send_file"):
+    def send_file(self, file: BinaryIO, offset: int, count: int) -> int:
+        """Send *count* bytes of *file* from *offset* on; return the number of bytes it had. (Sender)"""
+        send_file: Callable[..., None] | None = getattr(self.transport, "send_file", None)
+        if send_file is not None:
             self._file_is_sent = False
-            self.transport.send_file(file, offset, count, self._file_sent)
-            self.sending(True)
+            send_file(file, offset, count, self._file_sent)
+            self.set_direct_sending(True)
             while not self._file_is_sent:
                 self._wait()
             return count
@@ -185,7 +190,3 @@ class WSGIProtocol(Answering, HTTPProtocol):
             self.send(data)
             sent += len(data)
         return sent
-
-    def reset(self) -> None:
-        """End the connection in a way that can't be taken for the end of a response. (Link)"""
-        self.cut()

@@ -1,27 +1,29 @@
-"""WSGISettings: the options of the handler "wsgi", which its protocol has as well."""
+"""WSGISettings: the options of the handler "wsgi", shared by its blocking form and its protocol."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from plugport import Help
 
 from plugport_http.applications import check_prefix, load_application
 from plugport_http.settings import HTTPSettings
 
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
+
 __all__ = ["WSGISettings"]
 
 
 class WSGISettings(HTTPSettings):
-    """Which application is served, and where it is mounted."""
+    """The application, and the path at which it is mounted."""
 
     app: Annotated[
         str | None, Help("the WSGI application: package.module:attribute or path/to/file.py:attribute")
     ] = None
-    script_name: Annotated[str, Help("path that the application is mounted at: its SCRIPT_NAME")] = ""
+    script_name: Annotated[str, Help("path prefix at which the application is mounted: its SCRIPT_NAME")] = ""
 
-    application: ClassVar[Callable[..., Any] | None] = None
+    application: ClassVar[WSGIApplication | None] = None
 
     @classmethod
     def check_options(cls) -> None:

@@ -1,4 +1,4 @@
-"""Site: from a request for a file to its answer, which is a head and content in memory or in an open file."""
+"""Site: makes the response to a request for a file: a head, and content in memory or in an open file."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import os
 from dataclasses import dataclass, field
 
 from plugport_http.engine import HTTPError, Request, ResponseHead
-from plugport_http.files.cache import MOST, CachedFile, FileCache, Signature, signature_of
-from plugport_http.files.conditions import Validators, precondition, range_applies
-from plugport_http.files.listing import listing_page
-from plugport_http.files.paths import Found, find, names_of, open_file, quoted, refusal
-from plugport_http.files.ranges import Region, multipart, ranges_of
-from plugport_http.files.types import CODINGS, codings_for, content_type
+from plugport_http.files.cache import MAX_FILE_SIZE, CachedFile, FileCache, Signature, file_signature
+from plugport_http.files.conditions import Validators, failed_precondition, is_range_applicable
+from plugport_http.files.listing import render_listing
+from plugport_http.files.paths import OpenedPath, error_for, open_below, open_path, quote_path, split_path
+from plugport_http.files.ranges import Region, multipart_body, parse_ranges
+from plugport_http.files.types import CODINGS, accepted_codings, content_type
 
-__all__ = ["Answer", "Site"]
+__all__ = ["FileResponse", "Site"]
 
 Headers = list[tuple[bytes, bytes]]
-#: What an answer holds by: paths, and their signatures.
+#: The paths, and their signatures, on which a response depends; see CachedFile.
 Checks = list[tuple[bytes, Signature | None]]
 
 
 @dataclass(slots=True)
-class Answer:
-    """``head``, and ``content``; or ``pieces`` of the open file ``fd``, to be closed by whoever has it."""
+class FileResponse:
+    """A head with ``content``, or with ``pieces`` of the open file ``fd``, which the caller closes."""
 
     head: ResponseHead
     content: bytes = b""
@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A directory and how it is served; see the options of HTTPFiles."""
+    """A directory and its settings; see the options of HTTPFiles."""
 
     root: bytes
     index: bytes
@@ -44,10 +44,10 @@ class Site:
     charset: str
     cache: FileCache
 
-    def answer(self, request: Request) -> Answer:
-        """Answer a GET or a HEAD. Raises HTTPError."""
-        names = names_of(request.path, dot_files=self.dot_files)
-        found = find(self.root, names, follow=self.follow)
+    def respond(self, request: Request) -> FileResponse:
+        """Return the response to a GET or HEAD. Raises HTTPError."""
+        names = split_path(request.path, dot_files=self.dot_files)
+        found = open_path(self.root, names, follow=self.follow)
         try:
             if not found.is_directory:
                 return self._file(request, found, names)
@@ -60,20 +60,20 @@ class Site:
 
     # Directories ------------------------------------------------------------------------------------
 
-    def _redirect(self, request: Request, names: list[bytes]) -> Answer:
-        place = quoted(names) + b"/"
+    def _redirect(self, request: Request, names: list[bytes]) -> FileResponse:
+        place = quote_path(names) + b"/"
         if request.query:
             place += b"?" + request.query
-        return Answer(ResponseHead(301, [(b"location", place), (b"content-length", b"0")]))
+        return FileResponse(ResponseHead(301, [(b"location", place), (b"content-length", b"0")]))
 
-    def _directory(self, request: Request, found: Found, names: list[bytes]) -> Answer:
+    def _directory(self, request: Request, found: OpenedPath, names: list[bytes]) -> FileResponse:
         if self.index:
             try:
-                index = open_file(found.fd, self.index, follow=self.follow)
+                index = open_below(found.fd, self.index, follow=self.follow)
             except OSError as error:
-                refused = refusal(error)
-                if refused.status != 404:
-                    raise refused from error
+                http_error = error_for(error)
+                if http_error.status != 404:
+                    raise http_error from error
             else:
                 try:
                     if not index.is_directory:
@@ -83,24 +83,24 @@ class Site:
                         os.close(index.fd)
         if not self.listing:
             raise HTTPError(403, "")
-        page = listing_page(found.fd, names, follow=self.follow, dot_files=self.dot_files)
+        page = render_listing(found.fd, names, follow=self.follow, dot_files=self.dot_files)
         headers = [
             (b"content-type", b"text/html; charset=utf-8"),
             (b"content-length", b"%d" % len(page)),
             (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'"),
             *self._common(),
         ]
-        return Answer(ResponseHead(200, headers), page)
+        return FileResponse(ResponseHead(200, headers), page)
 
     # Files ------------------------------------------------------------------------------------------
 
     def _common(self) -> Headers:
         return [(b"cache-control", self.cache_control)] if self.cache_control else []
 
-    def _file(self, request: Request, found: Found, names: list[bytes]) -> Answer:
+    def _file(self, request: Request, found: OpenedPath, names: list[bytes]) -> FileResponse:
         kind = content_type(names[-1], self.charset)
         path = os.path.join(self.root, *names)
-        checks: Checks = [(path, signature_of(found.stat))]
+        checks: Checks = [(path, file_signature(found.stat))]
         headers = self._common()
         coding = b""
         if self.precompressed:
@@ -114,34 +114,34 @@ class Site:
             (b"etag", validators.etag),
             (b"accept-ranges", b"bytes"),
         ]
-        status = precondition(request.fields, validators)
+        status = failed_precondition(request.fields, validators)
         if status == 304:
-            return Answer(ResponseHead(304, headers))
+            return FileResponse(ResponseHead(304, headers))
         if status is not None:
-            return Answer(ResponseHead(status, [*headers, (b"content-length", b"0")]))
+            return FileResponse(ResponseHead(status, [*headers, (b"content-length", b"0")]))
         size = found.stat.st_size
         asked = request.fields.get(b"range")
-        if asked is not None and request.method == "GET" and range_applies(request.fields, validators):
-            regions = ranges_of(asked, size)
+        if asked is not None and request.method == "GET" and is_range_applicable(request.fields, validators):
+            regions = parse_ranges(asked, size)
             if regions is not None:
                 return self._part(found, headers, kind, regions)
         head = ResponseHead(200, [(b"content-type", kind), (b"content-length", b"%d" % size), *headers])
-        if size > MOST:
+        if size > MAX_FILE_SIZE:
             return self._open(found, head, [(0, size)])
         return self._whole(request, found, head, checks)
 
-    def _choose(self, request: Request, found: Found, names: list[bytes], checks: Checks) -> bytes:
-        """Put a precompressed file in the place of *found*, if there is one that the client takes."""
-        for coding in codings_for(request.fields.get(b"accept-encoding", b"")):
+    def _choose(self, request: Request, found: OpenedPath, names: list[bytes], checks: Checks) -> bytes:
+        """Replace *found* by a precompressed file that the client accepts; return its coding, or b""."""
+        for coding in accepted_codings(request.fields.get(b"accept-encoding", b"")):
             name = names[-1] + CODINGS[coding]
             path = os.path.join(self.root, *names[:-1], name)
             try:
-                packed = find(self.root, [*names[:-1], name], follow=self.follow)
+                packed = open_path(self.root, [*names[:-1], name], follow=self.follow)
             except HTTPError:
                 checks.append((path, None))
                 continue
-            checks.append((path, signature_of(packed.stat)))
-            # One that is older is of another state of the file.
+            checks.append((path, file_signature(packed.stat)))
+            # An older one belongs to an earlier version of the file.
             if packed.is_directory or packed.stat.st_mtime_ns < found.stat.st_mtime_ns:
                 os.close(packed.fd)
                 continue
@@ -150,38 +150,39 @@ class Site:
             return coding
         return b""
 
-    def _part(self, found: Found, headers: Headers, kind: bytes, regions: list[Region]) -> Answer:
+    def _part(self, found: OpenedPath, headers: Headers, kind: bytes, regions: list[Region]) -> FileResponse:
         size = found.stat.st_size
         if not regions:
             unsatisfied = (b"content-range", b"bytes */%d" % size)
-            return Answer(ResponseHead(416, [*headers, unsatisfied, (b"content-length", b"0")]))
+            return FileResponse(ResponseHead(416, [*headers, unsatisfied, (b"content-length", b"0")]))
         if len(regions) == 1:
             offset, count = regions[0]
             pieces: list[bytes | Region] = [regions[0]]
             span = b"bytes %d-%d/%d" % (offset, offset + count - 1, size)
             headers = [*headers, (b"content-type", kind), (b"content-range", span)]
         else:
-            kind, pieces, count = multipart(regions, size, kind)
+            kind, pieces, count = multipart_body(regions, size, kind)
             headers = [*headers, (b"content-type", kind)]
         head = ResponseHead(206, [*headers, (b"content-length", b"%d" % count)])
         return self._open(found, head, pieces)
 
-    def _open(self, found: Found, head: ResponseHead, pieces: list[bytes | Region]) -> Answer:
+    def _open(self, found: OpenedPath, head: ResponseHead, pieces: list[bytes | Region]) -> FileResponse:
         fd, found.fd = found.fd, -1
-        return Answer(head, fd=fd, pieces=pieces)
+        return FileResponse(head, fd=fd, pieces=pieces)
 
-    def _whole(self, request: Request, found: Found, head: ResponseHead, checks: Checks) -> Answer:
-        """Read a small file, and keep it in memory if it stays as it is."""
+    def _whole(self, request: Request, found: OpenedPath, head: ResponseHead, checks: Checks) -> FileResponse:
+        """Read a small file, and cache it if it did not change meanwhile."""
         content = os.pread(found.fd, found.stat.st_size, 0)
         if len(content) != found.stat.st_size:
             raise HTTPError(503, "the file is being changed")
-        if self.cache.keeps(found.stat) and signature_of(os.fstat(found.fd)) == signature_of(found.stat):
+        is_unchanged = file_signature(os.fstat(found.fd)) == file_signature(found.stat)
+        if is_unchanged and self.cache.can_store(found.stat):
             file = CachedFile(head, content, checks, self.follow)
             self.cache.put(self.key(request), file)
-        return Answer(head, content)
+        return FileResponse(head, content)
 
     def key(self, request: Request) -> object:
-        """Return what a file is kept by: all of the request that makes a difference."""
+        """Return the cache key: the parts of an unconditional request that the response depends on."""
         if self.precompressed:
-            return (request.path, codings_for(request.fields.get(b"accept-encoding", b"")))
+            return (request.path, accepted_codings(request.fields.get(b"accept-encoding", b"")))
         return request.path

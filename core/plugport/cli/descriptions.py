@@ -1,4 +1,4 @@
-"""What ``plugport show`` tells of a component, of a plugin and of a hook."""
+"""Descriptions of components, plugins and hooks, as ``plugport show`` prints them."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from plugport.plugin.manager import PluginRecord
 from plugport.plugin.records import HookRecord
 from plugport.plugin.registry import Entry, Registry
 
-__all__ = ["Shown", "Table", "show_component", "show_hook", "show_plugin"]
+__all__ = ["Description", "Table", "describe_component", "describe_hook", "describe_plugin"]
 
 
 class Table(NamedTuple):
-    """Rows for people, under a title and the names of the columns."""
+    """Rows of text under a title and the names of the columns."""
 
     title: str
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
 
 
-class Shown(NamedTuple):
-    """One thing: ``fields`` for all readers, ``details`` for JSON, and the same as tables or text."""
+class Description(NamedTuple):
+    """The description of one thing.
+
+    ``fields`` are printed and in the JSON, ``details`` are in the JSON only; ``tables`` and ``text``
+    are the details as they are printed.
+    """
 
     fields: dict[str, Any]
     details: dict[str, Any]
@@ -40,22 +44,24 @@ class Shown(NamedTuple):
 # Components -----------------------------------------------------------------------------------
 
 
-def show_component(registry: Registry, entry: Entry) -> Shown:
-    """Tell of *entry*; what its target would tell is missing where that can't be imported."""
+def describe_component(registry: Registry, entry: Entry) -> Description:
+    """Describe *entry*. Options are null if its target can't be imported."""
     fields = entry_fields(entry)
     fields["target"] = entry.target if isinstance(entry.target, str) else _place(entry.target)
     try:
         target = registry.load(entry)
     except PlugportError as error:
         fields["reason"] = fields["reason"] or str(error)
-        return Shown(fields, {"options": None})
+        return Description(fields, {"options": None})
     if entry.kind == "handler":
         fields["style"] = style_of(target)
         fields["transports"] = sorted(transports_of(target))
     elif entry.kind == "concurrency":
         fields.update(_strategy_fields(strategy_traits(target)))
     options = collect(target).values()
-    return Shown(fields, {"options": [_option_fields(each) for each in options]}, [_options_table(options)])
+    return Description(
+        fields, {"options": [_option_fields(each) for each in options]}, [_options_table(options)]
+    )
 
 
 def _strategy_fields(traits: StrategyTraits) -> dict[str, object]:
@@ -63,7 +69,7 @@ def _strategy_fields(traits: StrategyTraits) -> dict[str, object]:
     return {name: sorted(value) if isinstance(value, frozenset) else value for name, value in values.items()}
 
 
-def _place(target: Any) -> str:
+def _place(target: object) -> str:
     name = getattr(target, "__qualname__", None)
     return f"{target.__module__}:{name}" if name else repr(target)
 
@@ -86,7 +92,7 @@ def _option_row(option: Option) -> tuple[str, str, str, str]:
 
 
 def _default(option: Option) -> str:
-    """The default as it would be written after ``-o``."""
+    """Return the default as ``-o`` takes it."""
     value = option.default
     if value is None:
         return "null"
@@ -94,16 +100,20 @@ def _default(option: Option) -> str:
         return str(value).lower()
     if option.note.octal and isinstance(value, int):
         return f"{value:04o}"
+    if isinstance(value, bytes):
+        return repr(value)[2:-1]
+    if isinstance(value, type):  # a framing that is set in code
+        return _place(value)
     return str(value) if isinstance(value, (int, float, str)) else repr(value)
 
 
 # Plugins and hooks ----------------------------------------------------------------------------
 
 
-def show_plugin(registry: Registry, record: PluginRecord) -> Shown:
-    """Tell of *record*, of its options, and of its components: those of a plugin that failed are lost.
+def describe_plugin(registry: Registry, record: PluginRecord) -> Description:
+    """Describe *record*, its options and its components. The components of a failed plugin are lost.
 
-    What it puts into services is imported for that.
+    Imports the class that the plugin puts into services.
     """
     fields = {
         "kind": "plugin",
@@ -143,19 +153,19 @@ def show_plugin(registry: Registry, record: PluginRecord) -> Shown:
                 for name in dir(target)
                 if hasattr(getattr(target, name), "plugport_impl")
             )
-            # The names are those that -o takes.
+            # -o takes an option of a plugin with the name of the plugin as its prefix.
             found = collect(target).values()
             options = [replace(each, name=f"{record.name}.{each.name}") for each in found]
             details["options"] = [_option_fields(each) for each in options]
             tables.append(_options_table(options))
-    return Shown(fields, details, tables)
+    return Description(fields, details, tables)
 
 
 def _components(registry: Registry, record: PluginRecord) -> Iterator[dict[str, Any]]:
     plugins = registry.plugins
-    mine = {(found.kind, found.component.name) for found in plugins.registrations if found.plugin is record}
+    own = {(found.kind, found.component.name) for found in plugins.registrations if found.plugin is record}
     for entry in registry.entries():
-        if entry.distribution == record.distribution and (entry.kind, entry.name) in mine:
+        if entry.distribution == record.distribution and (entry.kind, entry.name) in own:
             yield _component_fields(entry.kind, entry.name, entry.summary, entry.status, entry.reason)
     for kind, component, plugin in plugins.lost:
         if plugin is record:
@@ -166,11 +176,11 @@ def _component_fields(kind: str, name: str, summary: str, status: str, reason: s
     return {"kind": kind, "name": name, "summary": summary, "status": status, "reason": reason or None}
 
 
-def show_hook(record: HookRecord) -> Shown:
-    """Tell of *record*."""
+def describe_hook(record: HookRecord) -> Description:
+    """Describe *record*."""
     fields: dict[str, Any] = {"kind": "hook", **hook_fields(record)}
     summary = fields.pop("summary")
     fields["signature"] = record.signature
-    return Shown(
+    return Description(
         fields, {"summary": summary, "documentation": record.documentation}, text=record.documentation
     )

@@ -6,7 +6,18 @@ import zipfile
 from pathlib import Path, PurePosixPath
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = {"plugport": ROOT / "core", "plugport_builtins": ROOT / "plugins"}
+PACKAGES = {
+    "plugport": ROOT / "core",
+    "plugport_builtins": ROOT / "plugins",
+    "plugport_tools": ROOT / "plugins",
+    "plugport_testing": ROOT / "plugins",
+}
+ENTRY_POINTS = [
+    ("console_scripts", "plugport"),
+    ("plugport", "builtins"),
+    ("plugport", "tools"),
+    ("pytest11", "plugport"),
+]
 
 
 def expected() -> set[str]:

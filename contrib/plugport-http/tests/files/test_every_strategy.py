@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugport_testing.holdings import open_files
+from plugport_testing.leaks import open_files
 from plugport_testing.waiting import PATIENCE, wait_until
 
 STRATEGIES = ["sync", "threading", "thread-pool", "forking", "select", "asyncio"]

@@ -61,8 +61,9 @@ class ServedService:
         self.events: list[Event] = []
         self._hooks = self._with_recording(_hooks_of(plugins, options or {}))
         self._clients = contextlib.ExitStack()
-        self._resources = contextlib.ExitStack()
-        folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="plugport-"))
+        #: What stop() closes last.
+        self.resources = contextlib.ExitStack()
+        folder = self.resources.enter_context(tempfile.TemporaryDirectory(prefix="plugport-"))
         #: For socket files; removed at the end.
         self.folder = Path(folder)
         self._thread: threading.Thread | None = None
@@ -174,7 +175,7 @@ class ServedService:
         self._stopped = True
         try:
             with contextlib.ExitStack() as steps:
-                steps.callback(self._resources.close)
+                steps.callback(self.resources.close)
                 steps.callback(self.check)
                 for server in self.servers:
                     steps.callback(within, self.patience, "server_close()", server.server_close)

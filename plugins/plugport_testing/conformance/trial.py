@@ -33,7 +33,7 @@ class Trial(ServedService):
         self._leak_check = LeakCheck(self.folder)
         self.progress = Progress()
         self.gate = Gate()
-        self._resources.callback(self.gate.close)
+        self.resources.callback(self.gate.close)
 
     def hook_names(self, prefix: str = "") -> list[str]:
         """Return the names of the hooks called, in order, that begin with *prefix*."""

@@ -61,6 +61,7 @@ class ServedService:
         self.events: list[Event] = []
         self._hooks = self._with_recording(_hooks_of(plugins, options or {}))
         self._clients = contextlib.ExitStack()
+        #: What stop() closes last.
         self.resources = contextlib.ExitStack()
         folder = self.resources.enter_context(tempfile.TemporaryDirectory(prefix="plugport-"))
         #: For socket files; removed at the end.

@@ -10,14 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import socket
 
-    class OpenFile(Protocol):
-        """A file with a descriptor."""
-
-        def fileno(self) -> int:
-            """Return the descriptor."""
-
-
-__all__ = ["FileRegion"]
+__all__ = ["FileRegion", "OpenFile"]
 
 #: Bytes sent in one call: one client gets no more in a turn of the loop.
 _MOST = 1 << 20
@@ -26,6 +19,13 @@ _READ_SIZE = 65536
 _HAS_SENDFILE = hasattr(os, "sendfile")
 #: The errors of sendfile(2) for a file or socket that it does not work with.
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EOVERFLOW})
+
+
+class OpenFile(Protocol):
+    """A file with a descriptor."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
 
 
 class FileRegion:

@@ -5,17 +5,14 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar
 
 from plugport.contracts.interfaces import AnyProtocol, Buffer
 from plugport.contracts.loops import READ, WRITE, TimerHandle, TransportLoop
 from plugport.contracts.requests import RequestContext
 from plugport.transports.base import HIGH_WATER, BaseTransport, TransportOwner, write_buffer_limits
-from plugport.transports.regions import FileRegion
+from plugport.transports.regions import FileRegion, OpenFile
 from plugport.transports.unsent import Unsent
-
-if TYPE_CHECKING:
-    from plugport.transports.regions import OpenFile
 
 __all__ = ["StreamTransport"]
 
@@ -357,7 +354,8 @@ class StreamTransport(BaseTransport):
     def detach(self) -> socket.socket:
         """Close the transport and return its socket, still open and non-blocking; unsent data is lost."""
         self._lose(None)
-        return cast("socket.socket", self._sock)
+        sock: socket.socket = self._sock
+        return sock
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Have the loop run *callback* after the current one; an exception of it ends this connection."""
@@ -365,7 +363,8 @@ class StreamTransport(BaseTransport):
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
         """Have the loop run *callback* in *seconds*; an exception of it ends this connection."""
-        return cast("TimerHandle", self._loop.call_later(seconds, partial(self._call, callback)))
+        timer: TimerHandle = self._loop.call_later(seconds, partial(self._call, callback))
+        return timer
 
     def _lose(self, error: Exception | None) -> None:
         if self._closed:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from faults import LOST, Fault, cases_of, found, releasing, verdict
+from faults import LOST, Fault, cases_of, found, new_methods, releasing, verdict
 from patience import PATIENCE
 
 from plugport.serving.url import Url
@@ -373,6 +373,11 @@ def test_a_fault_is_found(fault: Fault) -> None:
     assert not verdict(
         ServerConformance, fault.case, fault.arguments, server=sane, patience=PATIENCE, **settings
     )
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_overrides_methods_that_exist(fault: Fault) -> None:
+    assert new_methods(fault.component) == []
 
 
 def test_every_case_finds_a_fault() -> None:

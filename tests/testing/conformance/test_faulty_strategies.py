@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from faults import LOST, Fault, cases_of, found, releasing, verdict
+from faults import LOST, Fault, cases_of, found, new_methods, releasing, verdict
 from patience import PATIENCE
 
 from plugport import StrategyTraits
@@ -480,6 +480,11 @@ def test_a_fault_is_found(fault: Fault) -> None:
 @pytest.mark.parametrize("fault", DATAGRAM, ids=str)
 def test_a_fault_with_datagrams_is_found(fault: Fault) -> None:
     assert_found(DatagramConformance, fault, UDPServer)
+
+
+@pytest.mark.parametrize("fault", STREAM + DATAGRAM, ids=str)
+def test_a_fault_overrides_methods_that_exist(fault: Fault) -> None:
+    assert new_methods(fault.component) == []
 
 
 def test_every_case_finds_a_fault() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from faults import LOST, Fault, releasing, verdict
+from faults import LOST, Fault, new_methods, releasing, verdict
 from patience import PATIENCE
 
 from plugport import RequestContext
@@ -123,9 +123,9 @@ class ForkingThatReapsNobody(ForkingMixIn):
 
 
 class ForkingThatHearsNoReport(ForkingMixIn):
-    def _end_childs_request(self, child: Any) -> None:
+    def _end_request_of(self, child: Any, unreported: Any = "aborted") -> None:
         child.report = b""
-        super()._end_childs_request(child)
+        super()._end_request_of(child, unreported)
 
 
 class SelectThatKeepsConnections(SelectMixIn):
@@ -317,6 +317,11 @@ def test_a_mutant_of_a_server_is_found(mutant: Fault) -> None:
     assert verdict(ServerConformance, mutant.case, mutant.arguments, server=mutant.component, **settings)
     settings |= {"server": original(mutant.component), "patience": PATIENCE}
     assert not verdict(ServerConformance, mutant.case, mutant.arguments, **settings)
+
+
+@pytest.mark.parametrize("mutant", STRATEGIES + SERVERS, ids=str)
+def test_a_mutant_overrides_methods_that_exist(mutant: Fault) -> None:
+    assert new_methods(mutant.component) == []
 
 
 def test_there_are_three_of_each() -> None:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     import socket
 
-__all__ = ["FileRegion", "OpenFile"]
+    class OpenFile(Protocol):
+        """A file with a descriptor."""
+
+        def fileno(self) -> int:
+            """Return the descriptor."""
+
+
+__all__ = ["FileRegion"]
 
 #: Bytes sent in one call: one client gets no more in a turn of the loop.
 _MOST = 1 << 20
@@ -19,13 +26,6 @@ _READ_SIZE = 65536
 _HAS_SENDFILE = hasattr(os, "sendfile")
 #: The errors of sendfile(2) for a file or socket that it does not work with.
 _UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EOVERFLOW})
-
-
-class OpenFile(Protocol):
-    """A file with a descriptor."""
-
-    def fileno(self) -> int:
-        """Return the descriptor."""
 
 
 class FileRegion:

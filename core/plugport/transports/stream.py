@@ -5,14 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from plugport.contracts.interfaces import AnyProtocol, Buffer
 from plugport.contracts.loops import READ, WRITE, TimerHandle, TransportLoop
 from plugport.contracts.requests import RequestContext
 from plugport.transports.base import HIGH_WATER, BaseTransport, TransportOwner, write_buffer_limits
-from plugport.transports.regions import FileRegion, OpenFile
+from plugport.transports.regions import FileRegion
 from plugport.transports.unsent import Unsent
+
+if TYPE_CHECKING:
+    from plugport.transports.regions import OpenFile
 
 __all__ = ["StreamTransport"]
 
@@ -354,8 +357,7 @@ class StreamTransport(BaseTransport):
     def detach(self) -> socket.socket:
         """Close the transport and return its socket, still open and non-blocking; unsent data is lost."""
         self._lose(None)
-        sock: socket.socket = self._sock
-        return sock
+        return cast("socket.socket", self._sock)
 
     def call_soon(self, callback: Callable[[], None]) -> None:
         """Have the loop run *callback* after the current one; an exception of it ends this connection."""
@@ -363,8 +365,7 @@ class StreamTransport(BaseTransport):
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
         """Have the loop run *callback* in *seconds*; an exception of it ends this connection."""
-        timer: TimerHandle = self._loop.call_later(seconds, partial(self._call, callback))
-        return timer
+        return cast("TimerHandle", self._loop.call_later(seconds, partial(self._call, callback)))
 
     def _lose(self, error: Exception | None) -> None:
         if self._closed:

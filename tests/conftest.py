@@ -17,7 +17,7 @@ from composed import LOCALHOST, Build, Line, Shared, compose
 from environments import Environment, build_wheel
 from fakes import Run, SitePackages
 from isolation import hide_other_plugins
-from leaks import Holdings
+from leaks import LeakCheck
 from once import made_once
 from patience import Call
 from recording import Recorder
@@ -52,7 +52,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 @pytest.fixture
 def no_leaks(tmp_path: Path) -> Iterator[None]:
     """Fails a test that leaves a thread, descriptor, child or socket file behind."""
-    before = Holdings(tmp_path)
+    before = LeakCheck(tmp_path)
     yield
     before.assert_unchanged()
 

@@ -7,10 +7,15 @@ from collections.abc import Iterator
 
 from plugport import Component, hookimpl
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from plugport.contracts import Hints
+
 __all__ = [
     "plugport_register_concurrency",
     "plugport_register_framings",
     "plugport_register_handlers",
+    "plugport_register_hints",
     "plugport_register_servers",
 ]
 
@@ -87,3 +92,11 @@ def plugport_register_framings() -> Iterator[Component]:
         ("fixed", "FixedFraming", "Messages of one fixed length"),
     ):
         yield Component(name, f"plugport.handlers:{attribute}", summary)
+
+
+@hookimpl
+def plugport_register_hints() -> Hints:
+    """The hints about the distributions of plugport's own contrib."""
+    from plugport_builtins.hints import HINTS  # late: only an error needs them
+
+    return HINTS

@@ -1,4 +1,4 @@
-"""The client's side of a test: sockets that are connected to a server, and a whole exchange with one."""
+"""Client sockets for tests: a connected one, and a whole exchange over it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import selectors
 import socket
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-__all__ = ["ClientSocket", "converse", "dial"]
+if TYPE_CHECKING:
+    from plugport import BaseServer
+
+__all__ = ["ClientSocket", "Target", "converse", "dial", "socket_of", "target_of"]
 
 _numbers = itertools.count(1)
 
 
 class ClientSocket(socket.socket):
-    """A socket whose close() reaches the server although a forked child holds a copy of it.
+    """A socket whose close() reaches the server even while a forked child holds a copy of it.
 
     It removes the file of a unix socket that dial() has bound.
     """
@@ -33,35 +36,59 @@ class ClientSocket(socket.socket):
             self._path.unlink(missing_ok=True)
 
 
-def dial(server: Any, timeout: float, folder: Path) -> ClientSocket:
-    """Return a socket that is connected to *server*, for streams or for datagrams as the server is.
+class Target(NamedTuple):
+    """What a client needs to connect: the arguments of socket.socket() and of its connect()."""
 
-    *timeout*: seconds that each call on it may take. For datagrams over unix sockets it is bound to
-    a file in *folder*, so that it can be answered.
+    family: int
+    type: int
+    address: tuple[Any, ...] | str | bytes
+
+
+def socket_of(server: BaseServer) -> socket.socket:
+    """Return the socket that *server* listens on or receives datagrams with; TypeError if it has none."""
+    sock = getattr(server, "socket", None)
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"{type(server).__name__} has no socket to connect to; override connect()")
+    return sock
+
+
+def target_of(server: BaseServer) -> Target:
+    """Return what a client needs to connect to *server*; TypeError for a server without a socket."""
+    sock, address = socket_of(server), server.server_address
+    if isinstance(address, int):  # a descriptor, from a server class that leaves it as it was given
+        address = sock.getsockname()
+    return Target(sock.family, sock.type, address)
+
+
+def dial(server: BaseServer, timeout: float, folder: Path) -> ClientSocket:
+    """Return a socket connected to *server*, for connections or datagrams as the server takes them.
+
+    *timeout*: seconds that each call on it may take. For datagrams over unix sockets it is bound to a file
+    in *folder*, so that the server can reply. Raises TypeError for a server without a socket.
     """
-    client = ClientSocket(server.socket.family, server.socket.type)
+    family, kind, address = target_of(server)
+    client = ClientSocket(family, kind)
     client.settimeout(timeout)
     try:
         if client.family == getattr(socket, "AF_UNIX", None) and client.type == socket.SOCK_DGRAM:
             path = folder / f"client-{os.getpid()}-{next(_numbers)}"
             client.bind(str(path))
             client._path = path
-        client.connect(server.server_address)
+        client.connect(address)
     except BaseException:
         client.close()
         raise
     return client
 
 
-def converse(client: Any, data: bytes, size: int | None = None) -> bytes:
-    """Send *data* on a connection, and return what comes back.
+def converse(client: socket.socket, data: bytes, size: int | None = None) -> bytes:
+    """Send *data* on a connection, and return the reply.
 
-    *size*: how many bytes to wait for; less come back if the server ends the connection before.
-    None: say that there is no more to come, and return all that comes until the end.
+    *size*: how many bytes to wait for; the result is shorter if the server ends the connection before. None:
+    end the client's side after *data*, and return all bytes up to the server's end.
     """
-
-    # In one thread: over TLS a connection may not be read and written by two at once. And by turns: else
-    # both sides could wait for the other with their buffers full.
+    # In one thread: a TLS connection may not be read and written by two at once. Reads and writes alternate:
+    # otherwise both sides could wait for each other with full buffers.
     timeout = client.gettimeout()
     client.settimeout(0.0)
     try:
@@ -70,7 +97,7 @@ def converse(client: Any, data: bytes, size: int | None = None) -> bytes:
         client.settimeout(timeout)
 
 
-def _exchange(client: Any, data: bytes, size: int | None, timeout: float | None) -> bytes:
+def _exchange(client: socket.socket, data: bytes, size: int | None, timeout: float | None) -> bytes:
     rest = memoryview(data)
     sending = True
     received = bytearray()
@@ -84,7 +111,7 @@ def _exchange(client: Any, data: bytes, size: int | None, timeout: float | None)
                     if size is None and not sending:
                         client.shutdown(socket.SHUT_WR)
                 except OSError as error:
-                    sending = _would_block(error)  # else it did not want it all; what it answers tells
+                    sending = _would_block(error)  # another error ends the sending; its reply may still come
                 if not sending:
                     selector.modify(client, selectors.EVENT_READ)
             try:
@@ -102,7 +129,7 @@ def _exchange(client: Any, data: bytes, size: int | None, timeout: float | None)
 
 
 def _would_block(error: OSError) -> bool:
-    ssl: Any = sys.modules.get("ssl")  # who has a connection over TLS has imported it
+    ssl = sys.modules.get("ssl")  # imported already, if the connection goes over TLS
     return isinstance(error, BlockingIOError) or (
-        ssl is not None and isinstance(error, ssl.SSLWantReadError | ssl.SSLWantWriteError)
+        ssl is not None and isinstance(error, (ssl.SSLWantReadError, ssl.SSLWantWriteError))
     )

@@ -1,7 +1,7 @@
-"""The plugin of pytest's that plugport brings: fixtures that serve, and look for what is left behind.
+"""The pytest plugin: fixtures that serve a combination and check for leaks.
 
-It is loaded wherever plugport and pytest are installed, so it imports nothing but pytest; what a
-fixture needs is imported when a test asks for it.
+pytest loads it wherever plugport and pytest are installed, so it imports nothing but pytest. What a fixture
+needs is imported when a test asks for it.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 if TYPE_CHECKING:
-    from plugport_testing.holdings import Holdings
+    from plugport.contracts import Handler
+    from plugport_testing.leaks import LeakCheck
     from plugport_testing.served import ServedService
 
 __all__ = ["Serve", "plugport_leaks", "plugport_serve", "pytest_itemcollected"]
+
+_DEFAULT_URL = "tcp://127.0.0.1:0"
 
 
 class Serve(Protocol):
@@ -26,46 +29,46 @@ class Serve(Protocol):
 
     def __call__(
         self,
-        handler: Any,
-        url: str = "tcp://127.0.0.1:0",
-        concurrency: Any = None,
+        handler: str | Handler,
+        url: str = _DEFAULT_URL,
+        concurrency: str | type | None = None,
         *,
-        server: Any = None,
+        server: str | type | None = None,
         plugins: Iterable[object] = (),
-        **options: Any,
+        **options: object,
     ) -> ServedService:
-        """Serve *handler* until the test has ended; see plugport_testing.serving.serve()."""
+        """Serve *handler* until the test ends; see plugport_testing.serving.serve()."""
 
 
 @pytest.fixture
-def plugport_leaks(tmp_path: Path) -> Iterator[Holdings]:
-    """Fails a test that leaves a thread, descriptor or child behind, or a socket file in tmp_path."""
-    from plugport_testing.holdings import Holdings
+def plugport_leaks(tmp_path: Path) -> Iterator[LeakCheck]:
+    """Fail a test that leaves a thread, a descriptor or a child, or a socket file in tmp_path."""
+    from plugport_testing.leaks import LeakCheck
 
-    before = Holdings(tmp_path)
-    yield before
-    before.assert_unchanged()
+    check = LeakCheck(tmp_path)
+    yield check
+    check.assert_unchanged()
 
 
 @pytest.fixture
-def plugport_serve(plugport_leaks: Holdings) -> Iterator[Serve]:
-    """plugport_serve(handler, url, concurrency, **options) serves that, and returns a ServedService.
+def plugport_serve(plugport_leaks: LeakCheck) -> Iterator[Serve]:
+    """Return a function: plugport_serve(handler, url, concurrency, **options) returns a ServedService.
 
-    At the end of the test it is drained and stopped. The test fails if that fails, if the service
-    has failed, or if anything is left behind.
+    When the test ends, each service is drained and stopped. The test fails if that fails, if a service has
+    failed, or if anything is left behind.
     """
     from plugport_testing.serving import resolve, serve
 
     with ExitStack() as services:
 
         def start(
-            handler: Any,
-            url: str = "tcp://127.0.0.1:0",
-            concurrency: Any = None,
+            handler: str | Handler,
+            url: str = _DEFAULT_URL,
+            concurrency: str | type | None = None,
             *,
-            server: Any = None,
+            server: str | type | None = None,
             plugins: Iterable[object] = (),
-            **options: Any,
+            **options: object,
         ) -> ServedService:
             with plugport_leaks.importing():
                 resolve("concurrency", concurrency or "threading")
@@ -77,7 +80,7 @@ def plugport_serve(plugport_leaks: Holdings) -> Iterator[Serve]:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let what a test serves fork: Python 3.12 and later warn of it, as a thread of this process serves."""
+    """Let a served strategy fork: Python 3.12 and later warn of it, as a thread of this process serves."""
     conformance = sys.modules.get("plugport_testing.conformance.base")
     suite = getattr(item, "cls", None)
     if "plugport_serve" in getattr(item, "fixturenames", ()) or (

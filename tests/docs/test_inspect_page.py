@@ -60,7 +60,7 @@ def compare(shown: str, written: str) -> None:
     assert OutputChecker().check_output(shown, written, ELLIPSIS), f"shown:\n{shown}\nwritten:\n{written}"
 
 
-@pytest.mark.tools("bash")
+@pytest.mark.tools("bash", "nc")
 @pytest.mark.parametrize("section", SECTIONS, ids=lambda section: section.partition("\n")[0])
 def test_its_commands_print_what_it_shows(section: str, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from plugport_testing.holdings import Holdings, has_children, open_files, socket_files
+from plugport_testing.leaks import LeakCheck, has_children, open_files, socket_files
 
-__all__ = ["Holdings", "has_children", "open_files", "socket_files"]
+__all__ = ["LeakCheck", "has_children", "open_files", "socket_files"]

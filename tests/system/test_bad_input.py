@@ -134,8 +134,8 @@ def test_a_socket_file_in_use_and_other_files_are_left_alone(tmp_path: Path, sch
             taken.listen()
         for path, reason in (
             (live, "the address is in use"),
-            (regular, "a file that is no socket is there"),
-            (tmp_path, "a file that is no socket is there"),
+            (regular, "a file that is not a socket is there"),
+            (tmp_path, "a file that is not a socket is there"),
         ):
             message = refused_to_serve(tmp_path, "echo", f"{scheme}://{path}")
             assert message.startswith(f"can't listen on {scheme}://{path}: ")
@@ -289,7 +289,7 @@ def test_a_module_or_file_that_gives_no_handler(tmp_path: Path, name: str) -> No
         (":Handler", "neither package.module:attribute nor path/to/file.py:attribute"),
         ("json:", "neither package.module:attribute"),
         ("a b:c", "'a b' is not the name of a module"),
-        ("such.py", "no handler named 'such.py'; of a file name the attribute too, such.py:NAME"),
+        ("such.py", "no handler named 'such.py'; a file needs an attribute too, such.py:NAME"),
         ("./:Handler", "no file"),
     ],
 )

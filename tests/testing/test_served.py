@@ -282,7 +282,7 @@ def test_a_request_that_does_not_end_is_told(plugport_leaks: None) -> None:
     service.service.grace = 0.05
     service.connect()
     service.wait_for_event("request_started")
-    with pytest.raises(AssertionError, match="requests would not end"):
+    with pytest.raises(AssertionError, match="requests did not end"):
         service.stop()
     gate.set()
 

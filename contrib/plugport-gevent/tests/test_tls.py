@@ -54,7 +54,7 @@ class CertifiedServer(TLSServer):
 class TestTLS(StreamConformance):
     strategy = "gevent"
     server: ClassVar[Any] = CertifiedServer
-    crowd = 100
+    client_count = 100
 
     # About what goes on below TLS, with clients that shake hands too early, or not at all.
     test_bytes_are_counted: Any = None
@@ -62,12 +62,12 @@ class TestTLS(StreamConformance):
     test_reset: Any = None
     test_hooks: Any = None
     test_max_active_requests: Any = None
-    test_drain_takes_the_backlog: Any = None
+    test_drain_serves_the_backlog: Any = None
     test_prelude: Any = None
     test_bad_prelude: Any = None
     test_prelude_timeout: Any = None
     test_prelude_waits_for_room: Any = None
-    test_silent_clients_hold_up_nobody: Any = None
+    test_silent_clients_delay_no_other: Any = None
     test_too_many_silent_clients: Any = None
     test_drain_waits_for_preludes: Any = None
 

@@ -1,4 +1,4 @@
-"""The least application, by WSGI and by ASGI."""
+"""The smallest application, as WSGI and as ASGI."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bars of plugport-http: what is measured, beside what, and the most that it may cost. Data only."""
+"""The bars of plugport-http: the measurements, their peers, and the cost allowed. Data only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KILOBYTE = (SITE / "kilobyte.txt").read_text()
 
 
 def plugport_http(handler: str, strategy: str, *options: str, note: str = "") -> Server:
-    """``plugport serve`` of a handler of plugport-http, as users run it."""
+    """Return ``plugport serve`` with a handler of plugport-http."""
     name = f"plugport {handler}, {strategy}{note and ', ' + note}"
     settings = [part for option in options for part in ("-o", option)]
 
@@ -27,12 +27,12 @@ def plugport_http(handler: str, strategy: str, *options: str, note: str = "") ->
 
 
 def peer(name: str, title: str) -> Server:
-    """A peer of http_peers.py."""
+    """Return a peer of http_peers.py."""
     return Server(title, lambda host: [sys.executable, str(HERE / "http_peers.py"), name, host])
 
 
 def hello_peer(name: str, *arguments: str) -> Server:
-    """A server of others on hello.py, as its users run it; http_peers.py says when it listens."""
+    """Return another server with hello.py; http_peers.py reports when it listens."""
     return Server(name, lambda host: [sys.executable, str(HERE / "http_peers.py"), name, host, *arguments])
 
 
@@ -47,14 +47,14 @@ FILES = plugport_http("http-files", "select", f"root={SITE}")
 BARS = (
     Bar(
         "files",
-        "a file of 1 KiB, connections that stay",
+        "a file of 1 KiB, persistent connections",
         FILE,  # type: ignore[arg-type]
         FILES,
         (Peer(peer("nginx", "nginx"), 2.0), Peer(peer("http.server", "http.server"), 0.2)),
     ),
     Bar(
         "files-strategies",
-        "the same under other strategies, and by the parser in Python",
+        "the same under other strategies, and with the parser in Python",
         FILE,  # type: ignore[arg-type]
         FILES,
         (
@@ -65,16 +65,16 @@ BARS = (
     ),
     Bar(
         "asgi",
-        "an ASGI application that says hello, connections that stay",
+        "an ASGI hello application, persistent connections",
         HELLO,  # type: ignore[arg-type]
         plugport_http("asgi", "asyncio", ASGI, UVLOOP, note="uvloop"),
         (Peer(hello_peer("uvicorn"), 0.7), Peer(plugport_http("asgi", "asyncio", ASGI))),
     ),
     Bar(
         "wsgi",
-        "a WSGI application that says hello, connections that stay",
+        "a WSGI hello application, persistent connections",
         HELLO,  # type: ignore[arg-type]
-        # As granian calls it: in a thread of a pool.
+        # In a thread of a pool, like granian.
         plugport_http("wsgi", "thread-pool", WSGI),
         (
             Peer(hello_peer("granian"), 0.8),

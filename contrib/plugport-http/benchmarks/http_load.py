@@ -1,4 +1,4 @@
-"""HTTPLoad: what is asked of a server of HTTP, and a run of wrk with that."""
+"""HTTPLoad: the requests to an HTTP server, and a run of wrk with them."""
 
 from __future__ import annotations
 
@@ -21,80 +21,80 @@ _UNITS = {"us": 1.0, "ms": 1e3, "s": 1e6, "m": 60e6}
 
 @dataclass(frozen=True)
 class HTTPLoad:
-    """GET of *path* on connections that stay; *body* is what must come back."""
+    """GET of *path* on persistent connections; *body* is the expected response."""
 
     path: str
     body: str
     connections: int = 32
     seconds: float = 1.5
-    #: Seconds in which nothing is counted; wrk knows whole ones.
+    #: Seconds before the measurement; whole ones, for wrk.
     warm_up: int = 1
 
     @property
     def held(self) -> int:
-        """Connections that a server holds under it."""
+        """The number of connections."""
         return self.connections
 
     def first(self) -> HTTPLoad | None:
-        """Nothing: the warm-up is long enough."""
+        """Return None: the warm-up is long enough."""
         return None
 
     def run(self, address: tuple[str, int], processor: int) -> HTTPRun:
-        """Begin a run."""
+        """Return a run on *processor*."""
         return HTTPRun(self, address, processor)
 
     def lasting(self, seconds: float) -> HTTPLoad:
-        """The same for so many seconds."""
+        """Return the same load for *seconds*."""
         return replace(self, seconds=seconds)
 
     def tiny(self) -> HTTPLoad:
-        """The same, too small to measure anything."""
+        """Return the same load, too small to measure anything."""
         return replace(self, seconds=2.0, connections=4)
 
 
 class HTTPRun:
-    """wrk at work on a server; its steps are those of loads.LoadRun."""
+    """A run of wrk, with the steps of loads.LoadRun."""
 
     def __init__(self, load: HTTPLoad, address: tuple[str, int], processor: int) -> None:
         self._load = load
         self._address = address
         self._processor = processor
-        #: wrk is waited for here, so that its time is in this process's account.
+        #: wrk is a child of this process, whose times include it.
         self.pid = os.getpid()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Do nothing: wrk has ended."""
+        """Do nothing: wrk has exited."""
 
     def connect(self) -> None:
-        """See that the answer is right: wrk does not look."""
+        """Check the response, which wrk does not."""
         connection = HTTPConnection(*self._address, timeout=10)
         try:
             connection.request("GET", self._load.path)
             response = connection.getresponse()
             body = response.read()
         except (OSError, HTTPException) as error:
-            raise BenchmarkError(f"does not answer: {error!r}") from error
+            raise BenchmarkError(f"no response: {error!r}") from error
         finally:
             connection.close()
         if (response.status, body) != (200, self._load.body.encode()):
-            raise BenchmarkError(f"answers with {response.status} and {body[:100]!r}")
+            raise BenchmarkError(f"the response is {response.status} and {body[:100]!r}")
 
     def warm_up(self) -> None:
-        """Do the part that is not counted."""
+        """Run wrk before the measurement."""
         self._wrk(self._load.warm_up)
 
     def measure(self) -> Answers:
-        """Do the part that is."""
+        """Run wrk, and return its results."""
         report = self._wrk(ceil(self._load.seconds))
         wrong = re.search(r"Non-2xx.*|Socket errors: .*", report)
         if wrong:
             raise BenchmarkError(f"the load failed: {wrong[0]}")
         total = _found(r"(\d+) requests in ([\d.]+)(us|ms|s|m)", report)
         if not int(total[1]):
-            raise BenchmarkError("nothing is answered in all the time")
+            raise BenchmarkError("there was no response")
         slowest = _found(r"Latency\s+\S+\s+\S+\s+([\d.]+)(us|ms|s|m)", report)
         return Answers(
             requests=int(total[1]),
@@ -132,5 +132,5 @@ def _percentile(which: str, report: str) -> float:
 def _found(pattern: str, report: str) -> re.Match[str]:
     match = re.search(pattern, report)
     if match is None:
-        raise BenchmarkError(f"the load says what nobody understands:\n{report}")
+        raise BenchmarkError(f"the output of wrk is not understood:\n{report}")
     return match

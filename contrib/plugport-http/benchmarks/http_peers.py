@@ -1,9 +1,9 @@
-"""The peers: http_peers.py NAME HOST listens on a port of that host, and says so.
+"""The peers: http_peers.py NAME HOST listens on a port of that host, and reports it.
 
-nginx         one process, which serves the folder site without an access log
-http.server   the standard library's, threading, which keeps connections (HTTP/1.1)
-uvicorn       hello.py by ASGI: httptools, uvloop, no access log
-granian       hello.py by WSGI: one worker
+nginx         one process, serves the folder site, no access log
+http.server   the standard library's, threading, persistent connections (HTTP/1.1)
+uvicorn       hello.py as ASGI: httptools, uvloop, no access log
+granian       hello.py as WSGI: one worker
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ http {{
 
 
 def nginx(host: str) -> None:
-    """Become nginx; a process of nobody's says so when it listens."""
+    """Replace this process by nginx; an orphaned process reports when it listens."""
     with socket.create_server((host, 0)) as free:
         port = free.getsockname()[1]
     folder = Path(tempfile.mkdtemp(prefix="plugport-nginx-"))
@@ -41,7 +41,7 @@ def nginx(host: str) -> None:
     if not child:
         if not os.fork():
             announce_when_it_listens(host, port)
-            shutil.rmtree(folder)  # it has read its configuration, and needs none of the rest
+            shutil.rmtree(folder)  # nginx has read its configuration
         os._exit(0)
     os.waitpid(child, 0)
     try:
@@ -51,7 +51,7 @@ def nginx(host: str) -> None:
 
 
 def announce_when_it_listens(host: str, port: int) -> None:
-    """Try to connect, for a while."""
+    """Try to connect for five seconds, then announce."""
     for _ in range(500):
         try:
             socket.create_connection((host, port)).close()
@@ -63,7 +63,7 @@ def announce_when_it_listens(host: str, port: int) -> None:
 
 
 def http_server(host: str) -> None:
-    """Serve as ``python -m http.server --protocol HTTP/1.1`` does; its log goes nowhere."""
+    """Serve like ``python -m http.server --protocol HTTP/1.1``, without its log."""
     from functools import partial
     from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -75,19 +75,19 @@ def http_server(host: str) -> None:
 
 
 def uvicorn(host: str) -> None:
-    """Become uvicorn."""
+    """Replace this process by uvicorn."""
     options = ["--no-access-log", "--log-level=warning", "--loop=uvloop", "--http=httptools"]
     become("uvicorn", host, [*options, f"--app-dir={SITE.parent}", "hello:asgi"])
 
 
 def granian(host: str) -> None:
-    """Become granian."""
+    """Replace this process by granian."""
     options = ["--interface=wsgi", "--workers=1", "--no-ws", "--no-access-log", "--log-level=warning"]
     become("granian", host, [*options, f"--working-dir={SITE.parent}", "hello:wsgi"])
 
 
 def become(module: str, host: str, arguments: list[str]) -> None:
-    """Become a server that is run as a module; a process of nobody's says so when it listens."""
+    """Replace this process by a server's module; an orphaned process reports when it listens."""
     with socket.create_server((host, 0)) as free:
         port = free.getsockname()[1]
     if not os.fork():
@@ -99,7 +99,7 @@ def become(module: str, host: str, arguments: list[str]) -> None:
 
 
 def announce(host: str, port: int) -> None:
-    """Say where it listens, as plugport does."""
+    """Print the address like plugport."""
     print(f"listening on http://{host}:{port}", file=sys.stderr, flush=True)
 
 

@@ -1,10 +1,10 @@
-"""Measures the handlers of plugport-http beside their peers, on the same work, in one run, and prints ratios.
+"""Compares the handlers of plugport-http with their peers in one run, on the same work, and prints ratios.
 
     apt-get install nginx wrk
     python -m pip install . contrib/plugport-http -r contrib/plugport-http/benchmarks/requirements.txt
     python contrib/plugport-http/benchmarks/measure.py --markdown [BAR ...] [--rounds N] [--seconds S]
 
-It is tests/benchmarks/run.py, which explains how it measures, with other bars (http_bars.py) and
+It uses tests/benchmarks/run.py, which explains the method, with other bars (http_bars.py) and
 another load (wrk, by http_load.py).
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 TESTS = HERE.parents[2] / "tests"
-# First: a module here may be called as one there.
+# In front: modules here and there may have the same name.
 sys.path[:0] = [str(TESTS / "benchmarks"), str(TESTS / "helpers")]
 
 from http_bars import BARS  # noqa: E402

@@ -1,4 +1,4 @@
-"""Flask, Django and Starlette as they come from PyPI, served by the command, asked by curl and a browser."""
+"""Flask, Django and Starlette from PyPI, served by the command, requested by curl and a browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def serving(application: tuple[str, str], strategy: str):  # type: ignore[no-unt
 
 
 def browse(url: str, profile: Path) -> str:
-    """Return what a page has become in a browser."""
+    """Return the document of a page after its scripts have run."""
     done = subprocess.run(
         [BROWSER, *BROWSER_OPTIONS, f"--user-data-dir={profile}", url],
         capture_output=True,
@@ -65,7 +65,7 @@ def browse(url: str, profile: Path) -> str:
     ],
     ids=lambda value: value if isinstance(value, str) else Path(value[1]).name.replace(".py", ""),
 )
-def test_a_framework_answers_curl(application: tuple[str, str], strategy: str, tmp_path: Path) -> None:
+def test_framework_serves_curl(application: tuple[str, str], strategy: str, tmp_path: Path) -> None:
     upload = tmp_path / "upload"
     upload.write_bytes(b"x" * 300_000)
     cookies = str(tmp_path / "cookies")
@@ -96,7 +96,7 @@ def test_a_framework_answers_curl(application: tuple[str, str], strategy: str, t
     [(FLASK, "threading"), (DJANGO, "select"), (DJANGO_ASGI, "asyncio")],
     ids=["flask", "django", "django-asgi"],
 )
-def test_a_framework_answers_a_browser(application: tuple[str, str], strategy: str, tmp_path: Path) -> None:
+def test_framework_serves_browser(application: tuple[str, str], strategy: str, tmp_path: Path) -> None:
     with serving(application, strategy) as service:
         page = browse(service.wait_for_url(), tmp_path)
     assert '<p id="answer">hello, browser</p>' in page
@@ -104,7 +104,7 @@ def test_a_framework_answers_a_browser(application: tuple[str, str], strategy: s
 
 @pytest.mark.slow
 @pytest.mark.tools(BROWSER)
-def test_a_page_talks_over_a_websocket(tmp_path: Path) -> None:
+def test_page_uses_websocket(tmp_path: Path) -> None:
     with serving(STARLETTE, "asyncio") as service:
         page = browse(service.wait_for_url(), tmp_path)
     assert '<p id="answer">shout: HELLO, bytes 3; closed 3001</p>' in page

@@ -1,4 +1,4 @@
-"""Applications over TLS: what they are told of it, by curl and over a WebSocket."""
+"""Applications over TLS: the information they get, and requests by curl and over a WebSocket."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_applications_are_served_over_tls(
     assert curl("--cacert", authority, f"{url}/hello", f"{url}/hello") == "Hello, world!" * 2
 
 
-def test_a_websocket_over_tls(plugport_serve: Any, certificates: tuple[str, str]) -> None:
+def test_websocket_over_tls(plugport_serve: Any, certificates: tuple[str, str]) -> None:
     authority, server = certificates
     served = plugport_serve("asgi", "tls", "asyncio", app=ASGI, certfile=server)
     context = ssl.create_default_context(cafile=authority)
@@ -97,7 +97,7 @@ def test_a_websocket_over_tls(plugport_serve: Any, certificates: tuple[str, str]
 
 
 def client_certificate(name: x509.Name) -> tuple[x509.Certificate, bytes]:
-    """Return a certificate that *name* has signed for itself, and its key with it, in PEM."""
+    """Return a self-signed certificate of *name* and its key, in PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(name, name, key.public_key(), 0xA1B2C3)
@@ -116,7 +116,7 @@ def of_tls(environ: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.tools("curl")
 @pytest.mark.parametrize(("handler", "strategy"), COMBINATIONS)
-def test_an_application_is_told_of_tls(
+def test_application_gets_tls_information(
     plugport_serve: Any, certificates: tuple[str, str], handler: str, strategy: str, tmp_path: Path
 ) -> None:
     authority, server = certificates
@@ -177,7 +177,7 @@ def test_an_application_is_told_of_tls(
 
 
 class ShakesHandsLater(socketserver.TCPServer):
-    """Of the standard library's, with TLS of its own: the handshake comes when a handler reads."""
+    """A standard library server with TLS of its own: the handshake takes place when a handler reads."""
 
     allow_reuse_address = True
     context: ssl.SSLContext
@@ -190,7 +190,7 @@ class ShakesHandsLater(socketserver.TCPServer):
 
 @pytest.mark.tools("curl")
 @pytest.mark.parametrize("strategy", ["threading", "asyncio"])
-def test_tls_that_is_none_of_ours_is_not_looked_at(
+def test_foreign_tls_is_not_inspected(
     plugport_serve: Any, issuer: trustme.CA, certificates: tuple[str, str], strategy: str
 ) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -203,7 +203,7 @@ def test_tls_that_is_none_of_ours_is_not_looked_at(
 
 
 @pytest.mark.tools("curl")
-def test_a_plain_connection_is_told_of_no_tls(plugport_serve: Any) -> None:
+def test_plain_connection_has_no_tls_information(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", "tcp", "threading", app=WSGI)
     assert of_tls(json.loads(curl(f"http://127.0.0.1:{served.address[1]}/describe"))) == {}
     served = plugport_serve("asgi", "tcp", "asyncio", app=ASGI)
@@ -211,7 +211,7 @@ def test_a_plain_connection_is_told_of_no_tls(plugport_serve: Any) -> None:
 
 
 def after_a_handshake(issuer: trustme.CA, folder: Path, name: x509.Name) -> ssl.SSLObject:
-    """Return the server's side of a connection whose client has shown a certificate of *name*."""
+    """Return the server side of a connection whose client has a certificate of *name*."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     issuer.issue_cert("localhost").configure_cert(server)
     _, pem = client_certificate(name)
@@ -241,7 +241,7 @@ def after_a_handshake(issuer: trustme.CA, folder: Path, name: x509.Name) -> ssl.
         ([[("1.2.3.4.5", "x" * 300)]], "1.2.3.4.5=#0C82012C" + "78" * 300),
     ],
 )
-def test_an_odd_name(issuer: trustme.CA, parts: Any, written: str, tmp_path: Path) -> None:
+def test_unusual_name(issuer: trustme.CA, parts: Any, written: str, tmp_path: Path) -> None:
     attributes = [[attribute(*each) for each in part] for part in parts]
     name = x509.Name([x509.RelativeDistinguishedName(part) for part in attributes])
     tls = after_a_handshake(issuer, tmp_path, name)
@@ -259,11 +259,11 @@ def attribute(kind: str, value: Any) -> x509.NameAttribute[Any]:
 
 
 def in_any_order(name: str) -> list[list[str]]:
-    """DER sorts what is in one part by itself."""
+    """DER sorts the attributes of one part."""
     return [sorted(part.split("+")) for part in name.split(",")]
 
 
-def test_a_certificate_that_can_not_be_read_is_shown_yet(issuer: trustme.CA, tmp_path: Path) -> None:
+def test_unreadable_certificate_is_still_passed_on(issuer: trustme.CA, tmp_path: Path) -> None:
     real = after_a_handshake(issuer, tmp_path, NAME)
     der = real.getpeercert(True)
 
@@ -284,14 +284,14 @@ def test_a_certificate_that_can_not_be_read_is_shown_yet(issuer: trustme.CA, tmp
 
 
 def texts() -> Any:
-    """Of characters that RFC 4514 leaves as they are or has escaped."""
+    """Characters that RFC 4514 leaves unchanged or escapes."""
     return strategies.text(strategies.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=8)
 
 
 @settings(deadline=None)
 @given(strategies.lists(texts(), min_size=1, max_size=3))
-def test_any_name_is_written_as_rfc_4514_has_it(values: list[str]) -> None:
-    """As the package cryptography has it, which knows the names of attributes by their numbers."""
+def test_any_name_is_formatted_by_rfc_4514(values: list[str]) -> None:
+    """As the package cryptography formats it, with the names of attributes instead of numbers."""
     kinds = [("commonName", NameOID.COMMON_NAME), ("localityName", NameOID.LOCALITY_NAME)]
     parts = [(*kinds[place % 2], value) for place, value in enumerate(values)]
     name = tuple(((long, value),) for long, _, value in parts)
@@ -310,7 +310,7 @@ def test_any_name_is_written_as_rfc_4514_has_it(values: list[str]) -> None:
 
 @pytest.mark.tools("curl")
 @pytest.mark.parametrize(("handler", "strategy"), [("wsgi", "threading"), ("asgi", "asyncio")])
-def test_http_is_agreed_on_and_nothing_else(
+def test_alpn_selects_http_only(
     plugport_serve: Any, certificates: tuple[str, str], handler: str, strategy: str
 ) -> None:
     authority, server = certificates

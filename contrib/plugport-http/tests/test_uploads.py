@@ -1,4 +1,4 @@
-"""Uploads of a gigabyte by curl, in memory that stays as it is."""
+"""Uploads of a gigabyte by curl, in constant memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST = 16_384
         ("asgi", "asgi_cases.py:app", "asyncio", "length"),
     ],
 )
-def test_a_gigabyte_is_taken_in_constant_memory(
+def test_gigabyte_upload_needs_constant_memory(
     handler: str, app: str, strategy: str, framing: str, tmp_path: object
 ) -> None:
     sparse = f"{tmp_path}/sparse"

@@ -1,21 +1,20 @@
-"""Bridges: adapters from one style to another, so that a strategy need drive only one.
+"""Bridges: adapters from one style to another, so that a strategy need not drive all styles.
 
-Each is in a module of its own, imported when a combination needs it: what asyncio or greenlet
-cost is paid only there. ``adapt`` picks the bridge, once for a server.
+Each bridge is in a module of its own, which is imported when a combination needs it: so asyncio, greenlet and
+ssl are imported only where they are used. ``adapt`` chooses the bridge, once for a server.
 
-The form in which a strategy gets a handler is its style's own:
+A strategy gets a handler in the form of the style that it drives:
 
     blocking   called with (request, client_address, server)
     protocol   called with the RequestContext of a connection, or with a datagram server; returns a protocol
     async      the coroutine function, or the AsyncRequestHandler class
-    message    never: it is bridged everywhere
+    message    never: there is a bridge for every strategy
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from importlib import import_module
-from typing import Any
 
 from plugport.contracts.interfaces import Handler
 from plugport.contracts.traits import Style
@@ -23,7 +22,7 @@ from plugport.errors import IncompatibleError
 
 __all__ = ["BRIDGES", "adapt", "bridge_between"]
 
-#: (from, to): the adapters of handlers of connections and of datagrams.
+#: The adapters of handlers of connections and of datagrams, by (from, to).
 BRIDGES: dict[tuple[Style, Style], tuple[str, str]] = {
     ("message", "protocol"): (
         "plugport.bridges.message:framed_protocol",
@@ -34,7 +33,7 @@ BRIDGES: dict[tuple[Style, Style], tuple[str, str]] = {
         "plugport.bridges.message:answered_datagrams",
     ),
     ("protocol", "blocking"): (
-        "plugport.bridges.inline:made_protocol",
+        "plugport.bridges.inline:protocol_factory",
         "plugport.bridges.pump:pumped_datagrams",
     ),
     ("async", "blocking"): (
@@ -47,19 +46,19 @@ BRIDGES: dict[tuple[Style, Style], tuple[str, str]] = {
     ),
 }
 
-#: Bridges that run a loop in the thread of the request, and so take all of it.
-_HOLDING_THREAD: frozenset[tuple[Style, Style]] = frozenset({("async", "blocking")})
+#: Bridges that block the thread of the request with a loop.
+_BLOCKING_THREAD: frozenset[tuple[Style, Style]] = frozenset({("async", "blocking")})
 
 _NATIVE: dict[Style, tuple[str, str]] = {
-    "protocol": ("plugport.bridges.inline:made_protocol", "plugport.bridges.inline:made_protocol"),
+    "protocol": ("plugport.bridges.inline:protocol_factory", "plugport.bridges.inline:protocol_factory"),
 }
 
-#: The bridges to blocking whose handlers of connections are protocols first, and what pumps those.
+#: The bridges to blocking whose handlers of connections become protocols first, and the pump of protocols.
 _PUMPED: frozenset[tuple[Style, Style]] = frozenset({("message", "blocking"), ("protocol", "blocking")})
 _PUMP = "plugport.bridges.pump:StreamPump"
 
-#: What secures the connections of protocols, and of handlers that are blocking by themselves. An async
-#: handler's event loop does it.
+#: The adapters that secure the connections of protocols, and of handlers written in the style blocking. The
+#: event loop of an async handler has its own TLS.
 _SECURED: dict[Style, str] = {
     "protocol": "plugport.bridges.tls.protocols:secured_protocols",
     "blocking": "plugport.bridges.tls.sockets:secured_handler",
@@ -69,14 +68,14 @@ _SECURED: dict[Style, str] = {
 def bridge_between(
     style: Style, driven: Collection[Style], *, shares_thread: bool = False
 ) -> tuple[Style, Style] | None:
-    """Return the bridge from *style* to one that a strategy drives; None if it needs none or has none.
+    """Return the bridge from *style* to one of *driven*; None if none is needed, or there is none.
 
-    *shares_thread*: blocking requests take turns in one thread, and no bridge may hold it.
+    *shares_thread*: blocking requests take turns in one thread, and no bridge may block it.
     """
     if style in driven:
         return None
     for bridge in BRIDGES:
-        if bridge[0] == style and bridge[1] in driven and not (shares_thread and bridge in _HOLDING_THREAD):
+        if bridge[0] == style and bridge[1] in driven and not (shares_thread and bridge in _BLOCKING_THREAD):
             return bridge
     return None
 
@@ -89,11 +88,11 @@ def adapt(
     stream: bool,
     shares_thread: bool = False,
     secured: Collection[Style] = frozenset(),
-) -> tuple[Style, Callable[..., Any]]:
-    """Return *handler* in the form of a style that is driven, and that style.
+) -> tuple[Style, Handler]:
+    """Return a style of *driven*, and *handler* in the form of that style.
 
-    *secured*: the styles, of those that are driven, whose connections are to go through TLS; see
-    plugport.bridges.tls. Raises IncompatibleError if no bridge leads there; see bridge_between().
+    *secured*: the styles of *driven* whose connections go through TLS; see plugport.bridges.tls. Raises
+    IncompatibleError if there is no bridge; see bridge_between().
     """
     bridge = bridge_between(style, driven, shares_thread=shares_thread)
     if bridge is None and style not in driven:

@@ -1,20 +1,28 @@
-"""async -> blocking: an event loop for each request, in the thread that has it.
+"""async -> blocking: an event loop for each request, in the thread of the request.
 
-A strategy with an event loop of its own calls serve_stream(), serve_datagram() and handler_lifespan().
+A strategy with its own event loop calls serve_stream(), serve_datagram() and handler_lifespan().
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, TypeVar, cast
 
+from plugport.bridges.inline import protocol_factory
+from plugport.bridges.loop_transports import with_peername
 from plugport.bridges.tls.eventloop import connect, record_traffic
 from plugport.bridges.tls.failures import as_connection_error
-from plugport.contracts.requests import RequestContext
-from plugport.contracts.traits import unwrapped
-from plugport.transports import override_methods, send_datagram, with_peername
+from plugport.bridges.watching import ConnectionWatch
+from plugport.contracts.interfaces import Buffer, ClientAddress, DatagramRequest, Handler
+from plugport.contracts.requests import RequestContext, Server
+from plugport.contracts.traits import handler_traits, unwrapped
+from plugport.transports import send_datagram
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = [
     "handler_lifespan",
@@ -24,38 +32,43 @@ __all__ = [
     "serve_stream",
 ]
 
-#: How often a connection is looked at in the time of one idle_timeout.
-_LOOKS = 4
+_Request = TypeVar("_Request", "socket.socket", DatagramRequest)
+_Lifespan = Callable[[list[Server]], AbstractAsyncContextManager[object]]
+#: Runs an async handler on a request.
+_Serve = Callable[[Handler, _Request, RequestContext], Coroutine[object, object, None]]
+
+#: How many times a connection is checked for activity in one idle_timeout.
+_IDLE_CHECKS = 4
 
 
 @asynccontextmanager
-async def handler_lifespan(servers: Sequence[Any], handler: Any = None) -> AsyncIterator[None]:
-    """Be with *servers* as their async handlers want it: what these must start first, and end last.
+async def handler_lifespan(servers: Sequence[Server], handler: Handler | None = None) -> AsyncIterator[None]:
+    """Enter what the async handlers of *servers* declare as ``serving``; leave it at the end.
 
-    A handler class may have a class method ``serving(servers)`` that returns an async context
-    manager. It is entered once for all servers of that handler, on their loop and before they
-    take requests, and left when their requests have ended. What it raises when it is entered, a
-    StartupError say, keeps the servers from serving. *handler*: the class, where it is not the
-    servers' RequestHandlerClass.
+    A handler class may have a class method ``serving(servers)`` that returns an async context manager. It is
+    entered once for all servers of that handler, on their loop and before they take requests, and left when
+    their requests have ended. If entering it raises, a StartupError for example, the servers do not serve.
+    *handler* is the class if it is not the servers' RequestHandlerClass.
     """
-    having: dict[int, tuple[Any, list[Any]]] = {}
+    lifespans: dict[int, tuple[_Lifespan, list[Server]]] = {}
     for server in servers:
         target = unwrapped(handler or server.RequestHandlerClass)
-        if isinstance(target, type) and hasattr(target, "serving"):
-            having.setdefault(id(target), (target, []))[1].append(server)
+        lifespan = handler_traits(target).serving if isinstance(target, type) else None
+        if lifespan is not None:
+            lifespans.setdefault(id(target), (lifespan, []))[1].append(server)
     async with AsyncExitStack() as stack:
-        for target, its_servers in having.values():
-            await stack.enter_async_context(target.serving(its_servers))
+        for lifespan, its_servers in lifespans.values():
+            await stack.enter_async_context(lifespan(its_servers))
         yield
 
 
 async def serve_stream(
-    handler: Any, request: Any, context: RequestContext, idle_timeout: float | None = None
+    handler: Handler, request: socket.socket, context: RequestContext, idle_timeout: float | None = None
 ) -> None:
-    """Run an async handler on a connection; when it returns, send what is unsent, and close.
+    """Run an async handler on a connection; when it returns, send the unsent data, and close.
 
-    *idle_timeout*: cut it after so many seconds without a byte either way, for a strategy that
-    does not see to that itself. Raises what the handler raises.
+    *idle_timeout*: abort the connection after so many seconds without traffic, for a strategy that does not
+    do that itself. Raises what the handler raises.
     """
     request.setblocking(False)
     serving = _serve(handler, request, context)
@@ -69,7 +82,7 @@ async def serve_stream(
         watch.cancel()
 
 
-async def _serve(handler: Any, request: Any, context: RequestContext) -> None:
+async def _serve(handler: Handler, request: socket.socket, context: RequestContext) -> None:
     inner = unwrapped(handler)
     if not isinstance(inner, type):
         await _serve_streams(handler, request, context)
@@ -82,19 +95,19 @@ async def _serve(handler: Any, request: Any, context: RequestContext) -> None:
 
 
 async def _watch_idle(context: RequestContext, limit: float) -> None:
-    silent = 0
-    while silent < _LOOKS:
-        await asyncio.sleep(limit / _LOOKS)
-        silent = 0 if context.active else silent + 1
+    idle_checks = 0
+    while idle_checks < _IDLE_CHECKS:
+        await asyncio.sleep(limit / _IDLE_CHECKS)
+        idle_checks = 0 if context.active else idle_checks + 1
         context.active = False
     context.server.expire_request(context, f"it was idle for idle_timeout = {limit} s")
 
 
-async def serve_datagram(handler: Any, request: Any, context: RequestContext) -> None:
+async def serve_datagram(handler: Handler, request: DatagramRequest, context: RequestContext) -> None:
     """Run an async handler on a datagram. Raises what it raises."""
     data, sock = request
 
-    def reply(message: bytes) -> None:
+    def reply(message: Buffer) -> None:
         send_datagram(sock, message, context.client_address)
 
     if isinstance(unwrapped(handler), type):
@@ -102,141 +115,157 @@ async def serve_datagram(handler: Any, request: Any, context: RequestContext) ->
     await handler(data, reply)
 
 
+# Readers and writers --------------------------------------------------------------------------
+
+
 async def _serve_streams(
-    handle: Callable[..., Any], request: Any, context: RequestContext, *, close: bool = False
+    handle: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[object]],
+    request: socket.socket,
+    context: RequestContext,
+    *,
+    close: bool = False,
 ) -> None:
     reader = asyncio.StreamReader()
     protocol = _StreamsProtocol(reader, request, context)
     transport = await connect(lambda: protocol, request, context)
-    writer = _Writer(with_peername(transport, context), protocol, reader, asyncio.get_running_loop())
-    writer._context = context
+    writer = _Writer(with_peername(transport, context), protocol, reader, context)
     try:
         await handle(reader, writer)
     except asyncio.CancelledError:
         transport.abort()
         raise
     except Exception:
-        # The socket is closed after the transport, which has it in the loop's table.
+        # The socket must be closed after the transport, because the loop still watches it.
         transport.close()
         await protocol.lost
         raise
     if close:
         transport.close()
-    # A task that a callback has left behind may go on with them, as under asyncio.start_server.
+    # Another task may still use them, as under asyncio.start_server(): the connection is closed after that.
     del reader, writer
     await protocol.lost
 
 
 class _Writer(asyncio.StreamWriter):
-    """Closes its connection when nobody holds it any more; notes that it is not idle."""
+    """Marks the request as active, and closes the connection when the writer is freed."""
 
-    _context: RequestContext
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        protocol: asyncio.StreamReaderProtocol,
+        reader: asyncio.StreamReader,
+        context: RequestContext,
+    ) -> None:
+        super().__init__(transport, protocol, reader, asyncio.get_running_loop())
+        self._context = context
 
-    def write(self, data: Any) -> None:
-        """Write, and note it."""
+    def write(self, data: Buffer) -> None:
         self._context.active = True
         super().write(data)
 
     async def drain(self) -> None:
-        """Drain, and note that the client has taken what there was."""
         await super().drain()
-        self._context.active = True
+        self._context.active = True  # the client has read
 
     def __del__(self, *unused: object) -> None:
         self.transport.close()
 
 
 class _StreamsProtocol(asyncio.StreamReaderProtocol):
-    """The protocol behind a reader and writer; notes the traffic before asyncio closes the socket."""
+    """The protocol of a reader and writer; records the traffic before asyncio closes the socket."""
 
-    def __init__(self, reader: asyncio.StreamReader, request: Any, context: RequestContext) -> None:
+    def __init__(self, reader: asyncio.StreamReader, request: socket.socket, context: RequestContext) -> None:
         super().__init__(reader)
         self._request = request
         self._context = context
+        #: Done when the connection is lost.
         self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def connection_made(self, transport: Any) -> None:
-        """Tell the server of the transport."""
-        self._context.server.transport_made(transport, self._context)
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._context.server.transport_made(cast("asyncio.Transport", transport), self._context)
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Note that the connection is not idle."""
         self._context.active = True
         super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Note the traffic, and that it is over."""
         record_traffic(self._context, self._request)
         super().connection_lost(exc if exc is None else as_connection_error(exc))
         if not self.lost.done():
             self.lost.set_result(None)
 
 
-async def _serve_protocol(handler: Any, request: Any, context: RequestContext) -> None:
-    lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    for_request = getattr(unwrapped(handler), "for_request", None)
-    protocol = handler() if for_request is None else for_request(context)
-    made, connection_lost = protocol.connection_made, protocol.connection_lost
+# Protocols ------------------------------------------------------------------------------------
 
-    def note_making(transport: Any) -> None:
-        context.server.transport_made(transport, context)
-        try:
-            made(with_peername(transport, context))
-        except Exception as error:
-            context.server.handle_failure(request, context.client_address, error)
-            transport.abort()
 
-    def note_loss(error: Exception | None) -> None:
-        record_traffic(context, request)
-        try:
-            connection_lost(error)
-        except Exception as failure:
-            error = failure
-        if not lost.done():
-            lost.set_exception(as_connection_error(error)) if error is not None else lost.set_result(None)
+class _AwaitedWatch(ConnectionWatch):
+    """Has its task wait for the end of the connection, and raise the last error."""
 
-    override_methods(protocol, connection_made=note_making, connection_lost=note_loss)
-    if context.server.idle_timeout is not None:
-        receive = protocol.data_received
+    __slots__ = ("_error", "lost")
 
-        def note_data(data: bytes) -> None:
-            context.active = True
-            receive(data)
+    def __init__(self, context: RequestContext, request: socket.socket) -> None:
+        super().__init__(context, request)
+        self._error: Exception | None = None
+        #: Done when the connection is lost.
+        self.lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-        override_methods(protocol, data_received=note_data)
-    await connect(lambda: protocol, request, context)
+    def failed(self, error: Exception) -> None:
+        """Keep the error."""
+        self._error = error
+
+    def ended(self) -> None:
+        """Let the task continue."""
+        if self.lost.done():
+            return  # the task was cancelled
+        if self._error is not None:
+            self.lost.set_exception(self._error)
+        else:
+            self.lost.set_result(None)
+
+
+#: Cached: to read a handler's traits for each request takes too long.
+_protocol_factory = lru_cache(maxsize=64)(protocol_factory)
+
+
+async def _serve_protocol(handler: Handler, request: socket.socket, context: RequestContext) -> None:
+    watch = _AwaitedWatch(context, request)
+    protocol = _protocol_factory(handler)(context)
+    await watch.connect(protocol)
     try:
-        await lost
+        await watch.lost
     finally:
-        wait_closed = getattr(protocol, "wait_closed", None)
+        wait_closed: Callable[[], Awaitable[object]] | None = getattr(protocol, "wait_closed", None)
         if wait_closed is not None:
             await wait_closed()
 
 
-def looped_stream(handler: Any) -> Callable[[Any, Any, Any], None]:
+# A loop for each request ----------------------------------------------------------------------
+
+
+def looped_stream(handler: Handler) -> Callable[[socket.socket, ClientAddress, Server], None]:
     """Return a blocking handler of connections, from an async one."""
 
-    def serve(handler: Any, request: Any, context: RequestContext) -> Any:
-        return serve_stream(handler, request, context, context.server.idle_timeout)
+    async def serve(handler: Handler, request: socket.socket, context: RequestContext) -> None:
+        await serve_stream(handler, request, context, context.server.idle_timeout)
 
     return _looped(serve, handler)
 
 
-def looped_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
+def looped_datagrams(handler: Handler) -> Callable[[DatagramRequest, ClientAddress, Server], None]:
     """Return a blocking handler of datagrams, from an async one."""
     return _looped(serve_datagram, handler)
 
 
-def _looped(serve: Callable[..., Any], handler: Any) -> Callable[[Any, Any, Any], None]:
-    async def attend(handler: Any, request: Any, context: RequestContext) -> None:
+def _looped(serve: _Serve[_Request], handler: Handler) -> Callable[[_Request, ClientAddress, Server], None]:
+    async def serve_in_lifespan(handler: Handler, request: _Request, context: RequestContext) -> None:
         async with handler_lifespan([context.server], handler):
             await serve(handler, request, context)
 
-    # What the handler begins on a loop is no use on another: each has its own.
-    run = attend if hasattr(unwrapped(handler), "serving") else serve
+    # What a handler starts on one loop can't be used on another: each loop has a lifespan of its own.
+    run = serve if handler_traits(handler).serving is None else serve_in_lifespan
 
-    def handle(request: Any, client_address: Any, server: Any) -> None:
+    def handle(request: _Request, client_address: ClientAddress, server: Server) -> None:
         context = server.active_requests.get(id(request)) or RequestContext(server, request, client_address)
         with asyncio.Runner() as runner:
             try:

@@ -1,26 +1,31 @@
-"""blocking -> protocol: the handler runs in a greenlet that is switched out where it would block.
+"""blocking -> protocol: the handler runs in a greenlet, and the loop runs where the handler would block.
 
-Its request looks like the socket that it expects. What it does besides, a sleep or a query
-elsewhere, blocks the loop for all: nothing is patched.
+The handler's request looks like the socket that it expects. If the handler waits for anything else, as a
+sleep or a database, it blocks the loop: nothing is patched.
 """
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import greenlet
 
+from plugport.bridges.inline import BlockingHandler, ProtocolFactory
 from plugport.bridges.switched_socket import SwitchedSocket
+from plugport.contracts.interfaces import Buffer, DetachableTransport
+from plugport.contracts.loops import TimerHandle
 from plugport.contracts.requests import RequestContext
+from plugport.contracts.traits import handler_traits
 from plugport.transports import clock_of
 
 __all__ = ["SwitchedProtocol", "SwitchedSocket", "switched_protocol"]
 
-#: Unread bytes above which the transport is told to read no more.
+#: Unread bytes above which reading is paused.
 _HIGH_WATER = 262144
-#: Bytes that a handler may write before the loop has its turn.
+#: Bytes that a handler may write before the loop runs for other connections.
 _MAX_BURST = 262144
 
 
@@ -48,29 +53,30 @@ class SwitchedProtocol:
         "unread",
     )
 
-    def __init__(self, handler: Callable[[Any, Any, Any], Any], context: RequestContext) -> None:
+    transport: DetachableTransport
+    _clock: Callable[[], float]
+    _to_loop: Callable[[], object]  # switches to the loop's greenlet
+
+    def __init__(self, handler: BlockingHandler, context: RequestContext) -> None:
         self._handler = handler
         self._context = context
         self._greenlet: Any = None
-        self._to_loop: Any = None  # switches to the loop's greenlet
-        self._waiting = False  # the handler's is switched out
-        self._paused = False  # too much is unsent
-        self._wanted = 0  # bytes that the handler has waited for last
-        self._burst = 0  # bytes written since the loop had its turn
+        self._waiting = False  # the handler waits, and the loop runs
+        self._paused = False  # too much data is unsent
+        self._wanted = 0  # bytes that the handler waited for last
+        self._burst = 0  # bytes written since the loop ran last
         self._reading_paused = False
-        self._deadline = 0.0  # of a wait that has one, by the transport's clock
+        self._deadline = 0.0  # of the current wait, by the transport's clock; 0.0: none
         self._expired = False
-        self._timer: Any = None
+        self._timer: TimerHandle | None = None
         self._timer_at = 0.0
         self._lost: Exception | None = None
         self.unread: bytes | bytearray = b""
         self.eof = False
-        self.transport: Any = None
-        self._clock: Callable[[], float]
 
     # Called by the loop -------------------------------------------------------------------------
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: DetachableTransport) -> None:
         """Start the handler; it runs until it must wait."""
         self.transport = transport
         self._clock = clock_of(transport)
@@ -79,7 +85,7 @@ class SwitchedProtocol:
         self._greenlet.switch()
 
     def data_received(self, data: bytes) -> None:
-        """Keep *data* for the handler, and switch to it if it waits."""
+        """Keep *data* for the handler, and switch to the handler if it waits."""
         if self.unread:
             self._unread_array().extend(data)
         else:
@@ -93,22 +99,22 @@ class SwitchedProtocol:
                 self.transport.pause_reading()
 
     def eof_received(self) -> bool:
-        """Let the handler see the end; the connection stays open for its reply."""
+        """Have the handler read the end; the connection stays open for its reply."""
         self.eof = True
         self._resume()
         return True
 
     def pause_writing(self) -> None:
-        """Have writers wait."""
+        """Have write() wait."""
         self._paused = True
 
     def resume_writing(self) -> None:
-        """Let the handler write on."""
+        """Have write() continue."""
         self._paused = False
         self._resume()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Let the handler see that the connection is gone; it does not wait any more."""
+        """Have the handler's calls raise or return; none of them waits from now on."""
         self._lost = error or BrokenPipeError(errno.EPIPE, "Broken pipe")
         self.eof = True
         self._paused = False
@@ -125,20 +131,21 @@ class SwitchedProtocol:
     def _run(self) -> None:
         context = self._context
         server = context.server
+        request: Any = SwitchedSocket(self)
         try:
-            self._handler(SwitchedSocket(self), context.client_address, server)
+            self._handler(request, context.client_address, server)
         except Exception as error:
-            # What it has written before is still sent, as it would be by a blocking server.
+            # What the handler has written before is still sent, as by a blocking server.
             server.handle_failure(context.request, context.client_address, error)
         except (SystemExit, greenlet.GreenletExit) as error:
-            server.fail_request(context.request, error)  # ends this request, as it would end a thread
+            server.fail_request(context.request, error)  # ends this request alone, as it would end a thread
         finally:
             self.transport.close()
 
     # Called by the handler, in its greenlet --------------------------------------------------------
 
     def wait_for_data(self, count: int, timeout: float | None) -> None:
-        """Wait until *count* bytes are there to read, or the end of the stream.
+        """Wait until *count* bytes can be read, or the stream has ended.
 
         Raises ConnectionResetError if the connection broke and nothing is left to read.
         """
@@ -152,7 +159,7 @@ class SwitchedProtocol:
             raise self._lost
 
     def receive(self, count: int, timeout: float | None) -> bytes:
-        """Wait until there is something to read, and return up to *count* bytes of it; b"" at the end."""
+        """Wait for data, and return up to *count* bytes of it; b"" at the end."""
         data = self.unread
         if not data:
             self.wait_for_data(1, timeout)
@@ -163,7 +170,7 @@ class SwitchedProtocol:
         return self.take(count)
 
     def take(self, count: int) -> bytes:
-        """Return up to *count* of the bytes that are there; they are read then."""
+        """Remove up to *count* bytes from the unread ones, and return them."""
         data = self.unread
         if len(data) <= count:
             self.unread = b""
@@ -174,17 +181,17 @@ class SwitchedProtocol:
         return piece
 
     def _unread_array(self) -> bytearray:
-        # It grows at its end and shrinks at its start at no more cost than that of the bytes concerned.
+        # A bytearray grows at its end and shrinks at its start without copying the rest.
         if not isinstance(self.unread, bytearray):
             self.unread = bytearray(self.unread)
         return self.unread
 
-    def write(self, data: Any, timeout: float | None) -> None:
-        """Give *data* to the transport, and wait while too much is unsent."""
-        while self._paused:  # before and not after: what times out here has sent nothing
+    def write(self, data: Buffer, timeout: float | None) -> None:
+        """Pass *data* to the transport; wait first while too much data is unsent."""
+        while self._paused:  # before write(), so that a call that times out has sent nothing
             self._wait(timeout)
         if self._burst > _MAX_BURST:
-            # A client that takes all at once must not keep the loop from the others.
+            # A client that reads fast must not keep the loop from other connections.
             self.transport.call_soon(self._resume)
             self._wait(None)
         if self._lost is not None:
@@ -193,28 +200,27 @@ class SwitchedProtocol:
         self._burst += len(data)
 
     def end_reading(self) -> None:
-        """End what is read, also for a handler that waits for more: the loop may call this, too."""
+        """End the stream that is read. The loop may call this too, while the handler waits for data."""
         self.eof = True
         self._resume()
 
     def write_eof(self) -> None:
-        """End what is sent."""
+        """End the stream that is sent."""
         self._lost = self._lost or BrokenPipeError(errno.EPIPE, "Broken pipe")
         self.transport.write_eof()
 
     def detach(self) -> int:
-        """Take the descriptor from the loop."""
+        """Remove the connection from the loop, and return its descriptor, which blocks from now on."""
         sock = self.transport.detach()
         sock.setblocking(True)
-        fd: int = sock.detach()
-        return fd
+        return sock.detach()
 
     def _wait(self, timeout: float | None) -> None:
-        """Switch to the loop until something has happened. Raises TimeoutError, BlockingIOError."""
+        """Run the loop until something happens. Raises TimeoutError, BlockingIOError."""
         if timeout is not None:
             if timeout == 0.0:
                 raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
-            # One timer for many waits: it is set anew when it finds that it was too early.
+            # One timer serves many waits: if it fires too early, it is set again.
             clock = self._clock
             self._deadline = deadline = clock() + timeout
             if self._timer is None or deadline < self._timer_at:
@@ -241,7 +247,7 @@ class SwitchedProtocol:
         self._timer = None
         deadline = self._deadline
         if not deadline:
-            return  # nobody waits, or for ever
+            return  # the handler does not wait, or without a deadline
         left = deadline - self._clock()
         if left > 0.0:
             self._set_timer(left, deadline)
@@ -250,14 +256,11 @@ class SwitchedProtocol:
             self._resume()
 
 
-def switched_protocol(
-    handler: Callable[[Any, Any, Any], Any],
-) -> Callable[[RequestContext], Any]:
-    """Return what makes the protocol of a connection, from a blocking handler.
+def switched_protocol(handler: BlockingHandler) -> ProtocolFactory:
+    """Return a factory of the protocol of a connection, from a blocking handler.
 
-    A class that has a class method ``as_protocol(context)`` brings its own: it is called with the
-    RequestContext of the connection, in the place of the greenlet. (Of a partial nobody could say what it
-    does with the arguments.)
+    The class method ``as_protocol(context)`` of a handler, if there is one, makes the protocol, without a
+    greenlet. That of a handler in a functools.partial is not called: it would not get the arguments.
     """
-    as_protocol: Callable[[RequestContext], Any] | None = getattr(handler, "as_protocol", None)
+    as_protocol = None if isinstance(handler, partial) else handler_traits(handler).as_protocol
     return as_protocol or (lambda context: SwitchedProtocol(handler, context))

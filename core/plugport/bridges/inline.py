@@ -3,44 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
-from plugport.contracts.traits import unwrapped
+from plugport.contracts.interfaces import AnyProtocol, ClientAddress, DatagramRequest, Handler
+from plugport.contracts.requests import RequestContext, Server
+from plugport.contracts.traits import handler_traits
 
-__all__ = ["inline_datagrams", "made_protocol"]
+if TYPE_CHECKING:
+    import socket
+
+    from plugport.transports import DatagramTransport
+
+__all__ = [
+    "BlockingHandler",
+    "DatagramHandler",
+    "DatagramProtocolFactory",
+    "InlineDatagrams",
+    "ProtocolFactory",
+    "inline_datagrams",
+    "protocol_factory",
+]
+
+#: Makes the protocol of a connection.
+ProtocolFactory = Callable[[RequestContext], AnyProtocol]
+#: Makes the protocol of a datagram server.
+DatagramProtocolFactory = Callable[[Server], AnyProtocol]
+#: The form in which a strategy gets blocking handlers, of connections and of datagrams.
+BlockingHandler = Callable[["socket.socket", ClientAddress, Server], object]
+DatagramHandler = Callable[[DatagramRequest, ClientAddress, Server], object]
+
+_ContextOrServer = TypeVar("_ContextOrServer", RequestContext, Server)
 
 
-def made_protocol(protocol_class: Callable[[], Any]) -> Callable[[Any], Any]:
-    """Return what makes a protocol of the class, called without arguments as asyncio does.
+def protocol_factory(handler: Handler) -> Callable[[_ContextOrServer], AnyProtocol]:
+    """Return a factory of protocols, which is called with a RequestContext or a datagram server.
 
-    A class that has a class method ``for_request(context)`` is made by that: it knows then, by the
-    RequestContext of its connection, the server and the client.
+    The class method ``for_request(context)`` of the handler makes the protocol, if there is one. Else the
+    handler is called without arguments, as asyncio does.
     """
-    for_request: Callable[[Any], Any] | None = getattr(unwrapped(protocol_class), "for_request", None)
-    return for_request or (lambda _: protocol_class())
+    factory: Callable[[_ContextOrServer], AnyProtocol] | None = handler_traits(handler).for_request
+    return factory or (lambda _: handler())
 
 
 class InlineDatagrams:
-    """The protocol of a datagram server whose blocking handler runs at once: a datagram does not wait."""
+    """The protocol of a datagram server with a blocking handler, which runs at once: no datagram waits."""
 
-    def __init__(self, handler: Callable[[Any, Any, Any], Any], server: Any) -> None:
+    _socket: socket.socket
+
+    def __init__(self, handler: DatagramHandler, server: Server) -> None:
         self._handler = handler
         self._server = server
 
-    def connection_made(self, transport: Any) -> None:
-        """Do nothing: the handler replies through the socket."""
+    def connection_made(self, transport: DatagramTransport) -> None:
+        """Keep no transport: the handler replies through the socket."""
+        self._socket = transport.get_extra_info("socket")
 
-    def datagram_received(self, data: bytes, addr: Any) -> None:
+    def datagram_received(self, data: bytes, addr: ClientAddress) -> None:
         """Run the handler."""
-        self._handler((data, self._server.socket), addr, self._server)
+        self._handler((data, self._socket), addr, self._server)
 
     def error_received(self, error: Exception) -> None:
-        """Do nothing."""
+        """Ignore an error of sending: the handler sends by itself."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Do nothing."""
+        """Release nothing."""
 
 
-def inline_datagrams(handler: Callable[[Any, Any, Any], Any]) -> Callable[[Any], InlineDatagrams]:
-    """Return what makes the protocol of a datagram server, from a blocking handler."""
+def inline_datagrams(handler: DatagramHandler) -> Callable[[Server], InlineDatagrams]:
+    """Return a factory of the protocol of a datagram server, from a blocking handler."""
     return lambda server: InlineDatagrams(handler, server)

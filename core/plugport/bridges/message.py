@@ -1,15 +1,19 @@
-"""message -> protocol: a protocol that cuts the stream into messages and sends the replies."""
+"""message -> protocol: a protocol that splits the stream into messages and sends the replies."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
-from plugport.contracts.requests import RequestContext
+from plugport.contracts.interfaces import ClientAddress, DatagramRequest, Handler, Transport
+from plugport.contracts.requests import RequestContext, Server
 from plugport.handlers.framing import Framing
 from plugport.handlers.messages import Respond, framing_maker, responder
 from plugport.transports import send_datagram
+
+if TYPE_CHECKING:
+    from plugport.transports import DatagramTransport
 
 __all__ = ["answered_datagrams", "framed_protocol", "message_datagram_protocol"]
 
@@ -18,18 +22,18 @@ _BATCH = 65536
 
 
 class FramedProtocol:
-    """Answers the messages of one connection; takes no more while its replies wait to be sent."""
+    """Answers the messages of one connection; stops reading while replies wait to be sent."""
 
-    _transport: Any
+    _transport: Transport
 
     def __init__(self, respond: Respond, framing: Framing) -> None:
         self._respond = respond
         self._framing = framing
         self._messages: deque[bytes] = deque()
         self._paused = False
-        self._ended = False  # the client has ended its side, and messages of it still wait
+        self._ended = False  # the client has ended its stream, and some of its messages still wait
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: Transport) -> None:
         """Keep the transport."""
         self._transport = transport
 
@@ -37,7 +41,7 @@ class FramedProtocol:
         """Answer the messages that are complete."""
         messages = self._framing.feed(data)
         if len(messages) == 1 and not (self._messages or self._paused):
-            # One, and then they wait for the reply: what most clients do.
+            # Most clients send one message and wait for its reply.
             reply = self._reply(messages[0])
             if reply is not None:
                 self._transport.write(reply)
@@ -46,7 +50,7 @@ class FramedProtocol:
             self._answer()
 
     def _reply(self, message: bytes) -> bytes | None:
-        """Have *message* answered, and return the reply in its frame, if there is one."""
+        """Return the framed reply to *message*, if there is one."""
         reply = self._respond(message)
         if reply is None:
             return None
@@ -55,7 +59,7 @@ class FramedProtocol:
         return self._framing.frame(reply)
 
     def _answer(self) -> None:
-        """Answer what has come, until the client is behind with taking its replies."""
+        """Answer the queued messages, until the client does not read its replies fast enough."""
         messages = self._messages
         while messages and not self._paused:
             replies = []
@@ -67,24 +71,24 @@ class FramedProtocol:
                         replies.append(reply)
                         size += len(reply)
             finally:
-                # Those before one that failed are owed to the client.
+                # The replies before a message that failed are still sent.
                 if replies:
                     self._transport.write(replies[0] if len(replies) == 1 else b"".join(replies))
 
     def eof_received(self) -> bool:
-        """Answer what is left; let the transport close, unless the client must take replies first."""
+        """Answer the last messages; return whether the transport must stay open for replies that wait."""
         self._messages.extend(self._framing.finish())
         self._answer()
         self._ended = bool(self._messages)
         return self._ended
 
     def pause_writing(self) -> None:
-        """Read no more: the client does not take its replies."""
+        """Stop reading: the client does not read its replies fast enough."""
         self._paused = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Go on."""
+        """Answer the queued messages, and read again."""
         self._paused = False
         self._answer()
         if self._ended and not self._messages:
@@ -93,37 +97,37 @@ class FramedProtocol:
             self._transport.resume_reading()
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Do nothing."""
+        """Release nothing."""
 
 
 class MessageDatagramProtocol:
-    """Answers datagrams, each a message."""
+    """Answers datagrams; each of them is a message."""
 
-    _transport: Any
+    _transport: DatagramTransport
 
-    def __init__(self, make_respond: Callable[[Any, Any], Respond], server: Any) -> None:
+    def __init__(self, make_respond: Callable[[ClientAddress, Server], Respond], server: Server) -> None:
         self._make_respond = make_respond
         self._server = server
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: DatagramTransport) -> None:
         """Keep the transport."""
         self._transport = transport
 
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        """Answer one."""
+    def datagram_received(self, data: bytes, addr: ClientAddress) -> None:
+        """Answer a datagram."""
         reply = self._make_respond(addr, self._server)(data)
         if reply is not None and addr:  # an unnamed unix socket can't be answered
             self._transport.sendto(reply, addr)
 
     def error_received(self, error: Exception) -> None:
-        """Do nothing: the client is not there to be answered."""
+        """Ignore an error of sending: the client is gone."""
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Do nothing."""
+        """Release nothing."""
 
 
-def framed_protocol(handler: Any) -> Callable[[RequestContext], Any]:
-    """Return what makes the protocol of a connection, from a message handler."""
+def framed_protocol(handler: Handler) -> Callable[[RequestContext], FramedProtocol]:
+    """Return a factory of the protocol of a connection, from a message handler."""
     make_respond, make_framing = responder(handler), framing_maker(handler)
 
     def make(context: RequestContext) -> FramedProtocol:
@@ -132,17 +136,17 @@ def framed_protocol(handler: Any) -> Callable[[RequestContext], Any]:
     return make
 
 
-def message_datagram_protocol(handler: Any) -> Callable[[Any], Any]:
-    """Return what makes the protocol of a datagram server, from a message handler."""
+def message_datagram_protocol(handler: Handler) -> Callable[[Server], MessageDatagramProtocol]:
+    """Return a factory of the protocol of a datagram server, from a message handler."""
     make_respond = responder(handler)
     return lambda server: MessageDatagramProtocol(make_respond, server)
 
 
-def answered_datagrams(handler: Any) -> Callable[[Any, Any, Any], None]:
+def answered_datagrams(handler: Handler) -> Callable[[DatagramRequest, ClientAddress, Server], None]:
     """Return a blocking handler of datagrams, from a message handler."""
     make_respond = responder(handler)
 
-    def handle(request: Any, client_address: Any, server: Any) -> None:
+    def handle(request: DatagramRequest, client_address: ClientAddress, server: Server) -> None:
         data, sock = request
         reply = make_respond(client_address, server)(data)
         if reply is not None and client_address:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import errno
 import io
 import socket
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
-__all__ = ["SwitchedSocket"]
+from plugport.contracts.interfaces import Buffer
+
+if TYPE_CHECKING:
+    from typing import IO
+
+    from plugport.contracts.interfaces import DetachableTransport
+
+__all__ = ["Link", "SwitchedSocket"]
 
 _CHUNK = 65536
-# As plain integers: those of the socket module are enumerations, and slow to test with.
+# As plain integers: the socket module has enumerations, which are slower to test.
 _PEEK, _WAITALL = int(socket.MSG_PEEK), int(getattr(socket, "MSG_WAITALL", 0))
 _DONT_WAIT = int(getattr(socket, "MSG_DONTWAIT", 0))
-#: What an ssl.SSLSocket tells of its connection.
-_OF_TLS = frozenset(
+#: The attributes of an ssl.SSLSocket that describe its connection.
+_TLS_ATTRIBUTES = frozenset(
     {
         "cipher",
         "compression",
@@ -32,17 +39,32 @@ _OF_TLS = frozenset(
 )
 
 
+class Link(Protocol):
+    """The connection of a SwitchedSocket; its methods wait in the handler's greenlet."""
+
+    unread: bytes | bytearray
+
+    @property
+    def transport(self) -> DetachableTransport: ...
+    def wait_for_data(self, count: int, timeout: float | None) -> None: ...
+    def receive(self, count: int, timeout: float | None) -> bytes: ...
+    def take(self, count: int) -> bytes: ...
+    def write(self, data: Buffer, timeout: float | None) -> None: ...
+    def end_reading(self) -> None: ...
+    def write_eof(self) -> None: ...
+    def detach(self) -> int: ...
+
+
 class SwitchedSocket:
     """A connection as a blocking handler sees it: the part of socket.socket that handlers use.
 
-    Calls that would block switch to the loop until they can go on, or raise TimeoutError after
-    gettimeout() seconds. Data written is the transport's to send; writers wait while too much of
-    it is unsent.
+    A call that would block lets the loop run until it can continue, or raises TimeoutError after gettimeout()
+    seconds. The transport sends what is written; a call that writes waits while too much data is unsent.
     """
 
     __slots__ = ("_closed", "_io_refs", "_link", "_timeout")
 
-    def __init__(self, link: Any) -> None:
+    def __init__(self, link: Link) -> None:
         self._link = link
         self._timeout: float | None = None
         self._io_refs = 0
@@ -61,38 +83,36 @@ class SwitchedSocket:
             if flags & _PEEK:
                 return bytes(link.unread[:bufsize])
         elif bufsize:
-            received: bytes = link.receive(bufsize, self._timeout)
-            return received
-        data: bytes = link.take(bufsize)
-        return data
+            return link.receive(bufsize, self._timeout)
+        return link.take(bufsize)
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> int:
         """Read into *buffer*; return the number of bytes."""
         with memoryview(buffer).cast("B") as view:
             data = self.recv(nbytes or len(view), flags)
             view[: len(data)] = data
             return len(data)
 
-    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, Any]:
-        """Return what recv() does, and None: a connection's data has no sender's address."""
+    def recvfrom(self, bufsize: int, flags: int = 0) -> tuple[bytes, None]:
+        """Return the result of recv(), and None: data of a connection has no sender's address."""
         return self.recv(bufsize, flags), None
 
     # Writing ------------------------------------------------------------------------------------
 
-    def sendall(self, data: Any, flags: int = 0) -> None:
+    def sendall(self, data: Buffer, flags: int = 0) -> None:
         """Send all of *data*."""
         if self._closed:
             self._check_open()
         self._link.write(data, self._timeout)
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: Buffer, flags: int = 0) -> int:
         """Send *data*; return its length in bytes."""
         self.sendall(data, flags)
         with memoryview(data) as view:
             return view.nbytes
 
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
-        """Send *file* from *offset* on, to its end or *count* bytes of it; return the number of bytes."""
+    def sendfile(self, file: IO[bytes], offset: int = 0, count: int | None = None) -> int:
+        """Send *file* from *offset* on, all or *count* bytes of it; return the number of bytes."""
         if offset:
             file.seek(offset)
         total = 0
@@ -155,7 +175,7 @@ class SwitchedSocket:
             self._link.transport.close()
 
     def _check_open(self) -> None:
-        if self._closed and self._io_refs <= 0:  # files on it keep it open
+        if self._closed and self._io_refs <= 0:  # makefile()'s files keep it open
             raise OSError(errno.EBADF, "Bad file descriptor")
 
     def _decref_socketios(self) -> None:
@@ -165,27 +185,26 @@ class SwitchedSocket:
             self.close()
 
     def detach(self) -> int:
-        """Return the descriptor, which is the caller's to use and to close from now on."""
+        """Return the descriptor; from now on the caller uses and closes it."""
         self._closed, self._io_refs = True, 0
-        fd: int = self._link.detach()
-        return fd
+        return self._link.detach()
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once the connection is closed."""
         return -1 if self._closed and self._io_refs <= 0 else self._real().fileno()
 
     def gettimeout(self) -> float | None:
-        """Return the seconds that calls may wait; None for ever, 0.0 not at all."""
+        """Return the seconds that a call may wait; None: no limit, 0.0: no wait."""
         return self._timeout
 
     def settimeout(self, value: float | None) -> None:
-        """Set the seconds that calls may wait."""
+        """Set the seconds that a call may wait; None: no limit, 0.0: no wait."""
         if value is not None and value < 0.0:
             raise ValueError("Timeout value out of range")
         self._timeout = value
 
     def setblocking(self, flag: bool) -> None:
-        """Wait for ever, or not at all."""
+        """Set whether calls may wait, without a limit."""
         self._timeout = None if flag else 0.0
 
     def getblocking(self) -> bool:
@@ -200,11 +219,11 @@ class SwitchedSocket:
         """Return the server's address."""
         return self._real().getsockname()
 
-    def setsockopt(self, *args: Any) -> None:
+    def setsockopt(self, *args: int | bytes | None) -> None:
         """Set an option of the real socket."""
         self._real().setsockopt(*args)
 
-    def getsockopt(self, *args: Any) -> Any:
+    def getsockopt(self, *args: int) -> Any:
         """Return an option of the real socket."""
         return self._real().getsockopt(*args)
 
@@ -225,8 +244,8 @@ class SwitchedSocket:
         return proto
 
     def __getattr__(self, name: str) -> Any:
-        # Over TLS, and only there, it has what an ssl.SSLSocket tells of the connection.
-        if name in _OF_TLS:
+        # Over TLS, and only there, it has the attributes of an ssl.SSLSocket.
+        if name in _TLS_ATTRIBUTES:
             tls = self._link.transport.get_extra_info("ssl_object")
             if tls is not None:
                 return getattr(tls, name)

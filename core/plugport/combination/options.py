@@ -9,7 +9,6 @@ import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Annotated, Any, ClassVar, Final, get_args, get_origin
 
 from plugport.combination.conversion import convert, is_convertible, validate
@@ -99,8 +98,9 @@ def _split(annotation: object) -> tuple[Any, Help]:
 
 
 def _is_option(target: type, name: str, kind: object) -> bool:
-    value = getattr(target, name, inspect.Parameter.empty)
-    has_value = value is not inspect.Parameter.empty and not isinstance(value, (FunctionType, property))
+    value = inspect.getattr_static(target, name, inspect.Parameter.empty)
+    # A descriptor is no value: a method, a property, a slot.
+    has_value = value is not inspect.Parameter.empty and not hasattr(type(value), "__get__")
     return has_value and is_convertible(kind)
 
 

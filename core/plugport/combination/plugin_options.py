@@ -13,7 +13,6 @@ from typing import Any
 from plugport.combination.conversion import convert, validate
 from plugport.combination.options import Option, UnknownOptionError, collect
 from plugport.contracts.component import PARTS
-from plugport.contracts.elsewhere import OPTIONS_ELSEWHERE
 from plugport.contracts.wording import nearest, one_of
 from plugport.errors import OptionError, PluginError
 from plugport.plugin.manager import PluginRecord, Plugins
@@ -87,8 +86,8 @@ def _find(plugins: Plugins, key: str, prefix: str) -> PluginRecord:
     for record in named:
         if record.status != "active":
             raise PluginError(f"option {key!r}: {record.inactive_reason}")
-    if not named and prefix in OPTIONS_ELSEWHERE:
-        distribution = OPTIONS_ELSEWHERE[prefix]
+    distribution = None if named else plugins.hints().service_plugins.get(prefix)
+    if distribution is not None:
         raise OptionError(
             f"option {key!r}: no plugin {prefix!r}; {distribution} has it: pip install {distribution}"
         )

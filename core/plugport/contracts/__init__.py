@@ -6,18 +6,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from plugport.contracts.component import KINDS, PARTS, Component, Kind, Part
     from plugport.contracts.findings import STATUSES, Finding, Status
+    from plugport.contracts.hints import Hints
     from plugport.contracts.hooks import NO_HOOKS, SERVER_HOOKS, ServerHooks
     from plugport.contracts.interfaces import (
         AnyProtocol,
         Buffer,
         ClientAddress,
         DatagramRequest,
+        DetachableTransport,
         Handler,
         Request,
         ServerAddress,
         StreamRequest,
         Transport,
-        TransportOwner,
     )
     from plugport.contracts.loops import (
         ABORT_GRACE,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         LoopMember,
         Poller,
         TimerHandle,
+        TransportLoop,
     )
     from plugport.contracts.members import Help, configure
     from plugport.contracts.registry import ComponentRegistry, RegisteredComponent
@@ -64,6 +66,7 @@ else:
                 "Finding",
                 "Status",
             ),
+            "plugport.contracts.hints": ("Hints",),
             "plugport.contracts.hooks": (
                 "NO_HOOKS",
                 "SERVER_HOOKS",
@@ -74,12 +77,12 @@ else:
                 "Buffer",
                 "ClientAddress",
                 "DatagramRequest",
+                "DetachableTransport",
                 "Handler",
                 "Request",
                 "ServerAddress",
                 "StreamRequest",
                 "Transport",
-                "TransportOwner",
             ),
             "plugport.contracts.loops": (
                 "ABORT_GRACE",
@@ -90,6 +93,7 @@ else:
                 "LoopMember",
                 "Poller",
                 "TimerHandle",
+                "TransportLoop",
             ),
             "plugport.contracts.members": (
                 "Help",
@@ -143,10 +147,12 @@ __all__ = [
     "Component",
     "ComponentRegistry",
     "DatagramRequest",
+    "DetachableTransport",
     "Finding",
     "Handler",
     "HandlerTraits",
     "Help",
+    "Hints",
     "Kind",
     "Loop",
     "LoopMember",
@@ -168,7 +174,7 @@ __all__ = [
     "TimerHandle",
     "Transport",
     "TransportKind",
-    "TransportOwner",
+    "TransportLoop",
     "configure",
     "describe_error",
     "handler_traits",

@@ -1,4 +1,4 @@
-"""Finding: what one check says of one thing."""
+"""Finding: the result of one check of ``plugport doctor``."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 class Finding(NamedTuple):
-    """What a check has found.
+    """The result of a check.
 
-    ``status`` is "ok"; "warning" for what a service may well run with; "problem" for what it
-    can't, or not as it should. ``message`` says what, ``remedy`` what to do about it, in a line
-    each; for "ok" the remedy is "". ``check`` is the name of the check; "" stands for that of the plugin.
+    ``status`` is "ok"; "warning" if a service can run nevertheless; "problem" if it can't, or fails
+    sometimes. ``message`` is the observation, ``remedy`` what to do about it, in a line each; for "ok"
+    the remedy is "". ``check`` is the name of the check; "" stands for that of the plugin.
     """
 
     status: Status

@@ -1,16 +1,15 @@
-"""What a server calls at run time: one slot for each hook, None where nobody implements it.
+"""ServerHooks: the run-time hooks that a server calls, with a slot for each.
 
-The specifications are in :mod:`plugport.plugin.specs`; :mod:`plugport.plugin.manager` fills the slots.
+The specifications are in :mod:`plugport.plugin.specs`; :mod:`plugport.plugin.guards` fills the slots.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 __all__ = ["NO_HOOKS", "SERVER_HOOKS", "ServerHooks"]
 
-HookCall = Callable[..., Any]
+HookCall = Callable[..., object]
 
 SERVER_HOOKS = (
     "server_bound",
@@ -31,8 +30,9 @@ SERVER_HOOKS = (
 class ServerHooks:
     """The hooks of one service, looked up once.
 
-    Each attribute is None, or is called with the keyword arguments of its specification.
-    ``verify_request`` answers True, or turns the request away: with the reason, or with False.
+    Each attribute is None if no plugin implements the hook, else a function that takes the keyword
+    arguments of the specification. ``verify_request`` returns True to accept a request; it returns the
+    reason, or False, to reject it.
     """
 
     __slots__ = SERVER_HOOKS
@@ -57,10 +57,10 @@ class ServerHooks:
             raise TypeError(f"no such hook: {', '.join(calls)}")
 
     def in_child(self, request_finished: HookCall) -> ServerHooks:
-        """The hooks of a forked child: its parent fires those of the request.
+        """Return the hooks of a forked child; its parent calls the hooks of the request.
 
-        *request_finished* is called at the request's end, to report it to the parent, if anybody
-        there wants to know.
+        *request_finished* is called at the end of the request and reports it to the parent. There is no
+        report if no plugin implements a hook of the request.
         """
         if self.request_started is self.request_finished is self.request_failed is None:
             return _NO_REPORT
@@ -68,6 +68,5 @@ class ServerHooks:
 
 
 _NO_REPORT = ServerHooks()
-#: The hooks of a server that no service runs: none. A server that has these is on its own,
-#: and reports as the standard library's does.
+#: The hooks of a server that no service runs: none. Such a server reports errors as the standard library's.
 NO_HOOKS = ServerHooks()

@@ -19,12 +19,12 @@ __all__ = [
     "Buffer",
     "ClientAddress",
     "DatagramRequest",
+    "DetachableTransport",
     "Handler",
     "Request",
     "ServerAddress",
     "StreamRequest",
     "Transport",
-    "TransportOwner",
 ]
 
 #: What can be sent.
@@ -43,8 +43,16 @@ ServerAddress: TypeAlias = "tuple[Any, ...] | str | bytes | int"
 
 #: A handler in any of the four styles, as its author wrote it.
 Handler: TypeAlias = "Callable[..., Any]"
-#: What a transport drives: asyncio's Protocol, BufferedProtocol or DatagramProtocol, or a class like them.
-AnyProtocol: TypeAlias = "asyncio.BaseProtocol"
+
+
+class AnyProtocol(Protocol):
+    """What a transport drives: a protocol of asyncio for streams, buffers or datagrams, or one like it."""
+
+    def connection_made(self, transport: Any, /) -> None:
+        """Called with the transport, first."""
+
+    def connection_lost(self, exc: Exception | None, /) -> None:
+        """Called last, with the error that broke the connection, or None."""
 
 
 class Transport(Protocol):
@@ -56,7 +64,7 @@ class Transport(Protocol):
     def is_closing(self) -> bool:
         """Return whether the transport is closing or closed."""
 
-    def set_protocol(self, protocol: AnyProtocol) -> None:
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         """Switch to another protocol."""
 
     def get_protocol(self) -> AnyProtocol:
@@ -99,21 +107,14 @@ class Transport(Protocol):
         """Close now; what is unsent is lost."""
 
 
-class TimedTransport(Transport, Protocol):
-    """A transport of plugport's own: it has timers too."""
+class DetachableTransport(Transport, Protocol):
+    """A transport of plugport's own: it has timers, and can give its socket away."""
+
+    def detach(self) -> socket.socket:
+        """Close the transport and return its socket. Raises OSError if that is impossible, as over TLS."""
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
-        """Call *callback* in *seconds*; what it raises ends this connection."""
+        """Run *callback* in *seconds*; an exception that it raises ends this connection."""
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Call *callback* after what the loop calls now; what it raises ends this connection."""
-
-
-class TransportOwner(Protocol):
-    """What a transport reports to: the strategy, or a bridge that runs a loop of its own."""
-
-    def transport_failed(self, transport: Any, error: Exception) -> None:
-        """Note what the protocol raised, or what broke the connection."""
-
-    def transport_lost(self, transport: Any) -> None:
-        """Close the socket: the protocol's connection_lost() has been called. Called once."""
+        """Run *callback* after the loop's current one; an exception that it raises ends this connection."""

@@ -1,6 +1,6 @@
-"""What a loop is to those who live in it: pollers, timers, and the members that it polls for.
+"""The contracts of a loop: pollers, timers, members, and the part of a loop that transports use.
 
-Implementations are in :mod:`plugport.loop`; a strategy may bring its own.
+Implementations are in :mod:`plugport.loop`; a strategy may have its own.
 """
 
 from __future__ import annotations
@@ -17,61 +17,62 @@ __all__ = [
     "LoopMember",
     "Poller",
     "TimerHandle",
+    "TransportLoop",
 ]
 
 #: Seconds that aborted requests have to end, once after the first abort and once after the forced one.
 ABORT_GRACE = 1.0
 
 #: Events, as given to register() and to callbacks. A broken connection is readable and writable.
-#: A callback may come although its descriptor is not ready: what it calls must not block.
+#: A callback may be called although its descriptor is not ready: what it calls must not block.
 READ, WRITE = 1, 2
 
 Callback = Callable[[int], None]
 
 
 class Poller(Protocol):
-    """What both do."""
+    """Waits for descriptors, and runs the callbacks of those that are ready."""
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
         """Watch *fd* for *events*. Raises KeyError if it is watched already."""
 
     def modify(self, fd: int, events: int, callback: Callback) -> None:
-        """Watch *fd* for other *events*; 0 keeps its place and reports only that it broke, or nothing."""
+        """Watch *fd* for other *events*; with 0 the poller reports only that *fd* broke, or nothing."""
 
     def unregister(self, fd: int) -> None:
-        """Watch *fd* no longer. To be called before it is closed; unknown ones are let pass."""
+        """Stop watching *fd*; must be called before *fd* is closed. An unknown descriptor is ignored."""
 
     def dispatch(self, timeout: float | None) -> int:
-        """Wait for at most *timeout* seconds (None: for ever), and call who is due.
+        """Wait for at most *timeout* seconds (None: no limit), and run the callbacks of ready descriptors.
 
-        Who was unregistered by one that was called before is not called. Returns how many descriptors
-        were ready.
+        A callback that was unregistered by an earlier one is not run. Returns how many descriptors were
+        ready.
         """
 
     def close(self) -> None:
-        """Release the poller's own descriptors, and nothing else: a forked child may do it."""
+        """Close the poller's own descriptors and no other, so that a forked child may call it."""
 
 
 class TimerHandle(Protocol):
-    """A call that is still to come."""
+    """A scheduled call."""
 
     def cancel(self) -> None:
-        """Drop the call. Has no effect once it was made."""
+        """Cancel the call. Has no effect after the call was made."""
 
 
 class LoopMember(Protocol):
-    """A server's place in a loop: what the loop asks it around each wait."""
+    """A server in a loop: what the loop calls before and after each wait."""
 
-    #: Whether what prepare() decided stands until its wait is over or Loop.reconsider() is called.
+    #: Whether the decisions of prepare() hold until its wait is over or Loop.reconsider() is called.
     steady: bool
-    #: Whether the loop has waited since the last prepare(); a loop that turns without a wait sets it.
+    #: Whether the loop has waited since the last prepare(). A loop that can turn without a wait sets it.
     polled: bool
 
     def prepare(self, timeout: float | None) -> float | None:
-        """Decide what to poll for; return the longest wait in seconds, *timeout* at most (None: for ever)."""
+        """Decide what to poll for; return the longest wait in seconds, *timeout* at most (None: no limit)."""
 
     def settle(self) -> None:
-        """End a turn: do periodic work, or leave."""
+        """End a turn: do periodic work, or leave the loop."""
 
     def leave(self) -> None:
         """Leave the loop."""
@@ -80,8 +81,27 @@ class LoopMember(Protocol):
         """Close, in a forked child, the copies of what the server listens on and has accepted."""
 
 
-class Loop(Protocol):
-    """What a server and its Listener need of the loop that they are in."""
+class TransportLoop(Protocol):
+    """The part of a loop that the transport of a connection uses."""
+
+    def register(self, fd: int, events: int, callback: Callback, /) -> None:
+        """Run *callback* with the events that happened when *fd* is ready for *events* (READ, WRITE)."""
+
+    def modify(self, fd: int, events: int, callback: Callback, /) -> None:
+        """Watch *fd* for other *events*."""
+
+    def unregister(self, fd: int, /) -> None:
+        """Stop watching *fd*; must be called before *fd* is closed."""
+
+    def call_soon(self, callback: Callable[[], object], /) -> object:
+        """Run *callback* in this thread, after the current callback."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None], /) -> TimerHandle:
+        """Run *callback* in this thread in *seconds*, unless the timer that is returned is cancelled."""
+
+
+class Loop(TransportLoop, Protocol):
+    """What a server and its Listener use of the loop that they are in."""
 
     #: Whether wake() reaches the loop.
     can_wake: bool
@@ -89,29 +109,14 @@ class Loop(Protocol):
     def wake(self) -> None:
         """End the current wait. Safe from any thread and from a signal handler."""
 
-    def register(self, fd: int, events: int, callback: Callback) -> None:
-        """Call *callback* with what has happened when *fd* is ready for *events* (READ, WRITE)."""
-
-    def modify(self, fd: int, events: int, callback: Callback) -> None:
-        """Watch *fd* for other *events*."""
-
-    def unregister(self, fd: int) -> None:
-        """No longer watch *fd*; to be called before it is closed."""
-
-    def call_soon(self, callback: Callable[[], object]) -> None:
-        """Call *callback* in this thread, after what is being called now."""
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
-        """Call *callback* in this thread in so many seconds; return a timer with cancel()."""
-
     def reconsider(self) -> None:
-        """Have the listeners look again at what to poll for before the next wait."""
+        """Have the listeners decide again what to poll for before the next wait."""
 
     def discard(self, member: LoopMember) -> None:
         """Stop polling for *member*."""
 
     def end_session(self, end: Callable[[], object]) -> None:
-        """Call *end* once the requests that a server cut when it left have ended."""
+        """Call *end* after the requests that a server aborted when it left have ended."""
 
     def abandon(self) -> None:
         """Release, in a forked child, the loop's descriptors, and what its servers listen on and hold."""

@@ -1,6 +1,6 @@
-"""Options as class attributes: the note that documents one, and a subclass that has them set.
+"""Options as class attributes: Help, which documents one, and configure(), which sets them.
 
-Reading the notes and converting text by them is the business of :mod:`plugport.combination.options`.
+Options are collected, and read from text, in :mod:`plugport.combination.options`.
 """
 
 from __future__ import annotations
@@ -8,17 +8,20 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 __all__ = ["Help", "configure"]
 
 
+Target = TypeVar("Target")
+
+
 @dataclass(frozen=True, slots=True)
 class Help:
-    """What a member variable means, and what its value is held to.
+    """The description and the bounds of an option: ``Annotated[float, Help("seconds ...", gt=0)]``.
 
     ``text``: one line, with the unit. ``ge``, ``gt``, ``le``: bounds of a number.
-    ``octal``: text is read as an octal number, as chmod(1) reads it.
+    ``octal``: a number is written in octal, as for chmod(1).
     """
 
     text: str
@@ -28,18 +31,22 @@ class Help:
     octal: bool = False
 
 
-def configure(target: Any, members: Mapping[str, Any]) -> Any:
-    """Return *target* with *members* as its class attributes: a subclass of the same name.
+def configure(target: Target, members: Mapping[str, object]) -> Target:
+    """Return a subclass of *target*, of the same name, with *members* as its class attributes.
 
-    Without members it is *target* itself. A component that must look at its options together has
-    a class method ``check_options()``, which is called then, and raises OptionError.
+    Without members it is *target* itself; functools.partial is made anew around its class. Then
+    ``check_options()`` is called, a class method by which a component can check its options together;
+    it raises OptionError.
     """
-    if isinstance(target, functools.partial):
-        return functools.partial(configure(target.func, members), *target.args, **target.keywords)
-    if members:
-        extra = {"__module__": target.__module__, "__doc__": target.__doc__}
-        target = type(target.__name__, (target,), {**extra, **members})
-    check_options = getattr(target, "check_options", None)
+    configured: Any = target
+    if isinstance(configured, functools.partial):
+        inner = configure(configured.func, members)
+        configured = functools.partial(inner, *configured.args, **configured.keywords)
+    elif members:
+        extra = {"__module__": configured.__module__, "__doc__": configured.__doc__}
+        configured = type(configured.__name__, (configured,), {**extra, **members})
+    check_options = getattr(configured, "check_options", None)
     if check_options is not None:
         check_options()
-    return target
+    result: Target = configured
+    return result

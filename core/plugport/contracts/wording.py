@@ -1,4 +1,4 @@
-"""The parts that error messages share: near names, and an exception told in one line."""
+"""Parts of error messages: similar names, lists of names, and an exception in one line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ __all__ = ["describe_error", "nearest", "one_of"]
 def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     """Return ``; did you mean 'x' or 'y'?`` of the *known* names that resemble *name*, or "".
 
-    *prefix*: what goes before each, and is right already.
+    *prefix* is put before each.
     """
-    import difflib  # late: needed when something is wrong already
+    import difflib  # late: only an error needs it
 
     near = difflib.get_close_matches(name, sorted(known), n=2)
     return f"; did you mean {one_of(repr(prefix + each) for each in near)}?" if near else ""
@@ -38,8 +38,8 @@ def describe_error(error: BaseException) -> str:
     return f"{line} ({place})" if place else line
 
 
-#: Code that only leads to the code at fault.
-_MACHINERY = tuple(
+#: Folders of code that calls plugins, and is never at fault itself.
+_CALLERS = tuple(
     os.path.dirname(file) + os.sep
     for file in (__file__, importlib.__file__, importlib_metadata.__file__, pluggy.__file__)
 )
@@ -49,7 +49,7 @@ def _raised_at(trace: TracebackType | None) -> str | None:
     place = None
     while trace is not None:
         filename = trace.tb_frame.f_code.co_filename
-        if not filename.startswith(("<frozen", *_MACHINERY)):
+        if not filename.startswith(("<frozen", *_CALLERS)):
             place = f"{os.path.basename(filename)}, line {trace.tb_lineno}"
         trace = trace.tb_next
     return place

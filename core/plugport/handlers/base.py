@@ -12,8 +12,6 @@ from plugport.contracts.requests import RequestHandedOver, Server
 from plugport.contracts.traits import TransportKind
 
 if TYPE_CHECKING:
-    import asyncio
-
     from _typeshed import ReadableBuffer
 
 __all__ = [
@@ -201,5 +199,6 @@ class AsyncRequestHandler:
         self.client_address = client_address
         self.server = server
 
-    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # Any: an override takes (reader, writer) or, on datagrams, (message, reply).
+    async def handle(self, reader: Any, writer: Any) -> None:
         """Serve the request. To be overridden."""

@@ -1,7 +1,7 @@
-"""ServerLoop: one poll over the listening sockets of one or more servers, and what these watch besides.
+"""ServerLoop: one poll over the listening sockets of one or more servers, and all that they watch.
 
-The strategies that keep BaseServer.serve_forever() run in it. What happens to each server there
-is the business of its :mod:`plugport.serving.listener`.
+A strategy that does not override BaseServer.serve_forever() runs in it. When a server accepts is decided in
+:mod:`plugport.serving.listener`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["ServerLoop"]
 
 
 class ServerLoop(Timers):
-    """Polls for servers until each has been shut down or has drained.
+    """Polls for servers until each of them is shut down or has drained.
 
-    With *waker* the loop can be woken from other threads and from signal handlers; without, it
-    takes no descriptors of its own. *poller_class*: how it waits, if not by the poller of this platform.
+    With *waker* other threads and signal handlers can wake the loop; without, it has no descriptors.
+    *poller_class* is how the loop waits; None: by the poller of the platform.
     """
 
     def __init__(self, *, waker: bool = True, poller_class: type[Poller] | None = None) -> None:
@@ -49,7 +49,7 @@ class ServerLoop(Timers):
             try:
                 self._waker.send(b"\0")
             except OSError:
-                pass  # full: it will wake; closed: it has ended
+                pass  # the buffer is full, so the loop will wake; or the loop is closed
 
     def _woken(self, events: int) -> None:
         try:
@@ -67,7 +67,7 @@ class ServerLoop(Timers):
         self._members.remove(member)
 
     def end_session(self, end: Callable[[], object]) -> None:
-        """Call *end* after connection_lost() of the connections that were cut, which comes soon."""
+        """Call *end* after the connection_lost() of aborted connections, which is called soon."""
         self.call_soon(end)
 
     def run(self, poll_interval: float) -> None:
@@ -80,7 +80,7 @@ class ServerLoop(Timers):
                 timeout = member.prepare(timeout)
                 self._reconsider |= not member.steady
             deadline = monotonic() + (timeout or 0.0)
-            # As long as nothing touches what the listeners decided, they need not decide again.
+            # The decisions of the listeners hold until something affects them.
             while self._turn(timeout) and not self._reconsider:
                 timeout = deadline - monotonic()
                 if timeout <= 0.0:
@@ -93,33 +93,33 @@ class ServerLoop(Timers):
         self._reconsider = True
 
     def poll(self, timeout: float | None) -> None:
-        """Wait for at most *timeout* seconds (None: for ever) and do what is ready to be done."""
+        """Wait for at most *timeout* seconds (None: no limit), and run what is ready."""
         for member in self._members:
             timeout = member.prepare(timeout)
         self._turn(timeout)
 
     def _turn(self, timeout: float | None) -> int:
-        """Wait, and call who is due. Return how many descriptors were ready."""
+        """Wait, and run the ready callbacks. Return how many descriptors were ready."""
         soon = self._soon
         if self._timers:
             timeout = self.run_timers(timeout)
         ready = self._dispatch(0.0 if soon else timeout)
         if soon:
-            # Only those that are here now: what they add waits for the next turn, and starves nobody.
+            # Callbacks that are added meanwhile wait for the next turn, so that descriptors are polled too.
             for _ in range(len(soon)):
                 soon.popleft()()
         return ready
 
     def close(self) -> None:
-        """Take all servers out, and release the descriptors."""
+        """Remove all servers, and release the descriptors."""
         for member in tuple(self._members):
             member.leave()
-        while self._soon:  # what their leaving has brought about
+        while self._soon:  # callbacks that leave() has added
             self._soon.popleft()()
         self._release()
 
     def abandon(self) -> None:
-        """Release, in a forked child, the descriptors, and what all servers listen on and have not begun."""
+        """Release, in a forked child, the descriptors, and the sockets and pending requests of servers."""
         for member in self._members:
             member.abandon()
         self._release()

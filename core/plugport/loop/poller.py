@@ -1,4 +1,4 @@
-"""Pollers: who is to be called when a descriptor is ready, by epoll where there is one, else by selectors."""
+"""Pollers, which run callbacks when descriptors are ready: by epoll, or by the selectors module."""
 
 from __future__ import annotations
 
@@ -18,29 +18,25 @@ class EpollPoller:
         self._callbacks: dict[int, Callback] = {}
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
-        """See Poller."""
         if fd in self._callbacks:
             raise KeyError(fd)
         self._epoll.register(fd, _EPOLL[events])
         self._callbacks[fd] = callback
 
     def modify(self, fd: int, events: int, callback: Callback) -> None:
-        """See Poller."""
         self._epoll.modify(fd, _EPOLL[events])
         self._callbacks[fd] = callback
 
     def unregister(self, fd: int) -> None:
-        """See Poller."""
         if self._callbacks.pop(fd, None) is not None:
             try:
                 self._epoll.unregister(fd)
             except OSError:
-                pass  # closed, and so gone from there
+                pass  # a closed descriptor is not in epoll any more
 
     def dispatch(self, timeout: float | None) -> int:
-        """See Poller."""
         callbacks, events = self._callbacks, _EVENTS
-        # epoll counts in milliseconds; rounding up keeps a wait from becoming a spin.
+        # epoll counts in milliseconds; rounding up prevents a busy loop.
         ready = self._epoll.poll(None if timeout is None else timeout and timeout + 0.0005)
         for fd, bits in ready:
             try:
@@ -51,7 +47,6 @@ class EpollPoller:
         return len(ready)
 
     def close(self) -> None:
-        """See Poller."""
         self._epoll.close()
         self._callbacks.clear()
 
@@ -65,15 +60,14 @@ _EVENTS = tuple(
 
 
 class SelectorPoller:
-    """Whatever the selectors module has on this platform."""
+    """The best selector of the selectors module on this platform."""
 
     def __init__(self, selector: selectors.BaseSelector) -> None:
         self._selector = selector
         self._callbacks: dict[int, Callback] = {}
-        self._idle: set[int] = set()  # watched for nothing, which selectors can't express
+        self._idle: set[int] = set()  # registered without events, which selectors do not support
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
-        """See Poller."""
         if fd in self._callbacks:
             raise KeyError(fd)
         self._callbacks[fd] = callback
@@ -86,7 +80,6 @@ class SelectorPoller:
             self._idle.add(fd)
 
     def modify(self, fd: int, events: int, callback: Callback) -> None:
-        """See Poller."""
         self._callbacks[fd] = callback
         if fd in self._idle:
             self._idle.discard(fd)
@@ -95,7 +88,6 @@ class SelectorPoller:
         self._select(fd, events)
 
     def unregister(self, fd: int) -> None:
-        """See Poller."""
         if self._callbacks.pop(fd, None) is not None:
             if fd in self._idle:
                 self._idle.discard(fd)
@@ -103,7 +95,6 @@ class SelectorPoller:
                 self._selector.unregister(fd)
 
     def dispatch(self, timeout: float | None) -> int:
-        """See Poller."""
         ready = self._selector.select(timeout)
         for key, events in ready:
             callback = self._callbacks.get(key.fd)
@@ -112,7 +103,6 @@ class SelectorPoller:
         return len(ready)
 
     def close(self) -> None:
-        """See Poller."""
         self._selector.close()
         self._callbacks.clear()
         self._idle.clear()
@@ -124,6 +114,6 @@ def make_poller() -> Poller:
 
 
 def blocking_poller() -> Poller:
-    """Return a poller that takes no descriptor of its own, where the platform has one."""
+    """Return a poller that has no descriptor of its own, if the platform has one."""
     selector = getattr(selectors, "PollSelector", selectors.SelectSelector)
     return SelectorPoller(selector())

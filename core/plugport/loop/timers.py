@@ -1,4 +1,4 @@
-"""Timers: calls to come, for a loop that runs them between its waits."""
+"""Timers: scheduled calls, for a loop that runs them between its waits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Timer", "Timers", "shorter_wait"]
 
 
 class Timer:
-    """A call to come."""
+    """A scheduled call."""
 
     __slots__ = ("callback", "when")
 
@@ -19,7 +19,7 @@ class Timer:
         self.callback: Callable[[], None] | None = callback
 
     def cancel(self) -> None:
-        """Let it not come."""
+        """Cancel the call."""
         self.callback = None
 
     def __lt__(self, other: Timer) -> bool:
@@ -31,10 +31,15 @@ class Timers:
 
     def __init__(self) -> None:
         self._timers: list[Timer] = []
-        self._purge_at = 64  # timers; then those that were cancelled are dropped
+        self._purge_at = 64  # the number of timers at which cancelled ones are removed
+
+    @property
+    def has_timers(self) -> bool:
+        """Whether timers are scheduled, cancelled ones included."""
+        return bool(self._timers)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
-        """Call *callback* in this thread in so many seconds, unless the timer is cancelled."""
+        """Have *callback* called in this thread in *seconds*, unless the timer is cancelled."""
         timer = Timer(monotonic() + seconds, callback)
         timers = self._timers
         if len(timers) >= self._purge_at:
@@ -45,7 +50,7 @@ class Timers:
         return timer
 
     def run_timers(self, timeout: float | None) -> float | None:
-        """Call what is due; return how long the next one can wait, *timeout* at most."""
+        """Run the timers that are due; return the seconds until the next one, *timeout* at most."""
         timers = self._timers
         now = monotonic()
         while timers and (timers[0].callback is None or timers[0].when <= now):
@@ -56,6 +61,6 @@ class Timers:
 
 
 def shorter_wait(timeout: float | None, other: float) -> float:
-    """Return the shorter of two waits in seconds, of which the first may be for ever."""
+    """Return the shorter of two waits in seconds; None is a wait without a limit."""
     other = max(other, 0.0)
     return other if timeout is None or other < timeout else timeout

@@ -1,14 +1,14 @@
-"""What is installed: distributions, their versions and entry points, read with importlib_metadata.
+"""Installed distributions, their versions and entry points, read with importlib_metadata.
 
-Metadata is read line by line where that will do: parsing it as a message is slow, and a listing
-needs it of every plugin.
+Headers are found by a regular expression: to parse the metadata as a message is slow, and a listing needs
+the headers of every plugin.
 """
 
 import os
 import re
 import sys
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import importlib_metadata
 
@@ -23,27 +23,28 @@ __all__ = [
 
 
 class EntryPoint(NamedTuple):
-    """An entry point, and the distribution that declares it."""
+    """An entry point, with the distribution that declares it."""
 
     name: str
     distribution: str
     version: str
     found: importlib_metadata.EntryPoint
 
-    def load(self) -> Any:
-        """Import what it names."""
-        return self.found.load()
+    def load(self) -> object:
+        """Import and return the object that it names."""
+        loaded: object = self.found.load()
+        return loaded
 
 
 def canonical_name(distribution: str) -> str:
-    """Normalise the name of a distribution (PEP 503), so that its spellings are equal."""
+    """Return the normalised name of a distribution (PEP 503)."""
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def entry_points(group: str) -> list[EntryPoint]:
-    """Return the entry points of *group*: plugport's own, then by distribution and name.
+    """Return the entry points of *group*: plugport's own, then the others by distribution and name.
 
-    Of several distributions with one name the first on sys.path counts, as it does for imports.
+    Of several distributions with one name the first on sys.path is used, as for imports.
     """
     header = re.compile(rf"^\s*\[\s*{re.escape(group)}\s*\]", re.MULTILINE)
     names = {
@@ -68,21 +69,21 @@ def installed_version(distribution: str) -> str | None:
 
 
 def requirements_of(distribution: str) -> list[str]:
-    """Return the requirements (PEP 508) of an installed distribution, those of its extras with them."""
+    """Return the requirements (PEP 508) of an installed distribution, with those of its extras."""
     found = next(_installed(name=distribution), None)
     return [] if found is None else list(found.requires or ())
 
 
-# A name, perhaps extras, perhaps a version specifier (PEP 508).
+# PEP 508: a name, optional extras, an optional version specifier.
 _REQUIREMENT = re.compile(
     r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?:\[[^]]*\])?\s*(?:>=\s*([\d.]+)\s*\Z)?"
 )
 
 
 def satisfies(requirement: str) -> bool:
-    """Whether what is installed meets *requirement*: the name, and the version of a plain ``>=``.
+    """Return whether an installed distribution meets *requirement*: its name, and its ``>=`` version.
 
-    Other specifiers are left to the installer.
+    Other specifiers are not checked: the installer has checked them.
     """
     match = _REQUIREMENT.match(requirement)
     if match is None:
@@ -101,14 +102,14 @@ def _release(version: str) -> list[int]:
     return release
 
 
-def _installed(**criteria: str) -> Iterator[Any]:
-    # Where there is nothing importlib_metadata looks for a zip file, and imports what reads these;
-    # one place that is not there, python3.zip, is on every sys.path.
-    path = [place for place in sys.path if os.path.exists(place or os.curdir)]
+def _installed(**criteria: str) -> Iterator[importlib_metadata.Distribution]:
+    # importlib_metadata takes a missing entry for a zip file and imports zipfile, which is slow; one missing
+    # entry, python3.zip, is on every sys.path.
+    path = [entry for entry in sys.path if os.path.exists(entry or os.curdir)]
     return iter(importlib_metadata.Distribution.discover(path=path, **criteria))
 
 
-def _header(distribution: Any, field: str) -> str:
+def _header(distribution: importlib_metadata.Distribution, field: str) -> str:
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
     match = re.search(
         rf"^{field}:[ \t]*(.*?)[ \t\r]*$", text.partition("\n\n")[0], re.MULTILINE | re.IGNORECASE

@@ -21,18 +21,21 @@ from plugport.plugin.hookimpls import wrapped
 from plugport.plugin.validation import (
     COMMANDS_HOOK,
     DOCTOR_HOOK,
+    HINTS_HOOK,
     PER_PLUGIN_HOOKS,
     PREFIX,
     REGISTER_HOOKS,
     SERVICE_HOOK,
     commands_of,
     components_of,
+    hints_of,
     validate_hookimpl,
 )
 
 if TYPE_CHECKING:
     import click
 
+    from plugport.contracts.hints import Hints
     from plugport.contracts.hooks import ServerHooks
     from plugport.contracts.registry import ComponentRegistry
     from plugport.plugin.hookimpls import Wrap
@@ -62,7 +65,7 @@ class PluginRecord:
 
     @property
     def qualified_name(self) -> str:
-        """The name with the prefix of its distribution: ``plugport-example:example``."""
+        """The name with the prefix of its distribution: ``distribution:name``."""
         return f"{self.distribution}:{self.name}"
 
     @property
@@ -162,6 +165,16 @@ class Plugins:
             for impl in self._hookimpls(DOCTOR_HOOK, record):
                 wanted = [arguments[name] for name in impl.argnames]
                 yield record.qualified_name, partial(impl.function, *wanted)
+
+    def hints(self) -> "Hints":
+        """Return the hints of the active plugins. A plugin that raises is quarantined."""
+        from plugport.contracts.hints import Hints  # late: only an error needs them
+
+        found: list[Hints] = []
+        for record in self.records:
+            for impl in self._hookimpls(HINTS_HOOK, record):
+                self._attempt(record, partial(_add_hints, found, impl.function))
+        return Hints.merged(found)
 
     def has_service_plugin(self, record: PluginRecord) -> bool:
         """Whether the plugin of *record* has a class that is made for each service. Imports nothing."""
@@ -313,6 +326,10 @@ class Plugins:
     def _hookimpls(self, hook: str, record: PluginRecord) -> list[pluggy.HookImpl]:
         impls = getattr(self.manager.hook, hook).get_hookimpls()
         return [impl for impl in impls if impl.plugin_name == record.qualified_name]
+
+
+def _add_hints(found: "list[Hints]", function: Callable[[], object]) -> None:
+    found.append(hints_of(function))
 
 
 def _failure(record: PluginRecord, reason: str) -> PluginError:

@@ -1,6 +1,7 @@
-"""HookRecord: a hook as it is listed and shown, read from its specification and who implements it."""
+"""HookRecord: a hook as it is listed and shown, with the plugins that implement it."""
 
 import inspect
+from collections.abc import Callable
 from typing import NamedTuple
 
 from plugport.plugin.manager import Plugins
@@ -13,10 +14,9 @@ __all__ = ["HookRecord", "hook_records"]
 class HookRecord(NamedTuple):
     """One hook.
 
-    ``name`` is without its prefix, ``signature`` what an implementation has that takes all
-    arguments; ``documentation`` is that of :mod:`plugport.plugin.specs`. ``firstresult`` says
-    whether the first answer that is not None ends the call. ``implementers`` are the qualified
-    names of plugins, in the order in which they are called.
+    ``name`` has no prefix. ``signature`` and ``documentation`` are those of the specification.
+    ``firstresult`` says whether the first answer that is not None ends the call. ``implementers`` are the
+    qualified names of plugins, in the order of their calls.
     """
 
     name: str
@@ -27,11 +27,11 @@ class HookRecord(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """When it is called, or what for: the first line of its documentation."""
+        """The first line of the documentation."""
         return self.documentation.partition("\n")[0]
 
     def answers_to(self, name: str) -> bool:
-        """Whether *name* is its own, with the prefix or without."""
+        """Return whether *name* is the name of the hook, with the prefix or without."""
         return name.removeprefix("plugport_") == self.name
 
 
@@ -44,7 +44,7 @@ def _record(plugins: Plugins, name: str) -> HookRecord:
     caller = getattr(plugins.manager.hook, f"plugport_{name}")
     if caller.name in PER_PLUGIN_HOOKS:
         implementers = [record.qualified_name for record in plugins.records if name in record.hooks]
-    else:  # pluggy keeps them from the last that is called to the first
+    else:  # pluggy lists them in reverse order of their calls
         implementers = [impl.plugin_name for impl in reversed(caller.get_hookimpls())]
     return HookRecord(
         name,
@@ -55,8 +55,8 @@ def _record(plugins: Plugins, name: str) -> HookRecord:
     )
 
 
-def _signature(function: object) -> str:
+def _signature(function: Callable[..., object]) -> str:
     # The annotations are texts; str(signature) would put them in quotes.
-    signature = inspect.signature(function)  # type: ignore[arg-type]
+    signature = inspect.signature(function)
     arguments = ", ".join(f"{each.name}: {each.annotation}" for each in signature.parameters.values())
-    return f"{function.__name__}({arguments}) -> {signature.return_annotation}"  # type: ignore[attr-defined]
+    return f"{function.__name__}({arguments}) -> {signature.return_annotation}"

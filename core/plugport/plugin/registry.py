@@ -1,14 +1,15 @@
-"""Registry: the components that plugins register, by name, and what may keep one from being used.
+"""The registry: the components that plugins register, looked up and loaded by name.
 
-Listing imports no component's target; load() does.
+A listing imports no target of a component; load() does.
 """
 
+from __future__ import annotations
+
 import functools
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from plugport.contracts.component import KINDS, Kind
-from plugport.contracts.elsewhere import ELSEWHERE, SPOKEN_ON
 from plugport.contracts.wording import nearest, one_of
 from plugport.errors import (
     AmbiguousNameError,
@@ -22,9 +23,12 @@ from plugport.plugin.distributions import canonical_name, satisfies
 from plugport.plugin.manager import Plugins, Registration, load_plugins
 from plugport.plugin.specs import HOOKS
 
+if TYPE_CHECKING:
+    from plugport.contracts.hints import Hints
+
 __all__ = ["Entry", "Registry", "Status", "default_registry", "listing_of"]
 
-#: A mix-in can be any class: what is a server or a handler is that.
+#: The order in which a class is tried. A mix-in can be any class, so it comes last.
 _NARROWEST_FIRST: tuple[Kind, ...] = ("server", "framing", "handler", "concurrency")
 
 Status = Literal["available", "unavailable", "shadowed", "conflict"]
@@ -33,9 +37,9 @@ Status = Literal["available", "unavailable", "shadowed", "conflict"]
 class Entry(NamedTuple):
     """A component as it is listed.
 
-    ``distribution`` and ``version`` are "" for what was named by import string or file, and was
-    registered by nobody. ``reason`` says why the status is not "available", else it is "".
-    ``obstacle`` says why the component can't be used under any name, else it is "".
+    ``distribution`` and ``version`` are "" for an import string or a file, which no plugin registers.
+    ``reason`` says why the status is not "available", and is "" if it is. ``obstacle`` says why the
+    component can't be used under any name, and is "" if it can.
     """
 
     kind: Kind
@@ -56,7 +60,7 @@ class Entry(NamedTuple):
 
     @property
     def selector(self) -> str:
-        """The shortest name that selects it: the bare one, unless that is somebody else's."""
+        """The shortest name that selects it: the bare one, unless that selects another component."""
         return self.qualified_name if self.status in ("shadowed", "conflict") else self.name
 
 
@@ -77,15 +81,15 @@ class Registry:
             self._by_name.setdefault(key, []).append(entry)
 
     def entries(self, kind: Kind | None = None) -> Iterator[Entry]:
-        """Yield what is registered, of one *kind* or of all: servers, strategies, handlers."""
+        """Yield the components of one *kind*, or of all. Imports no target."""
         for each in KINDS if kind is None else (kind,):
             yield from self._entries[each]
 
     def find(self, kind: Kind, text: str) -> Entry:
         """Look up *text*: a name, ``distribution:name``, an import string, or ``file.py:attribute``.
 
-        Imports what the last two name, and nothing else. Raises UnknownNameError,
-        AmbiguousNameError, PluginError if a plugin that failed would have brought it, TargetError.
+        Imports the target of an import string or a file, and nothing else. Raises UnknownNameError,
+        AmbiguousNameError, PluginError if a failed plugin registers the name, TargetError.
         """
         distribution, colon, name = text.rpartition(":")
         if not colon:
@@ -97,9 +101,9 @@ class Registry:
         return _ad_hoc(kind, text, self._import(kind, text))
 
     def find_all(self, text: str, kind: Kind | None = None) -> list[Entry]:
-        """Look up *text* among the components of one *kind* or of every kind, shadowed ones included.
+        """Look up *text* among the components of one *kind*, or of all, with the shadowed ones.
 
-        Raises as find() does, but never AmbiguousNameError.
+        Raises the same errors as find(), without AmbiguousNameError.
         """
         distribution, colon, name = text.rpartition(":")
         wanted = canonical_name(distribution)
@@ -127,12 +131,12 @@ class Registry:
             raise TargetError(
                 f"{text!r} is neither a server, a handler, a framing nor a concurrency strategy"
             )
-        raise failures[kind or "handler"]  # what is called, and is no class, was meant for a handler
+        raise failures[kind or "handler"]  # a callable that is no class can only be a handler
 
     def load(self, entry: Entry) -> Any:
-        """Import the target of *entry* and see that it is of the entry's kind.
+        """Import the target of *entry*, and check that it is of the entry's kind.
 
-        Raises UnavailableError if the platform or a requirement is missing, TargetError.
+        Raises UnavailableError if the platform lacks something or a requirement is missing, TargetError.
         """
         if entry.obstacle:
             raise UnavailableError(f"{entry.kind} {entry.name!r} is unavailable: {entry.obstacle}")
@@ -140,16 +144,16 @@ class Registry:
         try:
             if isinstance(target, str):
                 target = _resolve(target)
-            _check_kind(entry.kind, target)
+            _check_kind(entry.kind, target, self.plugins.hints)
         except TargetError as error:
             raise TargetError(f"{entry.kind} {entry.name!r}: {error}") from error
         return target
 
     def get(self, kind: Kind, text: str) -> Any:
-        """Find and load in one."""
+        """Find a component and load it."""
         return self.load(self.find(kind, text))
 
-    def _import(self, kind: Kind | None, text: str) -> Any:
+    def _import(self, kind: Kind | None, text: str) -> object:
         scheme, slashes, _ = text.partition("://")
         if slashes:
             raise TargetError(
@@ -159,7 +163,7 @@ class Registry:
         try:
             return _resolve(text)
         except TargetError as error:
-            # Not an import string then; was it meant as a qualified name?
+            # It may be meant as a qualified name.
             wanted = canonical_name(text.rpartition(":")[0])
             if any(canonical_name(record.distribution) == wanted for record in self.plugins.records):
                 unknown = self._unknown(kind, text)
@@ -177,9 +181,9 @@ class Registry:
         raise self._unknown(kind, name)
 
     def _unknown(self, kind: Kind | None, text: str) -> RegistryError:
-        """Return the error that says why nothing has this name: a plugin that failed, or a slip.
+        """Return the error for an unknown name. It names similar names, hints and failed plugins.
 
-        Without a *kind* the name may have been meant for a plugin or a hook, too.
+        Without a *kind* the name may be that of a plugin or a hook, too.
         """
         distribution, _, name = text.rpartition(":")
         what = _what(kind) if kind else "component, plugin or hook"
@@ -197,14 +201,15 @@ class Registry:
                 known |= {record.qualified_name} if distribution else {record.name, record.distribution}
             known |= set(HOOKS)
         others = [other for other in KINDS if other != kind and (other, name) in self._by_name]
+        hints = self.plugins.hints()
         message = f"no {what} named {text!r}{nearest(text, known)}"
         if others and not distribution:
             message += f"; there is a {one_of(map(_what, others))} of that name"
         elif text.endswith(".py"):
-            message += f"; of a file name the attribute too, {text}:NAME"
-        elif kind == "server" and text.lower() in SPOKEN_ON:
-            message += f"; it is handlers that speak {text}, on {SPOKEN_ON[text.lower()]}://"
-        message += "".join(self._offer(each, text) for each in (KINDS if kind is None else (kind,)))
+            message += f"; a file needs an attribute too, {text}:NAME"
+        elif kind == "server" and text.lower() in hints.schemes:
+            message += f"; it is handlers that speak {text}, on {hints.schemes[text.lower()]}://"
+        message += "".join(self._offer(hints, each, text) for each in (KINDS if kind is None else (kind,)))
         message += f" ({listing_of(kind)})"
         absent = [record for record in self.plugins.records if record.status != "active"]
         if distribution:
@@ -215,9 +220,9 @@ class Registry:
             return PluginError(message)
         return UnknownNameError(message)
 
-    def _offer(self, kind: Kind, name: str) -> str:
-        """Name the distribution that would bring it, if that is known, and is not installed."""
-        distribution = ELSEWHERE.get((kind, name))
+    def _offer(self, hints: Hints, kind: Kind, name: str) -> str:
+        """Name the distribution that provides the component, if there is a hint and it is not installed."""
+        distribution = hints.components.get((kind, name))
         if distribution is None or any(
             record.distribution == distribution for record in self.plugins.records
         ):
@@ -230,7 +235,7 @@ def _what(kind: Kind) -> str:
 
 
 def listing_of(kind: Kind | None) -> str:
-    """Return the command that lists the components of *kind*, or whatever has a name."""
+    """Return the command that lists the components of *kind*, or everything that has a name."""
     if kind is None:
         return "plugport list [plugins|hooks]"
     return f"plugport list {kind if kind == 'concurrency' else kind + 's'}"
@@ -238,21 +243,21 @@ def listing_of(kind: Kind | None) -> str:
 
 @functools.cache
 def default_registry() -> Registry:
-    """The components of the plugins that are installed, loaded once."""
+    """Return the registry of the installed plugins, which are loaded once."""
     return Registry(load_plugins())
 
 
-def _entry(found: Registration, namesakes: list[Registration]) -> Entry:
+def _entry(found: Registration, same_name: list[Registration]) -> Entry:
     component, plugin = found.component, found.plugin
     obstacle = component.unavailable or _missing(component.requires)
     status: Status = "unavailable" if obstacle else "available"
     reason = obstacle
     qualified = f"{plugin.distribution}:{component.name}"
-    if namesakes and not plugin.is_builtin:
-        if any(other.plugin.is_builtin for other in namesakes):
+    if same_name and not plugin.is_builtin:
+        if any(other.plugin.is_builtin for other in same_name):
             status, reason = "shadowed", f"the name is a built-in's; use {qualified}"
         else:
-            others = ", ".join(other.plugin.distribution for other in namesakes)
+            others = ", ".join(other.plugin.distribution for other in same_name)
             status, reason = "conflict", f"{others} has one of this name too; use {qualified}"
     return Entry(
         found.kind,
@@ -277,34 +282,35 @@ def _missing(requires: tuple[str, ...]) -> str:
     return f"needs {', '.join(missing)}: pip install {shlex.join(missing)}"
 
 
-def _ad_hoc(kind: Kind, text: str, target: Any) -> Entry:
+def _ad_hoc(kind: Kind, text: str, target: object) -> Entry:
     doc = getattr(target, "__doc__", None) or ""
     return Entry(kind, text, target, doc.strip().partition("\n")[0])
 
 
-def _resolve(text: str) -> Any:
+def _resolve(text: str) -> object:
     from plugport.plugin.targets import resolve_target  # late: a listing resolves nothing
 
     return resolve_target(text)
 
 
-def _check_kind(kind: Kind, target: Any) -> None:
+def _check_kind(kind: Kind, target: object, hints: Callable[[], Hints]) -> None:
     from plugport.contracts.traits import check_traits, handler_traits
     from plugport.handlers.styles import style_of
     from plugport.serving.adoption import is_server  # late: a listing needs no servers
 
     if kind == "handler":
-        style_of(target)
+        style_of(target, hints)
         handler_traits(target)
         return
-    if kind == "server":
-        if not is_server(target):
-            raise TargetError(f"{target!r} is no server: it does not derive from BaseServer")
-    elif kind == "framing":
+    if kind == "framing":
         from plugport.handlers.framing import check_framing
         from plugport.handlers.messages import MessageHandler
 
         check_framing(target, MessageHandler)
+        return
+    if kind == "server":
+        if not isinstance(target, type) or not is_server(target):
+            raise TargetError(f"{target!r} is no server: it does not derive from BaseServer")
     elif not isinstance(target, type) or is_server(target):
         raise TargetError(f"{target!r} is no concurrency strategy: a strategy is a mix-in class")
     check_traits(target)

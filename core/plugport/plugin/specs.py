@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import click
 
     from plugport.contracts.findings import Finding
+    from plugport.contracts.hints import Hints
     from plugport.contracts.interfaces import ClientAddress, Request
     from plugport.contracts.registry import ComponentRegistry
     from plugport.contracts.requests import RequestContext
@@ -104,6 +105,22 @@ def plugport_register_commands() -> Iterable[click.Command]:
             yield LazyCommand("hello", "plugport_hello.command:hello", "Say hello")
     """
     return ()
+
+
+@hookspec
+def plugport_register_hints() -> Hints:
+    """Called when a name is unknown: return hints for the error message.
+
+    They name, for example, the distribution that provides a component. Of two hints about one name the
+    earlier plugin's is used; the built-ins are the first::
+
+        @plugport.hookimpl
+        def plugport_register_hints():
+            from plugport.contracts import Hints
+
+            return Hints(components={("handler", "mqtt"): "plugport-mqtt"})
+    """
+    raise NotImplementedError
 
 
 @hookspec

@@ -1,6 +1,6 @@
-"""From ``package.module:attribute`` or ``path/to/file.py:attribute`` to the object it names.
+"""Targets: import strings ``package.module:attribute`` and ``path/to/file.py:attribute``, and their objects.
 
-What kind of component the object is, is the business of :mod:`plugport.plugin.registry`.
+Whether the object is a component of the right kind is checked in :mod:`plugport.plugin.registry`.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ __all__ = ["is_file_target", "resolve_target"]
 
 
 def is_file_target(text: str) -> bool:
-    """Whether *text* names a file rather than a module: ``upper.py:Upper``, ``./lib/upper.py:Upper``."""
-    place = text.rpartition(":")[0]
-    return place.endswith(".py") or "/" in place or os.sep in place
+    """Return whether *text* names a file, not a module: ``upper.py:Upper``, ``./lib/upper.py:Upper``."""
+    module = text.rpartition(":")[0]
+    return module.endswith(".py") or "/" in module or os.sep in module
 
 
 def resolve_target(text: str) -> Any:
-    """Import what *text* names; the attribute may be dotted.
+    """Import and return the object that *text* names; the attribute may be dotted.
 
-    A file is loaded once, under a module name that is always the same for it and is kept in
-    sys.modules, so that its classes can be pickled. Raises TargetError.
+    A file is loaded once. The name of its module in sys.modules depends on its path alone, so that its
+    classes can be pickled. Raises TargetError.
     """
     place, _, attribute = text.rpartition(":")
     if not place or not attribute:
@@ -43,7 +43,7 @@ def resolve_target(text: str) -> Any:
         except AttributeError:
             raise TargetError(_no_attribute(place, found, name)) from None
         except Exception as error:
-            raise TargetError(f"{text!r} can't be had: {describe_error(error)}") from error
+            raise TargetError(f"{text!r} can't be read: {describe_error(error)}") from error
     return found
 
 
@@ -63,7 +63,7 @@ def _import(name: str) -> ModuleType:
 
 
 def _make_current_directory_importable() -> None:
-    # Last, so that a file there can't take the place of a module that is installed.
+    # Last, so that a file there does not hide an installed module.
     try:
         here = os.getcwd()
     except OSError:
@@ -93,7 +93,7 @@ def _load_file(path: str) -> ModuleType:
     return module
 
 
-def _no_attribute(place: str, owner: Any, name: str) -> str:
+def _no_attribute(place: str, owner: object, name: str) -> str:
     what = f"module {place!r}" if isinstance(owner, ModuleType) else f"{owner!r}"
     if isinstance(owner, ModuleType) and is_file_target(place + ":"):
         what = f"file {place!r}"

@@ -14,15 +14,19 @@ from plugport.plugin import specs as hookspecs
 if TYPE_CHECKING:
     import click
 
+    from plugport.contracts.hints import Hints
+
 __all__ = [
     "COMMANDS_HOOK",
     "DOCTOR_HOOK",
+    "HINTS_HOOK",
     "PER_PLUGIN_HOOKS",
     "PREFIX",
     "REGISTER_HOOKS",
     "SERVICE_HOOK",
     "commands_of",
     "components_of",
+    "hints_of",
     "validate_hookimpl",
 ]
 
@@ -35,9 +39,10 @@ REGISTER_HOOKS: dict[str, Kind] = {
 }
 COMMANDS_HOOK = "plugport_register_commands"
 DOCTOR_HOOK = "plugport_doctor"
+HINTS_HOOK = "plugport_register_hints"
 SERVICE_HOOK = "plugport_service_plugin"
 #: The hooks whose answers belong to one plugin each. They are called in the order of the records.
-PER_PLUGIN_HOOKS = frozenset({*REGISTER_HOOKS, COMMANDS_HOOK, DOCTOR_HOOK, SERVICE_HOOK})
+PER_PLUGIN_HOOKS = frozenset({*REGISTER_HOOKS, COMMANDS_HOOK, DOCTOR_HOOK, HINTS_HOOK, SERVICE_HOOK})
 
 
 def validate_hookimpl(caller: pluggy.HookCaller, impl: pluggy.HookImpl) -> None:
@@ -77,3 +82,13 @@ def commands_of(function: Callable[[], object]) -> "Iterator[click.Command]":
         if not command.name or command.name.startswith("-"):
             raise PluginError(f"{COMMANDS_HOOK} returned a command of the name {command.name!r}")
         yield command
+
+
+def hints_of(function: Callable[[], object]) -> "Hints":
+    """Return the hints that *function* returns, which implements the hook. Raises PluginError."""
+    from plugport.contracts.hints import Hints  # late: only an error needs them
+
+    returned = function()
+    if not isinstance(returned, Hints):
+        raise PluginError(f"{HINTS_HOOK} returned {returned!r}, which is no Hints")
+    return returned

@@ -7,9 +7,8 @@ if TYPE_CHECKING:
     from plugport.bridges import adapt, bridge_between
     from plugport.bridges.coroutine import handler_lifespan, serve_datagram, serve_stream
     from plugport.bridges.greenlets import SwitchedProtocol
-    from plugport.bridges.tls.eventloop import connect, deliver_memoryviews, record_traffic
-    from plugport.bridges.tls.failures import as_connection_error
     from plugport.bridges.tls.sockets import SecuredSocketMixIn, do_handshake, suppress_ragged_eof
+    from plugport.bridges.watching import ConnectionWatch
     from plugport.loop.loop import ServerLoop
     from plugport.loop.poller import EpollPoller, blocking_poller, make_poller
     from plugport.serving.accounting import is_record_keeping, record_keeping
@@ -38,17 +37,12 @@ else:
                 "serve_stream",
             ),
             "plugport.bridges.greenlets": ("SwitchedProtocol",),
-            "plugport.bridges.tls.eventloop": (
-                "connect",
-                "deliver_memoryviews",
-                "record_traffic",
-            ),
-            "plugport.bridges.tls.failures": ("as_connection_error",),
             "plugport.bridges.tls.sockets": (
                 "SecuredSocketMixIn",
                 "do_handshake",
                 "suppress_ragged_eof",
             ),
+            "plugport.bridges.watching": ("ConnectionWatch",),
             "plugport.loop.loop": ("ServerLoop",),
             "plugport.loop.poller": (
                 "EpollPoller",
@@ -96,6 +90,7 @@ else:
 __all__ = [
     "MAX_UNIX_PATH",
     "BaseServer",
+    "ConnectionWatch",
     "EpollPoller",
     "Intake",
     "Listener",
@@ -110,12 +105,9 @@ __all__ = [
     "Url",
     "adapt",
     "adopt",
-    "as_connection_error",
     "blocking_poller",
     "bridge_between",
     "build_server",
-    "connect",
-    "deliver_memoryviews",
     "do_handshake",
     "format_client",
     "format_url",
@@ -129,7 +121,6 @@ __all__ = [
     "peek",
     "receiver_of",
     "record_keeping",
-    "record_traffic",
     "resolve_url",
     "serve_datagram",
     "serve_stream",

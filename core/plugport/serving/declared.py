@@ -113,7 +113,7 @@ class Declared(RequestAccounting):
         """
         raise NotImplementedError(f"{type(self).__name__} is secure and does not define tls_context()")
 
-    def wrap_connection(self, request: socket.socket) -> socket.socket:
+    def wrap_connection(self, request: socket.socket) -> ssl.SSLSocket:
         """Return an ssl.SSLSocket on *request*, before the handshake, for a blocking handler.
 
         A strategy with a class of sockets of its own overrides this. *request* still belongs to the server,

@@ -1,20 +1,29 @@
-"""What the transports of connections and of datagram sockets have in common."""
+"""BaseTransport: what the transports of connections and of datagram sockets have in common."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple
 
-__all__ = ["HIGH_WATER", "BaseTransport", "Bytes", "Owner", "write_buffer_limits"]
+from plugport.contracts.interfaces import AnyProtocol
+from plugport.contracts.loops import TransportLoop
+from plugport.contracts.requests import RequestContext
 
-Bytes = bytes | bytearray | memoryview
+if TYPE_CHECKING:
+    import socket
 
-#: Bytes of unsent data above which a protocol is told to pause writing (asyncio's default).
+__all__ = ["HIGH_WATER", "BaseTransport", "TransportOwner", "write_buffer_limits"]
+
+_Arguments = TypeVarTuple("_Arguments")
+_Result = TypeVar("_Result")
+_Transport = TypeVar("_Transport", contravariant=True)
+
+#: Bytes of unsent data above which the transport calls the protocol's pause_writing() (asyncio's default).
 HIGH_WATER = 65536
 
 
 def write_buffer_limits(high: int | None, low: int | None) -> tuple[int, int]:
-    """Return (high, low), each worked out from the other where it is None, as asyncio does.
+    """Return (high, low): *high* is 64 KiB or four times *low*, *low* is a quarter of *high*. (asyncio)
 
     Raises ValueError unless high >= low >= 0.
     """
@@ -27,33 +36,43 @@ def write_buffer_limits(high: int | None, low: int | None) -> tuple[int, int]:
     return high, low
 
 
-class Owner(Protocol):
-    """Whoever made the transport: the strategy, or the pump."""
+class TransportOwner(Protocol[_Transport]):
+    """The strategy or bridge that a transport reports errors and its end to."""
 
-    def transport_failed(self, transport: Any, error: Exception) -> None:
-        """Take note of what the protocol raised, or what broke the connection."""
+    def transport_failed(self, transport: _Transport, error: Exception) -> None:
+        """Note an exception that the protocol raised, or the error that broke the connection."""
 
-    def transport_lost(self, transport: Any) -> None:
+    def transport_lost(self, transport: _Transport) -> None:
         """Close the socket: the protocol's connection_lost() has been called. Called once."""
 
 
 class BaseTransport:
-    """What both kinds have in common: extra info, the protocol, the closing."""
+    """Extra information, the protocol, and the way a transport ends."""
 
     __slots__ = ("_closed", "_closing", "_loop", "_owner", "_protocol", "_sock", "context")
 
-    def __init__(self, loop: Any, sock: Any, protocol: Any, owner: Owner, context: Any = None) -> None:
-        self._loop = loop
-        self._sock = sock
-        self._protocol = protocol
+    #: The record of the connection's request; None for a socket of datagrams.
+    context: RequestContext | None
+
+    def __init__(
+        self,
+        loop: TransportLoop | None,
+        sock: socket.socket,
+        protocol: AnyProtocol,
+        owner: TransportOwner[Any],
+        context: RequestContext | None = None,
+    ) -> None:
+        # Which methods these must have depends on the kind of transport.
+        self._loop: Any = loop
+        self._sock: Any = sock
+        self._protocol: Any = protocol
         self._owner = owner
         self._closing = False
         self._closed = False
-        #: The RequestContext of the connection; None for a socket of datagrams.
         self.context = context
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return "socket", "sockname" or "peername", None where there is none; else *default*."""
+    def get_extra_info(self, name: str, default: object = None) -> Any:
+        """Return "socket", "sockname" or "peername" (None for a client without a name), else *default*."""
         if name == "socket":
             return self._sock
         if name == "peername" and self.context is not None:
@@ -68,15 +87,15 @@ class BaseTransport:
         return default
 
     def is_closing(self) -> bool:
-        """Whether the transport is closing or closed."""
+        """Return whether the transport is closing or closed."""
         return self._closing
 
     def get_protocol(self) -> Any:
         """Return the protocol."""
         return self._protocol
 
-    def _call(self, method: Callable[..., Any], *args: Any) -> Any:
-        """Call the protocol; what it raises ends this connection and no other."""
+    def _call(self, method: Callable[[*_Arguments], _Result], *args: *_Arguments) -> _Result | None:
+        """Call a method of the protocol; an exception that it raises ends this connection and no other."""
         try:
             return method(*args)
         except Exception as error:

@@ -1,38 +1,48 @@
-"""FileRegion: a part of a file in a transport's queue of what is unsent."""
+"""FileRegion: a part of a file in a transport's queue of unsent data."""
 
 from __future__ import annotations
 
 import errno
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Protocol
 
-__all__ = ["FileRegion"]
+if TYPE_CHECKING:
+    import socket
 
-#: Bytes sent in one call: one client gets no more in a turn.
+__all__ = ["FileRegion", "OpenFile"]
+
+#: Bytes sent in one call: one client gets no more in a turn of the loop.
 _MOST = 1 << 20
-#: Bytes read at once where the system can't send from the file.
+#: Bytes read at once if sendfile(2) does not work with the file.
 _READ_SIZE = 65536
-_CAN_SEND = hasattr(os, "sendfile")
-#: What sendfile(2) says of a file or socket that it can't work with.
-_UNABLE = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EOVERFLOW})
+_HAS_SENDFILE = hasattr(os, "sendfile")
+#: The errors of sendfile(2) for a file or socket that it does not work with.
+_UNSUPPORTED = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSOCK, errno.EOPNOTSUPP, errno.EOVERFLOW})
+
+
+class OpenFile(Protocol):
+    """A file with a descriptor."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
 
 
 class FileRegion:
-    """*count* bytes of an open file from *offset* on; *done* is for whoever sends the last of them."""
+    """*count* bytes of an open file from *offset* on; *done* is called after the last of them was sent."""
 
-    __slots__ = ("_by_system", "_file", "_offset", "done", "left")
+    __slots__ = ("_file", "_offset", "_uses_sendfile", "done", "left")
 
-    def __init__(self, file: Any, offset: int, count: int, done: Callable[[], None]) -> None:
+    def __init__(self, file: OpenFile, offset: int, count: int, done: Callable[[], None]) -> None:
         self._file = file
         self._offset = offset
-        self._by_system = True
+        self._uses_sendfile = True
         #: Bytes that are unsent.
         self.left = count
         self.done = done
 
-    def send(self, sock: Any) -> int:
-        """Send some of it; return how many bytes. Raises OSError, also for a file that is shorter by now."""
+    def send(self, sock: socket.socket) -> int:
+        """Send a part; return how many bytes. Raises OSError, also if the file became shorter."""
         sent = self._send(sock)
         if not sent:
             raise OSError(errno.EIO, "the file has become shorter while it was sent")
@@ -41,18 +51,17 @@ class FileRegion:
         return sent
 
     def __bytes__(self) -> bytes:
-        """What is unsent of it."""
+        """Return the unsent bytes."""
         return os.pread(self._file.fileno(), self.left, self._offset)
 
-    def _send(self, sock: Any) -> int:
+    def _send(self, sock: socket.socket) -> int:
         fd = self._file.fileno()
-        if self._by_system and _CAN_SEND and hasattr(sock, "sendfile"):  # not in memory
+        if self._uses_sendfile and _HAS_SENDFILE and hasattr(sock, "sendfile"):  # not in memory
             try:
                 return os.sendfile(sock.fileno(), fd, self._offset, min(self.left, _MOST))
             except OSError as error:
-                if error.errno not in _UNABLE:
+                if error.errno not in _UNSUPPORTED:
                     raise
-                self._by_system = False
+                self._uses_sendfile = False
         data = os.pread(fd, min(self.left, _READ_SIZE), self._offset)
-        sent: int = sock.send(data) if data else 0
-        return sent
+        return sock.send(data) if data else 0

@@ -7,25 +7,26 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, ClassVar
 
-from plugport.contracts.loops import READ, WRITE
-from plugport.transports.base import HIGH_WATER, BaseTransport, Bytes, Owner, write_buffer_limits
-from plugport.transports.regions import FileRegion
+from plugport.contracts.interfaces import AnyProtocol, Buffer
+from plugport.contracts.loops import READ, WRITE, TimerHandle, TransportLoop
+from plugport.contracts.requests import RequestContext
+from plugport.transports.base import HIGH_WATER, BaseTransport, TransportOwner, write_buffer_limits
+from plugport.transports.regions import FileRegion, OpenFile
 from plugport.transports.unsent import Unsent
 
 __all__ = ["StreamTransport"]
 
-#: Bytes taken from a connection at once: one busy client gets no more in a turn.
+#: Bytes read from a connection at once: one busy client gets no more in a turn of the loop.
 _READ_SIZE = 65536
-#: The same where little comes: memory for so few is had for nothing. (A bytes object of them takes 512 bytes
-#: with its header, and up to that CPython's allocator is its own.)
+#: The same after small reads. (A bytes object of this size takes 512 bytes with its header, the largest size
+#: that CPython's own allocator serves, which is fast.)
 _SMALL_READ_SIZE = 479
 
 
 class StreamTransport(BaseTransport):
     """A connection's transport. (asyncio.Transport)
 
-    The socket must be non-blocking. *loop* registers it and calls soon; *owner* hears of errors
-    and of the end.
+    The socket must be non-blocking. *loop* watches it; errors and the end are reported to *owner*.
     """
 
     __slots__ = (
@@ -44,31 +45,40 @@ class StreamTransport(BaseTransport):
         "_writing_paused",
     )
 
-    #: After so many small reads in a row it reads little at once.
-    _few_reads: ClassVar[int] = 8
+    #: The number of small reads in a row after which the size of a read is reduced; negative: never.
+    small_reads_limit: ClassVar[int] = 8
 
-    def __init__(self, loop: Any, sock: Any, protocol: Any, owner: Owner, context: Any = None) -> None:
+    context: RequestContext
+
+    def __init__(
+        self,
+        loop: TransportLoop | None,
+        sock: socket.socket,
+        protocol: AnyProtocol,
+        owner: TransportOwner[StreamTransport],
+        context: RequestContext,
+    ) -> None:
         super().__init__(loop, sock, protocol, owner, context)
         self._fd: int = sock.fileno()
-        #: What is unsent; None as long as nothing ever was, for most connections never have.
+        #: Unsent data; None until there is some: most connections never have any.
         self._buffer: Unsent | None = None
         self._high, self._low = HIGH_WATER, HIGH_WATER // 4
         self._paused = False
         self._writing_paused = False
         self._eof_received = False
         self._eof_written = False
-        #: Whether nothing stands between write() and the socket.
+        #: Whether write() may send to the socket at once.
         self._clear = True
-        #: What the loop watches the socket for; None while it does not.
+        #: The events that the loop watches the socket for; None while it does not watch it.
         self._events: int | None = None
         self._read_size = _READ_SIZE
         self._small_reads = 0
         self._receive: Any = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
 
     def start(self) -> None:
-        """Call connection_made(), take what has come already, and begin to read.
+        """Call connection_made(), read what has arrived already, and begin to watch the socket.
 
-        Most clients speak first, and at once: one that is answered and done with here is never watched.
+        Most clients send at once. A connection that ends here is never registered with the loop.
         """
         try:
             self._protocol.connection_made(self)
@@ -79,7 +89,7 @@ class StreamTransport(BaseTransport):
             self._receive(READ)
         self._watch()
 
-    def set_protocol(self, protocol: Any) -> None:
+    def set_protocol(self, protocol: AnyProtocol) -> None:
         """Switch to another protocol."""
         self._protocol = protocol
         self._receive = self._receive_into if hasattr(protocol, "get_buffer") else self._receive_bytes
@@ -89,23 +99,23 @@ class StreamTransport(BaseTransport):
     # Reading ------------------------------------------------------------------------------------
 
     def is_reading(self) -> bool:
-        """Whether data is taken from the connection."""
+        """Return whether data is read from the connection."""
         return not (self._paused or self._closing or self._eof_received)
 
     def pause_reading(self) -> None:
-        """Take no more data, until resume_reading()."""
+        """Stop reading until resume_reading()."""
         if not self._paused:
             self._paused = True
             self._watch()
 
     def resume_reading(self) -> None:
-        """Go on after pause_reading()."""
+        """Read again after pause_reading()."""
         if self._paused:
             self._paused = False
             self._watch()
 
     def _ready(self, events: int) -> None:
-        """Do what is to be done when there is more to it than reading."""
+        """Handle *events*, while the transport is not just reading."""
         if events & WRITE and self._buffer:
             self.context.active = True
             self._flush()
@@ -131,16 +141,16 @@ class StreamTransport(BaseTransport):
         if size == _READ_SIZE:
             if len(data) >= _SMALL_READ_SIZE:
                 self._small_reads = 0
-            elif self._small_reads == self._few_reads:
+            elif self._small_reads == self.small_reads_limit:
                 self._read_size = _SMALL_READ_SIZE
             else:
                 self._small_reads += 1
         elif len(data) == size:
             self._read_size, self._small_reads = _READ_SIZE, 0
             try:
-                data += self._sock.recv(_READ_SIZE)  # what came at once is one piece
+                data += self._sock.recv(_READ_SIZE)  # data that arrived together stays in one piece
             except OSError:
-                pass  # there is no more, or it broke: the next turn tells
+                pass  # there is no more, or the connection broke: the next read shows which
         try:
             self._protocol.data_received(data)
         except Exception as error:
@@ -176,7 +186,7 @@ class StreamTransport(BaseTransport):
             self.close()
 
     def _check_broken(self) -> None:
-        # Not read for and yet readable, so the connection is broken: find out how.
+        # The socket is not watched for reading and yet is readable: the connection is broken.
         code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
             self._fail(OSError(code, "the connection broke"))
@@ -185,15 +195,15 @@ class StreamTransport(BaseTransport):
         elif self._closing:
             self._lose(None)
         else:
-            # Readable when the loop looked, and paused since; or both directions are shut, which
-            # the poller would tell for ever. No more of it until reading goes on.
+            # Reading was paused after the poll; or both directions are shut down, which the poller would
+            # report in each turn. The socket is not watched until reading resumes.
             self._loop.unregister(self._fd)
             self._events = None
 
     # Writing ------------------------------------------------------------------------------------
 
-    def write(self, data: Bytes) -> None:
-        """Send *data*, now as far as it goes and the rest as soon as it does. Never blocks.
+    def write(self, data: Buffer) -> None:
+        """Send *data*: at once as much as the socket accepts, the rest later. Never blocks.
 
         Raises TypeError if it is not bytes-like, RuntimeError after write_eof().
         """
@@ -214,26 +224,26 @@ class StreamTransport(BaseTransport):
                 self._enqueue(rest)
                 self._watch()
 
-    def _write_later(self, data: Bytes) -> None:
-        """Take what write() can't send at once."""
+    def _write_later(self, data: Buffer) -> None:
+        """Queue data that write() can't send at once."""
         if not isinstance(data, (bytes, bytearray)):
-            data = memoryview(data).cast("B")  # what send() takes at other times
+            data = memoryview(data).cast("B")  # send() accepts any buffer, so this must as well
         if self._eof_written:
             raise RuntimeError("write() after write_eof()")
         if not self._closing and data:
             self.context.active = True
             self._enqueue(data)
-            self._watch()  # resume_writing() may have had the socket watched for no more than reading
+            self._watch()  # a write() in resume_writing() may find the socket watched for reading alone
 
-    def writelines(self, list_of_data: Iterable[Bytes]) -> None:
+    def writelines(self, list_of_data: Iterable[Buffer]) -> None:
         """Send the pieces, joined."""
         self.write(b"".join(list_of_data))
 
-    def send_file(self, file: Any, offset: int, count: int, done: Callable[[], None]) -> None:
-        """Send *count* bytes of *file* from *offset* on, after what is unsent, by sendfile(2) if that can be.
+    def send_file(self, file: OpenFile, offset: int, count: int, done: Callable[[], None]) -> None:
+        """Send *count* bytes of *file* from *offset* on, after the unsent data, by sendfile(2) if possible.
 
-        *done* is called by the loop when all of it has gone to the system; until then, or until the
-        connection is lost, the file stays open. What is unsent of it counts as written.
+        The loop calls *done* when the socket has accepted all of them. The file must stay open until then,
+        or until the connection is lost. get_write_buffer_size() counts the unsent bytes of the file.
         """
         if self._eof_written:
             raise RuntimeError("send_file() after write_eof()")
@@ -250,7 +260,7 @@ class StreamTransport(BaseTransport):
             self._flush()
         self._watch()
 
-    def _enqueue(self, data: Bytes) -> None:
+    def _enqueue(self, data: Buffer) -> None:
         self._queue().append(data)
         self._queued()
 
@@ -293,8 +303,7 @@ class StreamTransport(BaseTransport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """Set the sizes of unsent data in bytes at which writing pauses and resumes.
 
-        As asyncio's: *high* is 64 KiB or four times *low*, *low* a quarter of *high*.
-        Raises ValueError unless high >= low >= 0.
+        The defaults are asyncio's. Raises ValueError unless high >= low >= 0.
         """
         self._high, self._low = write_buffer_limits(high, low)
 
@@ -311,7 +320,7 @@ class StreamTransport(BaseTransport):
         return True
 
     def write_eof(self) -> None:
-        """End the stream of what is sent, after what is still unsent. Reading goes on."""
+        """End the stream that is sent, after the unsent data. Reading continues."""
         if self._closing or self._eof_written:
             return
         self._eof_written = True
@@ -328,7 +337,7 @@ class StreamTransport(BaseTransport):
     # Ending -------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Send what is unsent, then close. connection_lost(None) is called after that."""
+        """Send the unsent data, then close and call connection_lost(None)."""
         if self._closing:
             return
         self._closing = True
@@ -339,24 +348,23 @@ class StreamTransport(BaseTransport):
             self._lose(None)
 
     def abort(self) -> None:
-        """Close now; what is unsent is lost."""
+        """Close at once; unsent data is lost."""
         self._lose(None)
 
-    def detach(self) -> Any:
-        """Give the socket away, non-blocking as it is; unsent data is lost. The transport is closed."""
+    def detach(self) -> socket.socket:
+        """Close the transport and return its socket, still open and non-blocking; unsent data is lost."""
         self._lose(None)
-        return self._sock
+        sock: socket.socket = self._sock
+        return sock
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Have the loop call *callback* after what it calls now; what it raises ends this connection."""
+        """Have the loop run *callback* after the current one; an exception of it ends this connection."""
         self._loop.call_soon(partial(self._call, callback))
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """Have the loop call *callback* in so many seconds; return a timer with cancel().
-
-        What it raises ends this connection.
-        """
-        return self._loop.call_later(seconds, partial(self._call, callback))
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
+        """Have the loop run *callback* in *seconds*; an exception of it ends this connection."""
+        timer: TimerHandle = self._loop.call_later(seconds, partial(self._call, callback))
+        return timer
 
     def _lose(self, error: Exception | None) -> None:
         if self._closed:
@@ -366,7 +374,7 @@ class StreamTransport(BaseTransport):
         self._buffer = None
         if self._events is not None:
             self._loop.unregister(self._fd)
-        # Not from within a call of the protocol's, as asyncio has it.
+        # connection_lost() must not be called inside another call of the protocol (asyncio's rule).
         self._loop.call_soon(partial(self._lost, error))
 
     def _lost(self, error: Exception | None) -> None:
@@ -376,7 +384,7 @@ class StreamTransport(BaseTransport):
             self._owner.transport_failed(self, failure)
         finally:
             self._owner.transport_lost(self)
-            # What is in no circle is freed now, and not whenever the garbage collector comes by.
+            # Break the reference cycle, so that memory is freed without the garbage collector.
             self._receive = self._protocol = None
 
     def _watch(self) -> None:

@@ -1,39 +1,33 @@
-"""call_later, clock_of: timers for whoever has a transport, and their clock, whatever loop that lives in."""
+"""Timers for protocols, and their clock, whichever loop the transport of a protocol is in."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Protocol
 
-__all__ = ["TimerHandle", "call_later", "clock_of"]
+from plugport.contracts.loops import TimerHandle
 
-
-class TimerHandle(Protocol):
-    """A call to come."""
-
-    def cancel(self) -> None:
-        """Let it not come."""
+__all__ = ["call_later", "clock_of"]
 
 
-def call_later(transport: Any, seconds: float, callback: Callable[[], None]) -> TimerHandle:
-    """Have the loop of *transport* call *callback* in so many seconds; return a handle with cancel().
+def call_later(transport: object, seconds: float, callback: Callable[[], None]) -> TimerHandle:
+    """Have the loop of *transport* run *callback* in *seconds*; return a handle with cancel().
 
-    A protocol calls it in the thread that calls the protocol, and works so under every strategy: a
-    transport of plugport's has call_later() of its own, one of asyncio's lives in the running loop.
+    Must be called in the thread that calls the protocol. It works under every strategy: a transport of
+    plugport's has its own call_later(), one of asyncio's is in the running loop.
     """
     own: Callable[[float, Callable[[], None]], TimerHandle] | None = getattr(transport, "call_later", None)
     if own is not None:
         return own(seconds, callback)
-    import asyncio  # late: it takes its time, and whoever has such a transport has paid for it
+    import asyncio  # late: with a transport of asyncio's it is imported already
 
     return asyncio.get_running_loop().call_later(seconds, callback)
 
 
-def clock_of(transport: Any) -> Callable[[], float]:
-    """Return the clock by which call_later() counts: seconds since no time in particular.
+def clock_of(transport: object) -> Callable[[], float]:
+    """Return the clock that call_later() uses: a function that returns seconds since an arbitrary time.
 
-    It is the monotonic clock, but for transports in memory, whose time passes when the test says so.
+    It is the monotonic clock. A transport in memory has its own, which a test moves.
     """
     clock: Callable[[], float] = getattr(transport, "clock", monotonic)
     return clock

@@ -1,13 +1,17 @@
-"""Unsent: what a connection's transport was given to send and the socket has not taken yet."""
+"""Unsent: data that a connection's transport was given to send and the socket has not accepted yet."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from plugport.contracts.interfaces import Buffer
 from plugport.transports.regions import FileRegion
+
+if TYPE_CHECKING:
+    import socket
 
 __all__ = ["Unsent"]
 
@@ -18,7 +22,7 @@ _MAX_PIECES = 64
 class Unsent:
     """Pieces of bytes and regions of files, in the order in which they are to be sent.
 
-    ``size``: how many bytes they are together; a queue of none is false.
+    ``size`` is the number of all bytes. A queue without bytes is false.
     """
 
     __slots__ = ("_files", "_pieces", "size")
@@ -34,8 +38,8 @@ class Unsent:
     def __iter__(self) -> Iterator[bytes | memoryview | FileRegion]:
         return iter(self._pieces)
 
-    def append(self, data: bytes | memoryview | bytearray) -> None:
-        """Add *data*; of what is its owner's to change a copy."""
+    def append(self, data: Buffer) -> None:
+        """Add *data*; a copy of it if its owner may change it."""
         piece = data if isinstance(data, bytes) else bytes(data)
         self._pieces.append(piece)
         self.size += len(piece)
@@ -46,8 +50,8 @@ class Unsent:
         self._files += 1
         self.size += region.left
 
-    def send(self, sock: Any) -> Callable[[], None] | None:
-        """Send some of it. Return what is to be called if that was the last of a file. Raises OSError."""
+    def send(self, sock: socket.socket) -> Callable[[], None] | None:
+        """Send a part. Return ``done`` of a file whose last bytes were sent, else None. Raises OSError."""
         pieces = self._pieces
         first = pieces[0]
         if self._files:
@@ -68,7 +72,7 @@ class Unsent:
             pieces.popleft()
         return None
 
-    def _send_file(self, region: FileRegion, sock: Any) -> Callable[[], None] | None:
+    def _send_file(self, region: FileRegion, sock: socket.socket) -> Callable[[], None] | None:
         self.size -= region.send(sock)
         if region.left:
             return None

@@ -1,4 +1,4 @@
-"""AsyncioLoop: an asyncio event loop in the place of plugport's own; see plugport.contracts.Loop."""
+"""AsyncioLoop: the contract plugport.contracts.Loop on an asyncio event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["AsyncioLoop"]
 
 
 class AsyncioLoop:
-    """Polls for servers on the running event loop until each has been shut down or has drained."""
+    """Polls for servers on the running event loop until each of them is shut down or has drained."""
 
     can_wake = True
 
@@ -22,8 +22,8 @@ class AsyncioLoop:
         self._sessions: list[Callable[[], object]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._timed = False  # the last turn was the timer's
-        self._steady = False  # what the last turn has decided stands until the next
-        self._reconsiders = False  # a turn is to come
+        self._steady = False  # the decisions of the last turn hold until the next
+        self._reconsiders = False  # a turn is scheduled
         self._stopped = self._loop.create_future()
 
     def add(self, member: LoopMember) -> None:
@@ -36,23 +36,23 @@ class AsyncioLoop:
         await self._stopped
 
     def close(self) -> None:
-        """Take all servers out."""
+        """Remove all servers."""
         for member in tuple(self._members):
             member.leave()
         if self._timer is not None:
             self._timer.cancel()
 
     def wake(self) -> None:
-        """Have a turn now. Safe from any thread and from a signal handler."""
+        """Run a turn soon. Safe from any thread and from a signal handler."""
         try:
             self._loop.call_soon_threadsafe(self._turn)
         except RuntimeError:
             pass  # the loop is closed: it has ended
 
     def _turn(self, timed: bool = False) -> None:
-        """What plugport's loop does around each wait: periodic work, then decide what to wait for."""
-        # Who has turns between waits, as wake() and ready() do, knows not whether there was one;
-        # between two turns of the timer's there was.
+        """Do what plugport's loop does between two waits: periodic work, then decide what to wait for."""
+        # Only between two turns by the timer the loop has waited for certain: wake() and ready() run turns
+        # between waits.
         polled, self._timed = timed and self._timed, timed
         self._reconsiders = False
         if self._timer is not None:
@@ -73,7 +73,7 @@ class AsyncioLoop:
         self._timer = self._loop.call_later(timeout or 0.0, self._turn, True)
 
     def register(self, fd: int, events: int, callback: Callback) -> None:
-        """Call *callback* when *fd* is ready, and have a turn if that may decide anything anew."""
+        """Run *callback* when *fd* is ready, then a turn if its decisions may change."""
 
         def ready(event: int) -> None:
             callback(event)
@@ -91,20 +91,20 @@ class AsyncioLoop:
         self.register(fd, events, callback)
 
     def unregister(self, fd: int) -> None:
-        """No longer watch *fd*."""
+        """Stop watching *fd*."""
         self._loop.remove_reader(fd)
         self._loop.remove_writer(fd)
 
     def call_soon(self, callback: Callable[[], object]) -> None:
-        """Call *callback* after what is being called now."""
+        """Run *callback* after the current one."""
         self._loop.call_soon(callback)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        """Call *callback* in so many seconds, unless the timer is cancelled."""
+        """Run *callback* in *seconds*, unless the timer is cancelled."""
         return self._loop.call_later(seconds, callback)
 
     def reconsider(self) -> None:
-        """Have the listeners look again, soon, at what to poll for."""
+        """Have the listeners decide again, soon, what to poll for."""
         if not self._reconsiders:
             self._reconsiders = True
             self._loop.call_soon(self._turn)
@@ -118,7 +118,7 @@ class AsyncioLoop:
         self._sessions.append(end)
 
     def end_sessions(self) -> None:
-        """Let go on who waits in shutdown(): the requests have ended."""
+        """Let the threads that wait in shutdown() continue: the requests have ended."""
         while self._sessions:
             self._sessions.pop()()
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from plugport import BaseServer as _Server
 else:
     try:
-        # signal.pthread_sigmask() makes enumerations of the result: pages to copy, twice a fork.
+        # signal.pthread_sigmask() makes enumerations of the result: pages to copy, twice for each fork.
         from _signal import pthread_sigmask
     except ImportError:  # another interpreter, or a platform without fork()
         pthread_sigmask = getattr(signal, "pthread_sigmask", None)
@@ -80,8 +80,10 @@ class Child:
 class ChildrenMixIn(_Server):
     """Forks children for requests, reads their reports, reaps them, and limits their number."""
 
-    max_children: Annotated[int, Help("children at once; at the limit the server stops accepting", gt=0)] = 40
-    block_on_close: Annotated[bool, Help("server_close() waits for the children")] = True
+    max_children: Annotated[
+        int, Help("most children at once; at the limit the server stops accepting", gt=0)
+    ] = 40
+    block_on_close: Annotated[bool, Help("whether server_close() waits for the children")] = True
 
     #: The pids of the children that run; None before the first fork.
     active_children: set[int] | None = None
@@ -118,11 +120,11 @@ class ChildrenMixIn(_Server):
         The parent keeps the record of the request open until the child has reported or exited, and closes its
         copy of the connection. Raises OSError if the system can't fork.
         """
-        if self._check_timer is None:  # else that was checked not long ago
+        if self._check_timer is None:  # otherwise a recent fork has checked
             self._warn_of_threads()
         _flush_output()
         self.open_reports()
-        # A signal handler must not run in the child before _enter_child().
+        # No signal handler may run in the child before _enter_child().
         mask = pthread_sigmask(_BLOCK, _STOP_SIGNALS)
         try:
             pid = os.fork()
@@ -267,14 +269,14 @@ class ChildrenMixIn(_Server):
         if self.active_children:
             self._schedule_check(_EXIT_CHECK if self._exiting else _CHECK_INTERVAL)
 
-    @not_each_turn  # timers see to it
+    @not_each_turn  # timers reap the children
     def service_actions(self) -> None:
         """Reap the children that have exited."""
         self.collect_children()
         super().service_actions()
 
     def enter_loop(self, loop: Loop) -> None:
-        """Check the children that there are."""
+        """Schedule the checks of children that run already."""
         super().enter_loop(loop)
         if not self.has_service_actions:
             self.has_service_actions = has_periodic_work(super().service_actions)
@@ -282,7 +284,7 @@ class ChildrenMixIn(_Server):
             self._schedule_check(_EXIT_CHECK)
 
     def leave_loop(self, loop: Loop) -> None:
-        """Check no longer."""
+        """Cancel the checks."""
         if self._check_timer is not None:
             self._check_timer.cancel()
         self._next_check, self._check_timer = math.inf, None
@@ -342,10 +344,12 @@ class ChildrenMixIn(_Server):
         """End the request in the child, with *error* if there is one, and exit: without one with status 0."""
         status = 1
         try:
-            # It ends now; a signal changes nothing.
+            # A signal must not interrupt the exit.
             pthread_sigmask(_BLOCK, _STOP_SIGNALS)
             if self._report_fd is None and self.hooks is not NO_HOOKS:
-                self.hooks = self.hooks.in_child(self._report)  # a handler's own fork: no parent reads
+                self.hooks = self.hooks.in_child(
+                    self._report
+                )  # the handler has forked itself: no parent reads reports
             if error is not None:
                 self.fail_request(request, error)
                 if isinstance(error, Exception):
@@ -384,7 +388,7 @@ def _parse(report: bytes) -> tuple[Outcome, str | None, int | None, int | None] 
 
 
 def _flush_output() -> None:
-    # After a fork or _exit() both processes would write what is buffered, or neither.
+    # A buffer that is not flushed before fork() is written by both processes, before _exit() by none.
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -1,4 +1,4 @@
-"""EndpointMixIn: the one protocol of a datagram server, for strategies that live in a loop."""
+"""EndpointMixIn: the protocol of a datagram server, for strategies that drive protocols in a loop."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ logger = logging.getLogger("plugport.server")
 
 
 class DatagramIntake(Intake):
-    """Gives datagrams to the protocol without request records, while nothing would read them.
+    """Passes datagrams to the protocol, without request records if nothing reads them.
 
-    Such a datagram begins and ends in one call; it has a record only if it fails.
+    Such a datagram begins and ends in one call. It gets a record only if it fails.
     """
 
     __slots__ = ("endpoint",)
 
     def __init__(self, server: LoopServer) -> None:
         super().__init__(server)
-        #: The transport of the protocol; None where records are kept, or there was no datagram yet.
+        #: The transport of the protocol; None if records are kept, or before the first datagram.
         self.endpoint: DatagramTransport | None = None
 
     def take(self, most: int) -> int:
@@ -68,14 +68,14 @@ class DatagramIntake(Intake):
 
 
 class EndpointMixIn(_Server):
-    """Makes the protocol for the first datagram, passes each one to it, and tells it of the end."""
+    """Makes the protocol for the first datagram, passes each one to it, and closes it at the end."""
 
     _endpoint: DatagramTransport | None = None
     #: Whether request records of datagrams are kept.
     _keeps_records = True
 
     def make_intake(self) -> Intake:
-        """Return an intake that can do without request records, for datagrams."""
+        """Return the intake; for datagrams one that can pass them on without request records."""
         return super().make_intake() if self.is_stream() else DatagramIntake(self)
 
     def enter_loop(self, loop: Loop) -> None:
@@ -118,11 +118,11 @@ class EndpointMixIn(_Server):
 
 
 class _Owner:
-    """What the endpoint reports its end to."""
+    """Gets the reports of the endpoint."""
 
     def transport_failed(self, transport: object, error: Exception) -> None:
-        """Log what connection_lost() raised: there is no request that it belongs to."""
+        """Log an exception of connection_lost(): there is no request that it belongs to."""
         logger.error("connection_lost() of a datagram protocol raised", exc_info=error)
 
     def transport_lost(self, transport: object) -> None:
-        """Do nothing: the socket belongs to the server."""
+        """Leave the socket open: the server closes it."""

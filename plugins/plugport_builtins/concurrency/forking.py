@@ -21,7 +21,7 @@ class ForkingMixIn(ChildrenMixIn):
     timeout = 300
 
     def enter_loop(self, loop: Loop) -> None:
-        """Open what the first child needs, so that no request is lost for want of descriptors."""
+        """Open the pipe of reports, before requests may use up the descriptors."""
         super().enter_loop(loop)
         self.open_reports()
 
@@ -34,6 +34,6 @@ class ForkingMixIn(ChildrenMixIn):
             self.finish_request(request, client_address)
         except BaseException as error:
             if os.getpid() == parent:
-                raise  # it could not fork
+                raise  # fork() failed
             self.exit_child(request, client_address, error)
         self.exit_child(request, client_address)

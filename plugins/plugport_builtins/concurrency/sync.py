@@ -1,4 +1,4 @@
-"""SyncMixIn: one request after the other; one that takes long may finish in a forked child."""
+"""SyncMixIn: one request after the other; a long one may finish in a forked child."""
 
 from __future__ import annotations
 
@@ -87,6 +87,6 @@ class SyncMixIn(ChildrenMixIn):
             raise RequestHandedOver
 
     def finish_in_child(self, request: Request, client_address: ClientAddress) -> None:
-        """Return in a forked child; in the parent, take the request from the handler."""
+        """Return in a forked child; in the parent, raise RequestHandedOver."""
         self._stop_timer()  # its thread must not run when the process forks; now the loop has the timeout
         self.hand_over(request)

@@ -24,8 +24,8 @@ class ThreadPoolMixIn(_Server):
 
     traits = StrategyTraits(parallel=True)
 
-    max_workers: Annotated[int, Help("threads at most", gt=0)] = 32
-    max_queue: Annotated[int, Help("requests that may wait for a thread", ge=0)] = 128
+    max_workers: Annotated[int, Help("most threads", gt=0)] = 32
+    max_queue: Annotated[int, Help("most requests that wait for a thread (0: none)", ge=0)] = 128
     daemon_threads: Annotated[bool, Help("whether the process may end while threads run")] = False
     block_on_close: Annotated[
         bool, Help("whether server_close() waits for the threads, daemons excepted")

@@ -52,7 +52,7 @@ class ThreadingMixIn(_Server):
 
 
 class Threads(list[threading.Thread]):
-    """The threads to be joined: those that ran at the last check, and are no daemons."""
+    """The threads to join: those that are no daemons, and were alive at the last check."""
 
     _reap_at = 8
 

@@ -11,10 +11,10 @@ __all__ = ["WorkerPool"]
 
 
 class WorkerPool:
-    """Threads that are kept, started as they are needed, *max_workers* at most.
+    """At most *max_workers* threads, started when they are needed, and kept.
 
-    *max_queue*: pieces of work that may wait for a thread. *notify()* is called, in a worker,
-    when has_room() may have become true.
+    *max_queue*: how many calls may wait for a thread. *notify* is called in a worker thread when has_room()
+    may have become true.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class WorkerPool:
         return self._unfinished < self._limit
 
     def submit(self, work: Callable[..., object], *args: object) -> None:
-        """Have a thread call ``work(*args)``, which must not raise.
+        """Call ``work(*args)``, which must not raise, in a thread.
 
         Raises RuntimeError if there is no thread yet and the system can't start one.
         """
@@ -53,7 +53,7 @@ class WorkerPool:
             if not self._threads:
                 self._finish()
                 raise
-            return  # the system has no more threads: the others do the work
+            return  # the system starts no more threads: the others do the work
         self._threads.append(thread)
 
     def _finish(self) -> None:
@@ -66,7 +66,7 @@ class WorkerPool:
             try:
                 work(*args)
             except SystemExit:
-                pass  # ends this work, as it would end a thread of its own
+                pass  # ends this call, as it would end a thread
             except BaseException:
                 threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
             finally:
@@ -75,7 +75,7 @@ class WorkerPool:
                 self._notify()
 
     def close(self, *, wait: bool) -> None:
-        """End the threads after the queued work; with *wait*, wait until they have ended."""
+        """End the threads after the queued calls; with *wait*, wait until they have ended."""
         threads, self._threads = self._threads, []
         for _ in threads:
             self._queue.put(None)

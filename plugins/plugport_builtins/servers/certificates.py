@@ -1,13 +1,13 @@
-"""Certificate: a chain and its key, made into an ssl.SSLContext, and again when its files change."""
+"""Certificate: the ssl.SSLContext of a certificate chain and its key, made again when the files change."""
 
 from __future__ import annotations
 
 import logging
 import os
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from plugport.errors import OptionError
 
@@ -15,19 +15,19 @@ __all__ = ["Certificate", "Settings", "bare_context", "signature_of"]
 
 logger = logging.getLogger("plugport.tls")
 
-#: By which a file is known to be what it was: its time of change, inode and size; None if there is none.
+#: For each file its modification time in ns, inode and size; None if it can't be read.
 Signature = tuple[tuple[int, int, int] | None, ...]
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 _VERIFY = {"none": ssl.CERT_NONE, "optional": ssl.CERT_OPTIONAL, "required": ssl.CERT_REQUIRED}
 
-#: OpenSSL's words for a key that is another's: of the same type, of another type.
+#: OpenSSL's reasons for a key that does not belong to the certificate: of the same type, of another type.
 _MISMATCHES = {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED"}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the contexts of one server have in common; the names are those of its options."""
+    """The options that all contexts of a server share."""
 
     password: str | None = field(repr=False)
     password_file: str | None
@@ -39,11 +39,11 @@ class Settings:
 
 
 class _PasswordMissingError(Exception):
-    """The key is encrypted, and there is no password for it."""
+    """The key is encrypted, and no password is set."""
 
 
 def bare_context(settings: Settings) -> ssl.SSLContext:
-    """Return a context without a certificate. Raises OptionError for settings that make no sense."""
+    """Return a context without a certificate. Raises OptionError for invalid settings."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = _VERSIONS[settings.minimum_version]
     context.options |= ssl.OP_NO_RENEGOTIATION
@@ -52,7 +52,7 @@ def bare_context(settings: Settings) -> ssl.SSLContext:
             context.set_ciphers(settings.ciphers)
         except ssl.SSLError:
             raise OptionError(
-                f"ciphers: OpenSSL knows none by {settings.ciphers!r}; see openssl ciphers -v"
+                f"ciphers: OpenSSL has no cipher suite {settings.ciphers!r}; see openssl ciphers -v"
             ) from None
     if settings.alpn:
         try:
@@ -70,19 +70,19 @@ def bare_context(settings: Settings) -> ssl.SSLContext:
 
 
 def _read(option: str, path: str, wanted: bytes) -> bytes:
-    """Return what is in a file of an option. Raises OptionError unless *wanted* is in it."""
+    """Return the content of the file *path*. Raises OptionError if it does not contain *wanted*."""
     try:
         text = Path(path).read_bytes()
     except (OSError, ValueError) as error:
         raise OptionError(f"{option}: can't read {path}: {getattr(error, 'strerror', error)}") from None
     if wanted not in text:
         what = "private key" if b"KEY" in wanted else "certificate"
-        raise OptionError(f"{option}: {path} has no {what} in it, in PEM")
+        raise OptionError(f"{option}: {path} has no {what} in PEM format")
     return text
 
 
 def signature_of(*paths: str | None) -> Signature:
-    """Return what changes when one of the files does; links are followed."""
+    """Return a value that changes when one of the files changes. Links are followed."""
     return tuple(_stat(path) for path in paths if path is not None)
 
 
@@ -97,11 +97,16 @@ def _stat(path: str) -> tuple[int, int, int] | None:
 class Certificate:
     """A certificate chain and its key; without *keyfile* both are in *certfile*.
 
-    ``context`` is the ssl.SSLContext of what its files held when they were last read.
+    ``context`` is the ssl.SSLContext of the files as they were last read. *prepare* is called with each new
+    context.
     """
 
     def __init__(
-        self, settings: Settings, certfile: str, keyfile: str | None = None, prepare: Any = None
+        self,
+        settings: Settings,
+        certfile: str,
+        keyfile: str | None = None,
+        prepare: Callable[[ssl.SSLContext], None] | None = None,
     ) -> None:
         self.files = (certfile, keyfile)
         self._settings = settings
@@ -110,23 +115,23 @@ class Certificate:
         self.context = self._load()
 
     def refresh(self) -> None:
-        """Read the files again if they have changed; what can't be used is warned of, and changes nothing."""
-        if self._look() == self._signature:
+        """Read the files again if they have changed. Files that can't be used are logged, and not used."""
+        if self._current_signature() == self._signature:
             return
         try:
             self.context = self._load()
         except OptionError as error:
-            logger.warning("%s; the certificate that was read before stays in use", error)
+            logger.warning("%s; the previous certificate stays in use", error)
         else:
             logger.info("read %s again: it has changed", self.files[0])
 
-    def _look(self) -> Signature:
+    def _current_signature(self) -> Signature:
         settings = self._settings
         return signature_of(*self.files, settings.client_ca, settings.password_file)
 
     def _load(self) -> ssl.SSLContext:
-        # Taken first: what changes while it is read is read again.
-        self._signature = self._look()
+        # Before reading: a file that changes meanwhile is then read again.
+        self._signature = self._current_signature()
         certfile, keyfile = self.files
         _read("certfile", certfile, b"CERTIFICATE-----")
         _read("keyfile" if keyfile else "certfile", keyfile or certfile, b"PRIVATE KEY-----")
@@ -139,7 +144,7 @@ class Certificate:
                 "set password_file to a file with its password"
             ) from None
         except (ssl.SSLError, OSError, ValueError) as error:
-            raise OptionError(self._fault(error)) from None
+            raise OptionError(self._explain(error)) from None
         if self._prepare is not None:
             self._prepare(context)
         return context
@@ -153,23 +158,23 @@ class Certificate:
             raise _PasswordMissingError
         return settings.password
 
-    def _fault(self, error: Exception) -> str:
+    def _explain(self, error: Exception) -> str:
         certfile, keyfile = self.files
         key = keyfile or certfile
         if getattr(error, "reason", None) in _MISMATCHES:
-            return f"keyfile: the key in {key} is not that of the certificate in {certfile}"
+            return f"keyfile: the key in {key} does not belong to the certificate in {certfile}"
         encrypted = b"ENCRYPTED" in _read("keyfile", key, b"")
         if encrypted and (self._settings.password is not None or self._settings.password_file is not None):
-            return f"password: it is not that of the key in {key}, or the key is damaged"
+            return f"password: it is wrong for the key in {key}, or the key is damaged"
         if not isinstance(error, ssl.SSLError):
             return f"certfile: {certfile} and its key in {key} can't be used: {error}"
         if error.library == "SSL" and error.reason:
             reason = error.reason.lower().replace("_", " ")
-            return f"certfile: OpenSSL does not take {certfile} and its key in {key}: {reason}"
+            return f"certfile: OpenSSL rejects {certfile} and its key in {key}: {reason}"
         if keyfile is None:
-            return f"certfile: what is in {certfile} is damaged, or not whole"
+            return f"certfile: {certfile} is damaged or incomplete"
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cafile=certfile)
         except (ssl.SSLError, OSError):
-            return f"certfile: the certificates in {certfile} are damaged, or not whole"
-        return f"keyfile: the key in {keyfile} is damaged, or not whole"
+            return f"certfile: the certificates in {certfile} are damaged or incomplete"
+        return f"keyfile: the key in {keyfile} is damaged or incomplete"

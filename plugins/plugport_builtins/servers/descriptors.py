@@ -1,7 +1,7 @@
-"""Descriptors that another process has handed over: which there are, what they are called, what they are.
+"""Descriptors that another process has handed over: finds the socket of a URL, by number or by name.
 
-systemd says by variables of the environment which it has handed over (sd_listen_fds(3)); inetd gives
-the socket as descriptors 0, 1 and 2.
+systemd names the descriptors in environment variables (sd_listen_fds(3)). inetd passes the socket as
+descriptors 0, 1 and 2.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from plugport.serving import Url
 
 __all__ = ["Socket", "find_socket"]
 
-#: Where systemd begins to number them (SD_LISTEN_FDS_START).
+#: The first descriptor from systemd (SD_LISTEN_FDS_START).
 _FIRST = 3
 _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID")
 
 
 @dataclass(frozen=True)
 class Socket:
-    """A descriptor that is a socket: ``fd`` is its number now, which is another than that by which it came
-    if that was one of the standard streams.
+    """A descriptor that is a socket.
+
+    ``fd`` is its number now. A socket that was a standard stream was moved to another number.
     """
 
     fd: int
@@ -37,48 +38,48 @@ class Socket:
 
 
 @dataclass(frozen=True)
-class Handed:
-    """What the environment says: the descriptors by name, or why there are none."""
+class HandedOver:
+    """The descriptors from systemd, by name; if there are none, ``reason`` says why."""
 
     names: Mapping[str, list[int]] = field(default_factory=dict)
-    excuse: str = "systemd has handed over none (LISTEN_FDS is not set)"
+    reason: str = "systemd has handed over none (LISTEN_FDS is not set)"
 
     def __str__(self) -> str:
-        told = [f"{fd} ({name})" for name, fds in self.names.items() for fd in fds]
-        return "systemd has handed over " + ", ".join(told) if told else self.excuse
+        listed = [f"{fd} ({name})" for name, fds in self.names.items() for fd in fds]
+        return "systemd has handed over " + ", ".join(listed) if listed else self.reason
 
 
 @cache
-def handed_over() -> Handed:
-    """Read the environment, and take from it what is for this process alone: its children inherit nothing."""
+def handed_over() -> HandedOver:
+    """Return what systemd has handed over. Removes its variables: they are not for child processes."""
     pid, count, names, _ = (os.environ.pop(name, "") for name in _VARIABLES)
     if not count:
-        return Handed()
+        return HandedOver()
     if pid != str(os.getpid()):
-        return Handed(
-            excuse=f"LISTEN_PID says that they are for process {pid or '?'}, and this is {os.getpid()}: "
-            "start plugport itself, and from a shell by exec"
+        return HandedOver(
+            reason=f"LISTEN_PID names process {pid or '?'}, and this is {os.getpid()}: "
+            "start plugport without a shell, or by its exec"
         )
     if not count.isdecimal() or int(count) > 65536:
-        return Handed(excuse=f"LISTEN_FDS = {count!r} is no number of descriptors")
-    called = names.split(":") if names else []
+        return HandedOver(reason=f"LISTEN_FDS = {count!r} is not a number of descriptors")
+    fd_names = names.split(":") if names else []
     found: dict[str, list[int]] = {}
     for number in range(int(count)):
         fd = _FIRST + number
         try:
             os.set_inheritable(fd, False)
         except OSError:
-            continue  # and whoever asks for it is told
-        # What has no name is "unknown" (sd_listen_fds_with_names(3)).
-        found.setdefault(called[number] if number < len(called) else "unknown", []).append(fd)
-    return Handed(found)
+            continue  # it is closed; find_socket() reports that
+        # A descriptor without a name is "unknown" (sd_listen_fds_with_names(3)).
+        found.setdefault(fd_names[number] if number < len(fd_names) else "unknown", []).append(fd)
+    return HandedOver(found)
 
 
 def find_socket(url: Url) -> Socket:
-    """Return the socket that *url* means: ``fd://3``, or ``fd://NAME``. Raises AddressError.
+    """Return the socket of *url*, ``fd://3`` or ``fd://NAME``. Raises AddressError.
 
-    One that is also standard input, output or error is moved away from there, and these lead
-    nowhere: what is printed is not for its client.
+    A socket that is a standard stream is moved to another number, and the stream becomes /dev/null: output of
+    the process must not reach the client.
     """
     handed = handed_over()
     number = _number(url, handed)
@@ -95,7 +96,7 @@ def find_socket(url: Url) -> Socket:
         raise AddressError(f"{url}: descriptor {number} can't be used: {error.strerror}") from None
 
 
-def _number(url: Url, handed: Handed) -> int:
+def _number(url: Url, handed: HandedOver) -> int:
     text = url.rest
     if text.isascii() and text.isdigit():
         if len(text) > 6:
@@ -105,15 +106,15 @@ def _number(url: Url, handed: Handed) -> int:
         raise AddressError(f"{url} has no descriptor; write {url.scheme}://3 or {url.scheme}://NAME")
     numbers = handed.names.get(text, [])
     if not numbers:
-        raise AddressError(f"{url}: no descriptor is called {text!r}; {handed}")
+        raise AddressError(f"{url}: no descriptor is named {text!r}; {handed}")
     if len(numbers) > 1:
         each = " ".join(f"{url.scheme}://{number}" for number in numbers)
-        raise AddressError(f"{url}: {len(numbers)} descriptors are called {text!r}; write {each}")
+        raise AddressError(f"{url}: {len(numbers)} descriptors are named {text!r}; write one of {each}")
     return numbers[0]
 
 
 def _opened(fd: int) -> socket.socket:
-    """Return a socket over a copy of *fd*. Raises OSError if it is none."""
+    """Return a socket on a duplicate of *fd*. Raises OSError if it is not a socket."""
     copy = os.dup(fd)
     try:
         return socket.socket(fileno=copy)
@@ -124,16 +125,16 @@ def _opened(fd: int) -> socket.socket:
 
 @cache
 def _moved(number: int) -> int:
-    """Move a socket away from the standard streams. Raises OSError if it is no socket."""
+    """Move a socket away from the standard streams; return its number. Raises OSError if it is none."""
     if number > 2:
         return number
     with _opened(number) as sock:
-        fd = os.dup(sock.fileno())  # not inheritable, and above those that are taken
+        fd = os.dup(sock.fileno())  # not inheritable, and the lowest that is free
     same = [stream for stream in (0, 1, 2) if _is_same(stream, fd)]
-    nowhere = os.open(os.devnull, os.O_RDWR)
+    null = os.open(os.devnull, os.O_RDWR)
     for stream in same:
-        os.dup2(nowhere, stream)
-    os.close(nowhere)
+        os.dup2(null, stream)
+    os.close(null)
     return fd
 
 

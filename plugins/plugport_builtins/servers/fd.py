@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 from weakref import WeakKeyDictionary
 
 from plugport import Help
-from plugport.contracts import ClientAddress, Loop, Request, ServerAddress
+from plugport.contracts import ClientAddress, Handler, Loop, Request, ServerAddress
 from plugport.errors import AddressError, ListenError
 from plugport.serving import Url, format_url, not_each_turn
 from plugport_builtins.servers.descriptors import Socket, find_socket
 from plugport_builtins.servers.proxied import Networks
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
-from plugport_builtins.servers.unix import bound_replies
+from plugport_builtins.servers.unix import limit_reply_time
 
 if TYPE_CHECKING:
     _Server = TCPServer
@@ -26,18 +25,18 @@ __all__ = ["FdServer", "FdgramServer"]
 
 _UNIX = getattr(socket, "AF_UNIX", -1)
 _FAMILIES = {int(socket.AF_INET), int(socket.AF_INET6), int(_UNIX)}
-#: Checks in the time of one exit_idle: it may be late by that part of itself.
+#: Checks during one exit_idle. The end may be late by that part of exit_idle.
 _CHECKS = 4
 
 
 class HandedOverMixIn(_Server):
-    """What both have in common. ``server_address`` is the number of the descriptor at first."""
+    """What both servers have in common. ``server_address`` is first the number of the descriptor."""
 
-    # Not known before there is a socket.
+    # Not known before the descriptor is taken.
     address_family = socket.AF_UNSPEC
     max_burst = UDPServer.max_burst
 
-    # It is bound, and listens, already.
+    # The socket is bound and listens already.
     hidden_options: ClassVar[frozenset[str]] = frozenset(
         {"request_queue_size", "allow_reuse_address", "allow_reuse_port", "reuse_port", "ipv6_only"}
     )
@@ -46,7 +45,7 @@ class HandedOverMixIn(_Server):
     exit_idle: Annotated[
         float | None,
         Help(
-            "seconds without a request until the server ends, to be started again for the next (null: never)",
+            "seconds without a request after which the server ends, to be started again (null: never)",
             gt=0,
         ),
     ] = None
@@ -57,11 +56,11 @@ class HandedOverMixIn(_Server):
 
     @classmethod
     def resolve_url(cls, url: Url) -> tuple[ServerAddress, dict[str, object]]:
-        """Find the descriptor, which is the address. Raises AddressError if the server can't use it."""
+        """Return the descriptor as the address. Raises AddressError if the server can't use it."""
         found = find_socket(url)
         if found.family not in _FAMILIES or found.kind not in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             raise AddressError(
-                f"{url}: the socket is neither of TCP nor of UDP nor a unix socket of these kinds"
+                f"{url}: the socket is not one of TCP, of UDP, or a unix socket for streams or datagrams"
             )
         if found.kind != cls.socket_type:
             other, what = (
@@ -73,14 +72,14 @@ class HandedOverMixIn(_Server):
 
     @classmethod
     def check_socket(cls, url: Url, found: Socket) -> None:
-        """Raise AddressError if the socket is of the right kind and can't be used for another reason."""
+        """Check a socket of the right kind further. Raises AddressError."""
 
     def make_socket(self) -> socket.socket:
         """Take the descriptor; ``server_address`` is then the address that it is bound to."""
         fd = self.server_address
         assert isinstance(fd, int)
         if fd in _owned:
-            raise ListenError(f"descriptor {fd} is given twice; each is served once")
+            raise ListenError(f"descriptor {fd} is given twice; give each to one server")
         sock = socket.socket(fileno=fd)
         _owned.add(fd)
         self._descriptor = fd
@@ -90,26 +89,26 @@ class HandedOverMixIn(_Server):
         return sock
 
     def listening_url(self) -> str:
-        """Return where clients reach it: ``tcp://127.0.0.1:9000``."""
+        """Return the URL at which clients reach the server: ``tcp://127.0.0.1:9000``."""
         stream = self.socket_type == socket.SOCK_STREAM
         unix = self.address_family == _UNIX
         scheme = ("unix" if stream else "unixgram") if unix else ("tcp" if stream else "udp")
         return format_url(scheme, self.server_address)
 
     def get_request(self) -> tuple[Request, ClientAddress]:
-        """Take a request, and note that one came."""
+        """Take a request, and note that the server is not idle."""
         self._busy = True
         return super().get_request()
 
     def enter_loop(self, loop: Loop) -> None:
-        """Check at intervals whether requests have come, with ``exit_idle``."""
+        """With ``exit_idle``, check at intervals whether the server is idle."""
         super().enter_loop(loop)
         if self.exit_idle is not None:
             _together.setdefault(loop, set()).add(self)
             loop.call_later(self.exit_idle / _CHECKS, self._check_idle)
 
     def leave_loop(self, loop: Loop) -> None:
-        """Check no longer."""
+        """Stop the checks."""
         _together.get(loop, set()).discard(self)
         super().leave_loop(loop)
 
@@ -119,11 +118,11 @@ class HandedOverMixIn(_Server):
             return
         self._idle_checks = 0 if self._has_work() else self._idle_checks + 1
         self._busy = False
-        # All or none: a client of one that has ended waits for a start, which comes when all have ended.
+        # All servers of the loop end together: the process is started again only when it has ended.
         together = _together[loop]
         if all(server._idle_checks >= _CHECKS and not server._has_work() for server in together):
             for server in together:
-                server.drain(0.0)  # requests that come meanwhile wait for the next start
+                server.drain(0.0)  # later requests wait in the backlog until the next start
         else:
             loop.call_later(self.exit_idle / _CHECKS, self._check_idle)
 
@@ -145,8 +144,8 @@ _owned: set[int] = set()
 class FdServer(HandedOverMixIn, TCPServer):
     """A server of connections on a socket that was handed over.
 
-    A socket that listens is served as any; its file, if it has one, is left in place. A socket that is a
-    connection is served as the only request: then the server ends.
+    A listening socket is served like any other; a socket file is not removed. A connected socket is the only
+    request: the server ends after it.
     """
 
     socket_type = socket.SOCK_STREAM
@@ -161,12 +160,12 @@ class FdServer(HandedOverMixIn, TCPServer):
     def __init__(
         self,
         server_address: ServerAddress,
-        RequestHandlerClass: Callable[..., Any],
+        RequestHandlerClass: Handler,
         bind_and_activate: bool = True,
     ) -> None:
         super().__init__(server_address, RequestHandlerClass, bind_and_activate=False)
         if self.socket.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            # Other processes may accept from it too, so that what the poller reports may be gone.
+            # Other processes may accept the connection that the poller has reported.
             self.socket.setblocking(False)
         else:
             self._take_connection()
@@ -183,11 +182,11 @@ class FdServer(HandedOverMixIn, TCPServer):
 
     @classmethod
     def trusted_proxies(cls, family: int) -> Networks | None:
-        """See TCPServer. For a socket that is not known yet none need be named."""
+        """See TCPServer. Before the socket is known no proxies need be named."""
         return None if family == socket.AF_UNSPEC else super().trusted_proxies(family)
 
     def _take_connection(self) -> None:
-        """Have the loop report the one connection once, whether its client sends something or not."""
+        """Have the loop report the connection once, even if the client sends nothing."""
         self._is_connection = True
         self._connection = self.socket
         self._connection.setblocking(True)
@@ -197,7 +196,7 @@ class FdServer(HandedOverMixIn, TCPServer):
         self.max_active_requests = 1
 
     def get_request(self) -> tuple[Request, ClientAddress]:
-        """Accept a connection; or take the only one."""
+        """Accept a connection, or take the only one."""
         if not self._is_connection:
             return super().get_request()
         self.socket.recv(1, socket.MSG_DONTWAIT)
@@ -240,10 +239,10 @@ class FdgramServer(HandedOverMixIn, UDPServer):
     def __init__(
         self,
         server_address: ServerAddress,
-        RequestHandlerClass: Callable[..., Any],
+        RequestHandlerClass: Handler,
         bind_and_activate: bool = True,
     ) -> None:
         super().__init__(server_address, RequestHandlerClass, bind_and_activate=False)
         self.socket.setblocking(True)
         if self.address_family == _UNIX:
-            bound_replies(self.socket)
+            limit_reply_time(self.socket)

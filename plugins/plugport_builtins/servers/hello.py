@@ -1,4 +1,4 @@
-"""client_hello(): the prelude of a connection over TLS. It reads no more than is there to see who speaks."""
+"""client_hello(): the prelude of a connection over TLS, which waits for the whole ClientHello."""
 
 from __future__ import annotations
 
@@ -10,34 +10,33 @@ from plugport.serving import Steps, peek
 
 __all__ = ["client_hello"]
 
-#: What a record begins with: type, version (3, something), length (RFC 8446, 5.1).
+#: The header of a record: type, version (3 and a minor one), length (RFC 8446, 5.1).
 _HEAD = struct.Struct(">BBBH")
 _HANDSHAKE, _CLIENT_HELLO = 22, 1
-_LONGEST_RECORD = 16384
-#: Bytes of records that one ClientHello may take. The longest in the field, with keys of post-quantum
-#: cryptography, take some 2000.
-_LONGEST_HELLO = 32768
-#: Records that it may take: each is looked at from the start, and 32768 bytes can be thousands of them.
-_MOST_RECORDS = 64
+_MAX_RECORD = 16384
+#: The longest ClientHello, in bytes of its records. Those with post-quantum keys have about 2000.
+_MAX_HELLO = 32768
+#: The most records of a ClientHello: each is read from the start again, and 32768 bytes may be thousands.
+_MAX_RECORDS = 64
 
 
 def client_hello(request: StreamRequest, client_address: ClientAddress) -> Steps:
-    """Wait until the ClientHello is there whole, and leave it there: the handshake is for whoever serves.
+    """Wait until the whole ClientHello has come, and leave it unread for the handshake.
 
-    Raises PreludeError for what is none, as soon as it shows.
+    Raises PreludeError at the first byte that does not belong to a ClientHello.
     """
     start, message, records = 0, b"", 0
-    while not _is_whole(message):
+    while not _is_complete(message):
         records += 1
-        if records > _MOST_RECORDS:
-            raise PreludeError(f"its ClientHello takes more than {_MOST_RECORDS} records")
+        if records > _MAX_RECORDS:
+            raise PreludeError(f"the ClientHello has more than {_MAX_RECORDS} records")
         if not start:
             _expect((yield from peek(request, 1))[0] == _HANDSHAKE)
         kind, major, _, length = _HEAD.unpack((yield from peek(request, start + _HEAD.size))[start:])
         end = start + _HEAD.size + length
-        _expect(kind == _HANDSHAKE and major == 3 and 0 < length <= _LONGEST_RECORD)
-        if end > _LONGEST_HELLO:
-            raise PreludeError(f"its ClientHello takes more than {_LONGEST_HELLO} bytes")
+        _expect(kind == _HANDSHAKE and major == 3 and 0 < length <= _MAX_RECORD)
+        if end > _MAX_HELLO:
+            raise PreludeError(f"the ClientHello has more than {_MAX_HELLO} bytes")
         if not message:
             _expect((yield from peek(request, start + _HEAD.size + 1))[-1] == _CLIENT_HELLO)
         message += (yield from peek(request, end))[start + _HEAD.size :]
@@ -45,7 +44,7 @@ def client_hello(request: StreamRequest, client_address: ClientAddress) -> Steps
     return client_address
 
 
-def _is_whole(message: bytes) -> bool:
+def _is_complete(message: bytes) -> bool:
     return len(message) >= 4 and len(message) >= 4 + int.from_bytes(message[1:4], "big")
 
 

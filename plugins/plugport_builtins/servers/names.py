@@ -15,21 +15,21 @@ logger = logging.getLogger("plugport.tls")
 
 _SUFFIX = ".pem"
 _CHAIN, _KEY = "fullchain.pem", "privkey.pem"
-#: How the name of a file may begin that stands for any label; the second where a star is not liked.
+#: The prefixes of file names of wildcard certificates; the second needs no quoting in a shell.
 _WILDCARDS = ("*.", "_.")
 
 
 class CertificateNames:
     """The certificates of a directory: NAME.pem, or NAME/fullchain.pem with NAME/privkey.pem.
 
-    ``*.example.org.pem``, or ``_.example.org.pem``, stands for all names of one label more.
+    ``*.example.org.pem`` or ``_.example.org.pem`` is a wildcard: it is for all names with one more label.
     """
 
     def __init__(self, settings: Settings, directory: str) -> None:
         self._settings = settings
         self._directory = directory
-        #: Those that could not be used, by what their files were then: each is told of once.
-        self._refused: dict[str, object] = {}
+        #: By name, the state of files that could not be used, so that each is logged once.
+        self._logged: dict[str, object] = {}
         try:
             self._certificates = {
                 _host_name(stem): Certificate(settings, *files) for stem, files in self._found()
@@ -40,14 +40,14 @@ class CertificateNames:
             raise OptionError(f"sni_directory: {directory} has neither NAME.pem nor NAME/{_CHAIN}")
 
     def get(self, name: str | None) -> Certificate | None:
-        """Return the certificate for the name that a client has asked for."""
+        """Return the certificate for the server name of a client, None if there is none."""
         if not name:
             return None
         name = name.lower().rstrip(".")
         return self._certificates.get(name) or self._certificates.get("*." + name.partition(".")[2])
 
     def refresh(self) -> None:
-        """See what files there are, and read those again that have changed."""
+        """Read new files, and those that have changed."""
         found: dict[str, tuple[str, str | None]] = {}
         try:
             for stem, files in self._found():
@@ -68,7 +68,7 @@ class CertificateNames:
                 continue
             try:
                 certificates[name] = Certificate(self._settings, *files)
-                logger.info("%s has a certificate: %s", name, files[0])
+                logger.info("read the certificate of %s: %s", name, files[0])
             except OptionError as error:
                 self._warn(name, signature_of(*files), str(error))
                 if certificate is not None:
@@ -76,12 +76,12 @@ class CertificateNames:
         self._certificates = certificates
 
     def _warn(self, name: str, state: object, message: str) -> None:
-        if self._refused.get(name) != state:
-            self._refused[name] = state
-            logger.warning("%s; all stays as it is", message)
+        if self._logged.get(name) != state:
+            self._logged[name] = state
+            logger.warning("%s; the previous certificates stay in use", message)
 
     def _found(self) -> Iterator[tuple[str, tuple[str, str | None]]]:
-        """Yield (name, (certfile, keyfile or None)) of all that the directory has, named as its files are."""
+        """Yield (file name, (certfile, keyfile or None)) of each certificate in the directory."""
         with os.scandir(self._directory) as entries:
             for entry in sorted(entries, key=lambda entry: entry.name):
                 if entry.name.startswith("."):
@@ -94,7 +94,7 @@ class CertificateNames:
 
 
 def _host_name(file_name: str) -> str:
-    """Return the name as clients ask for it: in lower case, other than ASCII as IDNA has it."""
+    """Return the server name of a file name, as clients send it: in lower case, encoded by IDNA."""
     name = file_name.lower()
     prefix = ""
     if name.startswith(_WILDCARDS):
@@ -103,5 +103,5 @@ def _host_name(file_name: str) -> str:
         try:
             name = name.encode("idna").decode()
         except UnicodeError:
-            raise OptionError(f"sni_directory: {file_name!r} is no name of a host") from None
+            raise OptionError(f"sni_directory: {file_name!r} is not a host name") from None
     return prefix + name

@@ -1,4 +1,4 @@
-"""The prelude of connections that come through a proxy: who is believed, and what it says of its client."""
+"""The prelude of connections from proxies: accepts their PROXY headers, from trusted addresses only."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ __all__ = ["Networks", "proxied", "trusted_networks"]
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
-#: Bytes looked at in one go. Most headers are shorter.
-_LOOK = 536
+#: Bytes that are peeked at in one call. Most headers are shorter.
+_PEEK_SIZE = 536
 
 
 def trusted_networks(texts: Iterable[str]) -> Networks:
-    """Read addresses and networks; commas may part them, too. Raises OptionError."""
+    """Return the networks of *texts*, each one or more, separated by commas. Raises OptionError."""
     networks = []
-    for text in (each.strip() for word in texts for each in word.split(",")):
+    for text in (part.strip() for joined in texts for part in joined.split(",")):
         try:
             networks.append(ipaddress.ip_network(text))
         except ValueError as error:
             raise OptionError(
-                f"option server.proxy_trusted: {text!r} is no address and no network ({error}); "
+                f"option server.proxy_trusted: {text!r} is neither an address nor a network ({error}); "
                 "write them as 127.0.0.1,10.0.0.0/8"
             ) from None
     if not networks:
         raise OptionError(
-            "option server.proxy_protocol: no proxy is trusted, so that nobody could be served; "
-            "say who is by -o proxy_trusted=127.0.0.1,10.0.0.0/8"
+            "option server.proxy_protocol: no proxy is trusted, so every connection would be rejected; "
+            "name the proxies with -o proxy_trusted=127.0.0.1,10.0.0.0/8"
         )
     return tuple(networks)
 
 
 def proxied(trusted: Networks | None) -> Prelude:
-    """Return the prelude that takes a PROXY header, of proxies in *trusted* alone (None: of all)."""
+    """Return the prelude that reads a PROXY header, from proxies in *trusted* only (None: from all)."""
 
     def take_header(request: StreamRequest, client_address: ClientAddress) -> Steps:
-        if trusted is not None and not _is_among(client_address, trusted):
-            raise PreludeError("it is not among those that proxy_trusted names")
+        if trusted is not None and not _is_in(client_address, trusted):
+            raise PreludeError("its address is not in proxy_trusted")
         header, receive = ProxyHeader(), receiver_of(request)
         while not header.is_complete:
             try:
-                data = receive(_LOOK, socket.MSG_PEEK)
+                data = receive(_PEEK_SIZE, socket.MSG_PEEK)
             except (BlockingIOError, InterruptedError):
                 yield 1
                 continue
             if not data:
-                raise PreludeError("it ended before its PROXY header was whole")
+                raise PreludeError("the connection ended before the end of its PROXY header")
             size = header.receive(data)
             while size:
                 size -= len(receive(size))
@@ -61,8 +61,8 @@ def proxied(trusted: Networks | None) -> Prelude:
     return take_header
 
 
-def _is_among(client_address: ClientAddress, networks: Networks) -> bool:
-    assert isinstance(client_address, tuple)  # of an inet socket
+def _is_in(client_address: ClientAddress, networks: Networks) -> bool:
+    assert isinstance(client_address, tuple)  # on an inet socket
     host: str = client_address[0].partition("%")[0]
     address = ipaddress.ip_address(host)
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:

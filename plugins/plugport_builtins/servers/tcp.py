@@ -1,4 +1,4 @@
-"""TCPServer: connections over IPv4 and IPv6, and the base of the other socket servers."""
+"""TCPServer: connections over IPv4 and IPv6; the base class of the other socket servers."""
 
 from __future__ import annotations
 
@@ -24,25 +24,31 @@ __all__ = ["TCPServer"]
 class TCPServer(BaseServer):
     """A server of stream connections. (socketserver.TCPServer)
 
-    The constructor makes the socket and, with *bind_and_activate*, binds it and listens; if that
-    fails the socket is closed and the error, an OSError mostly, goes to the caller.
+    The constructor makes the socket and, with *bind_and_activate*, binds it and listens. If that fails, it
+    closes the socket and raises the error, mostly an OSError.
     """
 
     address_family = socket.AF_INET
     socket_type = socket.SOCK_STREAM
-    # Each poll is a turn of the loop, so that several connections are taken where many wait.
+    # A turn of the loop polls once, so it takes several connections where many wait.
     max_burst = 8
     #: The class of accepted connections (None: socket.socket), called as that is. A strategy may set its own.
     connection_class: ClassVar[type[socket.socket] | None] = None
 
-    request_queue_size: Annotated[int, Help("backlog of the listening socket", ge=0)] = socket.SOMAXCONN
+    request_queue_size: Annotated[int, Help("backlog of the listening socket, in connections", ge=0)] = (
+        socket.SOMAXCONN
+    )
     # On Windows the option means something else: it lets other processes take a port in use.
     allow_reuse_address: Annotated[
-        bool, Help("bind although connections of an earlier server linger (SO_REUSEADDR)")
+        bool, Help("whether to bind although connections of an earlier server linger (SO_REUSEADDR)")
     ] = os.name == "posix"
-    allow_reuse_port: Annotated[bool, Help("share the port with other processes (SO_REUSEPORT)")] = False
+    allow_reuse_port: Annotated[
+        bool, Help("whether other processes may bind the same port (SO_REUSEPORT)")
+    ] = False
     reuse_port: Annotated[bool, Help("the same as allow_reuse_port")] = False
-    ipv6_only: Annotated[bool | None, Help("refuse IPv4 on an IPv6 socket (null: as the system does)")] = None
+    ipv6_only: Annotated[
+        bool | None, Help("whether an IPv6 socket rejects IPv4 connections (null: the system's default)")
+    ] = None
     handshake_timeout: Annotated[
         float, Help("seconds for the TLS handshake, when the listening socket is wrapped in TLS", gt=0)
     ] = 10.0
@@ -55,11 +61,11 @@ class TCPServer(BaseServer):
         tuple[str, ...], Help("addresses and networks of the proxies whose headers are accepted")
     ] = ()
     prelude_timeout: Annotated[
-        float, Help("seconds for what comes before a request, a PROXY header for example", gt=0)
+        float, Help("seconds that the preludes of a connection may take, a PROXY header for example", gt=0)
     ] = 10.0
     max_preludes: Annotated[
         int,
-        Help("connections that wait for that; one more closes the one that has waited longest", gt=0),
+        Help("connections in their preludes; one more closes the one that has waited longest", gt=0),
     ] = 512
 
     socket: Any
@@ -92,7 +98,7 @@ class TCPServer(BaseServer):
                 raise
 
     def make_socket(self) -> socket.socket:
-        """Return the socket, not yet bound; called by the constructor. It may be one that was given."""
+        """Return the socket, not bound yet, or one that was handed over; called by the constructor."""
         return socket.socket(self.address_family, self.socket_type)
 
     def server_bind(self) -> None:
@@ -107,7 +113,7 @@ class TCPServer(BaseServer):
         self.server_address = self.socket.getsockname()
 
     def _share_port(self) -> None:
-        # Only these families have ports to share; newer Linux refuses the option on others.
+        # Other families have no ports, and newer versions of Linux refuse the option for them.
         inet = self.address_family in (socket.AF_INET, socket.AF_INET6)
         if inet and hasattr(socket, "SO_REUSEPORT"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -127,7 +133,7 @@ class TCPServer(BaseServer):
         return fd
 
     def preludes(self) -> Sequence[Prelude]:
-        """Take the header of a proxy, with ``proxy_protocol``."""
+        """With ``proxy_protocol``, read the header of the proxy."""
         if not self.proxy_protocol:
             return super().preludes()
         return (*super().preludes(), proxied(self.trusted_proxies(self.address_family)))
@@ -136,14 +142,14 @@ class TCPServer(BaseServer):
     def trusted_proxies(cls, family: int) -> Networks | None:
         """Return the proxies whose headers are accepted on a socket of that family. Raises OptionError.
 
-        None for all: the mode of its file decides who may connect to a unix socket.
+        None for all: on a unix socket the mode of the socket file decides which processes may connect.
         """
         return None if family == getattr(socket, "AF_UNIX", -1) else trusted_networks(cls.proxy_trusted)
 
     def enter_loop(self, loop: Loop) -> None:
-        """Take several connections at once, where accept() can be made not to wait for one."""
+        """Take several connections in a turn, where accept() can be kept from waiting for one."""
         super().enter_loop(loop)
-        # Elsewhere connections would inherit O_NONBLOCK from the listening socket.
+        # On other systems connections would inherit O_NONBLOCK from the listening socket.
         if self.max_burst > 1 and sys.platform == "linux" and self.is_stream():
             listening = self.socket
             if type(listening) is socket.socket and listening.gettimeout() is None:
@@ -159,11 +165,11 @@ class TCPServer(BaseServer):
         super().leave_loop(loop)
 
     def get_request(self) -> tuple[Request, ClientAddress]:
-        """Accept a connection. On a socket that was wrapped in TLS the handshake is left for later."""
+        """Accept a connection. The handshake on a listening socket that was wrapped in TLS comes later."""
         listening: Any = self.socket
         if type(listening) is not socket.socket:
             if _is_tls(listening):
-                # Else accept() would do it, in the accepting thread, for as long as a client likes.
+                # Otherwise accept() would do the handshake, and wait for the client in the serving thread.
                 listening.do_handshake_on_connect = False
             request, client_address = listening.accept()
             return request, client_address
@@ -181,10 +187,10 @@ class TCPServer(BaseServer):
         return partial(kind, int(self.socket.family), int(self.socket.type), self.socket.proto)
 
     def finish_request(self, request: Request, client_address: ClientAddress) -> None:
-        """Run the handler on the connection, after its TLS handshake if that is still to be done.
+        """Run the handler on the connection.
 
-        It is on a listening socket that was wrapped in TLS. For a server with the trait ``secure`` the bridge
-        of each style of handler does the handshake.
+        If the listening socket was wrapped in TLS, do the handshake before. (For a server with the trait
+        ``secure`` the bridges do it.)
         """
         if type(request) is not socket.socket and _is_tls(request):
             from plugport.serving import do_handshake  # late: it imports ssl
@@ -213,5 +219,5 @@ class TCPServer(BaseServer):
 def _is_tls(sock: object) -> bool:
     if type(sock) is socket.socket:
         return False
-    ssl = sys.modules.get("ssl")  # not imported: then no socket is wrapped by it
+    ssl = sys.modules.get("ssl")  # if it is not imported, it has wrapped no socket
     return ssl is not None and isinstance(sock, ssl.SSLSocket)

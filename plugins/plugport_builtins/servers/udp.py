@@ -20,7 +20,7 @@ class UDPServer(TCPServer):
     """A server of datagrams: a request is the pair (datagram, socket). (socketserver.UDPServer)"""
 
     socket_type = socket.SOCK_DGRAM
-    # A client that sends many gets no more of a turn of the loop.
+    # The most datagrams in one turn of the loop.
     max_burst = 32
 
     # Datagrams have no preludes.
@@ -29,14 +29,14 @@ class UDPServer(TCPServer):
     )
 
     allow_reuse_address: Annotated[bool, Help("share the address with other sockets (SO_REUSEADDR)")] = False
-    # The longest that UDP can carry (RFC 768), so that by default none is too long.
+    # The longest datagram of UDP (RFC 768).
     max_packet_size: Annotated[int, Help("longest datagram in bytes; longer ones are rejected", gt=0)] = 65535
 
     def server_activate(self) -> None:
-        """Do nothing: datagrams come without listening."""
+        """Do nothing: a datagram socket does not listen."""
 
     def get_request(self) -> tuple[Request, ClientAddress]:
-        """Receive a datagram that waits. Raises DatagramTooLongError for one that would be truncated."""
+        """Receive a datagram. Raises DatagramTooLongError for one that would be truncated."""
         data, client_address = self.socket.recvfrom(self.max_packet_size + 1, _DONT_WAIT)
         if len(data) > self.max_packet_size:
             raise DatagramTooLongError(
@@ -45,7 +45,7 @@ class UDPServer(TCPServer):
         return (data, self.socket), client_address
 
     def enter_loop(self, loop: Loop) -> None:
-        """Take several datagrams at once, where recvfrom() does not wait for one."""
+        """Take several datagrams in a turn, where recvfrom() does not wait for one."""
         super().enter_loop(loop)
         self.intake.burst = 1 if not _DONT_WAIT or self.socket.gettimeout() else self.max_burst
 

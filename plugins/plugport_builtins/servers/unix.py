@@ -1,4 +1,4 @@
-"""UnixStreamServer and UnixDatagramServer: the same over unix sockets, with care for the socket file."""
+"""UnixStreamServer and UnixDatagramServer: servers on unix sockets, which make and remove the socket file."""
 
 from __future__ import annotations
 
@@ -8,25 +8,26 @@ import os
 import socket
 import stat
 import struct
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar, cast
 
 from plugport import Help
+from plugport.contracts import ServerAddress
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.udp import UDPServer
 
-__all__ = ["UnixDatagramServer", "UnixStreamServer", "bound_replies"]
+__all__ = ["UnixDatagramServer", "UnixStreamServer", "limit_reply_time"]
 
 
 logger = logging.getLogger("plugport.server")
 
-_AF_UNIX: Any = getattr(socket, "AF_UNIX", -1)
+_AF_UNIX = cast("socket.AddressFamily", getattr(socket, "AF_UNIX", -1))
 
-#: Seconds that a reply may wait for a client that does not take its datagrams.
+#: Seconds that a reply may wait for a client that does not read its datagrams.
 _SEND_TIMEOUT = 1
 
 
 class SocketFile:
-    """The file of a bound unix socket: made with its mode, removed by the process that made it."""
+    """The file of a bound unix socket, which only the process that made it removes."""
 
     def __init__(self, path: str) -> None:
         self._path = os.path.abspath(path)
@@ -34,15 +35,15 @@ class SocketFile:
         self._inode = _inode(self._path)
 
     def remove(self) -> None:
-        """Remove the file, unless another has taken its place or this process is a forked child.
+        """Remove the file, unless another file has replaced it or this process is a forked child.
 
-        To be called while the socket is open: until then nobody else's file has the same inode.
+        To be called while the socket is open: no other file can have the same inode until it is closed.
         """
         if os.getpid() == self._owner and self._inode is not None and _inode(self._path) == self._inode:
             self._inode = None
             try:
                 os.unlink(self._path)
-            except OSError as error:  # privileges were dropped, say
+            except OSError as error:  # the process has dropped its privileges, for example
                 logger.warning("can't remove the socket file %s: %s", self._path, error)
 
 
@@ -54,38 +55,38 @@ def _inode(path: str) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if stat.S_ISSOCK(found.st_mode) else None
 
 
-def bound_replies(sock: socket.socket) -> None:
-    """Have a reply wait no longer than a moment for a client that does not take its datagrams.
+def limit_reply_time(sock: socket.socket) -> None:
+    """Limit the time that a reply waits for a client that does not read its datagrams.
 
-    A full queue makes sendto() wait; one client that does not read must not make the server deaf to
-    all others. What can't be sent in time is an error of that request.
+    sendto() waits while the queue of the client is full, and the server serves no other client meanwhile. A
+    reply that can't be sent in time is an error of its request.
     """
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_TIMEOUT, 0))
 
 
-def bind(sock: socket.socket, address: Any, mode: int | None) -> SocketFile | None:
-    """Bind *sock* to *address*; the file is returned, None for an abstract name.
+def bind(sock: socket.socket, server_address: ServerAddress, mode: int | None) -> SocketFile | None:
+    """Bind *sock* to a path or an abstract name; return the socket file, None for an abstract name.
 
-    A socket file behind which nothing listens is replaced; a live one, and a file of any other
-    kind, is an OSError (EADDRINUSE).
+    A socket file on which no process listens is replaced. Any other file is an OSError (EADDRINUSE).
     """
+    address = cast("str | bytes", server_address)
     path = os.fsdecode(address)
     if not path or path.startswith("\0"):
         sock.bind(address)
         return None
     if mode is not None and hasattr(os, "fchmod"):
-        # Linux gives the file this mode less the umask at once, so that it is never wider open.
+        # Linux makes the file with this mode less the umask, so that it never has a wider one.
         try:
             os.fchmod(sock.fileno(), mode)
         except OSError:
-            pass  # elsewhere the mode comes a moment later
+            pass  # on other systems chmod() below sets the mode
     try:
         sock.bind(address)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
         if _inode(path) is None and os.path.lexists(path):
-            raise OSError(error.errno, f"{error.strerror}: a file that is no socket is there") from None
+            raise OSError(error.errno, f"{error.strerror}: a file that is not a socket is there") from None
         if not _remove_stale(path, sock.type):
             raise
         sock.bind(address)
@@ -100,7 +101,7 @@ def _remove_stale(path: str, kind: int) -> bool:
     if inode is None:
         return False
     with socket.socket(socket.AF_UNIX, kind) as probe:
-        probe.setblocking(False)  # a full backlog would make connect() wait: somebody is there
+        probe.setblocking(False)  # with a full backlog connect() would wait
         try:
             probe.connect(path)
         except ConnectionRefusedError:
@@ -110,27 +111,27 @@ def _remove_stale(path: str, kind: int) -> bool:
         else:
             return False
     if _inode(path) != inode:
-        return False  # somebody else was quicker
+        return False  # another process has replaced it
     os.unlink(path)
     return True
 
 
 class UnixStreamServer(TCPServer):
-    """A server of stream connections on a unix socket. (socketserver.UnixStreamServer)"""
+    """A server of connections on a unix socket. (socketserver.UnixStreamServer)"""
 
     address_family = _AF_UNIX
 
     allow_reuse_address: bool = False
-    # The mode of the file decides who may connect.
+    # The mode of the socket file decides which processes may connect.
     hidden_options: ClassVar[frozenset[str]] = frozenset({"proxy_trusted"})
 
     socket_mode: Annotated[
-        int | None, Help("mode of the socket file, as 0660 (null: by the umask)", octal=True)
+        int | None, Help("mode of the socket file, as 0660 (null: set by the umask)", octal=True)
     ] = None
     _file: SocketFile | None = None
 
     def server_bind(self) -> None:
-        """Bind, replacing a stale socket file."""
+        """Bind. A stale socket file is replaced."""
         self._file = bind(self.socket, self.server_address, self.socket_mode)
         self.server_address = self.socket.getsockname()
 
@@ -152,21 +153,23 @@ class UnixStreamServer(TCPServer):
 class UnixDatagramServer(UDPServer):
     """A server of datagrams on a unix socket. (socketserver.UnixDatagramServer)
 
-    A client that wants an answer binds its own socket to a name.
+    A client that wants a reply binds its own socket to a name.
     """
 
     address_family = _AF_UNIX
 
     # Above Linux's default limit for one (net.core.wmem_default is 212992).
-    max_packet_size: Annotated[int, Help("longest datagram in bytes; longer ones are refused", gt=0)] = 262144
+    max_packet_size: Annotated[int, Help("longest datagram in bytes; longer ones are rejected", gt=0)] = (
+        262144
+    )
     socket_mode: Annotated[
-        int | None, Help("mode of the socket file, as 0660 (null: by the umask)", octal=True)
+        int | None, Help("mode of the socket file, as 0660 (null: set by the umask)", octal=True)
     ] = None
     _file: SocketFile | None = None
 
     def server_bind(self) -> None:
-        """Bind, replacing a stale socket file."""
-        bound_replies(self.socket)
+        """Bind. A stale socket file is replaced."""
+        limit_reply_time(self.socket)
         self._file = bind(self.socket, self.server_address, self.socket_mode)
         self.server_address = self.socket.getsockname()
 

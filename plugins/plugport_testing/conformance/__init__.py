@@ -1,6 +1,6 @@
-"""The cases that every strategy, every server and every handler must hold.
+"""Suites of test cases that every strategy, every server and every handler must pass.
 
-The author of one runs them by a class in a test module of pytest's::
+An author runs one by a class in a test module for pytest::
 
     from plugport_testing.conformance import HandlerConformance, ServerConformance, StrategyConformance
 
@@ -14,8 +14,8 @@ The author of one runs them by a class in a test module of pytest's::
         handler = "upper"
         exchange = (b"hello", b"HELLO")
 
-A strategy that is to be tried on one server alone, or a server under one strategy, has
-:class:`StreamConformance` and :class:`DatagramConformance`, of which StrategyConformance consists.
+StrategyConformance consists of :class:`StreamConformance` and :class:`DatagramConformance`. Each of these
+tests a strategy on one server of the author's choice.
 """
 
 from plugport_testing.conformance.base import Conformance

@@ -1,32 +1,39 @@
-"""Conformance: a suite of cases, each a method that is run once for each value of the suite's parameter."""
+"""Conformance: a suite of cases, which are methods that run once for each value of the suite's parameter."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, ParamSpec, TypeVar
 
 from plugport.handlers import STYLES, Style
+from plugport_testing.conformance.settings import missing_setting
 from plugport_testing.conformance.trial import Trial
 from plugport_testing.waiting import PATIENCE, wait_until, within
 
-__all__ = ["Conformance", "Needs", "case", "needs_of"]
+if TYPE_CHECKING:
+    import pytest
 
-Case = TypeVar("Case", bound=Callable[..., None])
+__all__ = ["Conformance", "Needs", "needs_of"]
+
+_Case = TypeVar("_Case", bound=Callable[..., None])
+_Result = TypeVar("_Result")
+_Parameters = ParamSpec("_Parameters")
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a case needs of the component, to make sense for it.
+    """What a case needs of the component under test; used as a decorator: ``@Needs(concurrent=True)``.
 
-    ``concurrent``   several clients at once, which a serial strategy does not serve
-    ``isolated``     a thread or process for each request, as a handler that blocks needs one
-    ``styles``       one of these styles: those that can do what it is about
+    ``concurrent``   several clients at the same time, which a serial strategy does not serve
+    ``isolated``     a thread or process for each request, so that a handler may block
+    ``styles``       one of these styles of handlers
     ``transport``    a server of that kind
     ``port``         an address with a port
     ``file``         an address that is a socket file
-    ``member``       a server with that member variable
+    ``option``       a server with that option
     """
 
     concurrent: bool = False
@@ -35,86 +42,100 @@ class Needs:
     transport: Literal["stream", "datagram"] | None = None
     port: bool = False
     file: bool = False
-    member: str | None = None
+    option: str | None = None
+
+    def __call__(self, case: _Case) -> _Case:
+        """Declare these as the needs of *case*."""
+        _needs[case] = self
+        return case
 
 
-def case(**needs: Any) -> Callable[[Case], Case]:
-    """Say of a case what it needs; see Needs."""
-
-    def mark(function: Case) -> Case:
-        function._needs = Needs(**needs)  # type: ignore[attr-defined]
-        return function
-
-    return mark
+_needs: dict[Callable[..., None], Needs] = {}
 
 
-def needs_of(function: Any) -> Needs:
-    """Return what was said of a case."""
-    needs: Needs = getattr(function, "_needs", Needs())
-    return needs
+def needs_of(case: Callable[..., None]) -> Needs:
+    """Return the declared needs of a case."""
+    return _needs.get(case, Needs())
 
 
 class Conformance:
-    """Cases that hold for a component; a subclass named ``Test...`` is collected by pytest.
+    """The base of suites. pytest collects a subclass named ``Test...``.
 
-    Each method ``test_...`` is a case. One that takes the suite's parameter is run for each of the
-    values that make sense for the component. What makes no sense for it is no method of the
-    subclass. None needs a fixture, so that cases can also be called: see cases().
+    Each method ``test_...`` is a case. One that takes the suite's parameter runs for each of the values that
+    apply to the component. A case that does not apply to the component is None in the subclass. No case needs
+    a fixture, so that cases can be called without pytest: see cases().
     """
 
     #: The parameter that cases may take.
     parameter: ClassVar[str]
-    #: Member variables that a case does not set by itself.
-    members: ClassVar[dict[str, Any]] = {}
-    #: Seconds that anything may take on a slow machine.
+    #: The attribute that a subclass must set, and an example of its value.
+    subject: ClassVar[tuple[str, str]]
+    #: The class that has the author's attributes, if it is another one.
+    settings_class: ClassVar[type | None] = None
+    #: Options of the component that all cases set.
+    options: ClassVar[Mapping[str, object]] = {}
+    #: The longest wait in seconds.
     patience: ClassVar[float] = PATIENCE
 
     _values_of: ClassVar[dict[str, tuple[str, ...]]] = {}
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
-        if not cls.prepare():
+        if cls._missing_subject():
             return
+        cls.prepare()
         cls._values_of = {}
         for name in dir(cls):
-            function = getattr(cls, name)
-            if not name.startswith("test_") or function is None:
+            case = getattr(cls, name)
+            if not name.startswith("test_") or case is None:
                 continue
-            values = cls.values(needs_of(function))
-            if not _takes(function, cls.parameter):
-                values = values and ("",)  # once
+            values = cls.values(needs_of(case))
+            if cls.parameter not in inspect.signature(case).parameters:
+                values = values and ("",)  # it runs once
             if values:
                 cls._values_of[name] = values
             else:
                 setattr(cls, name, None)
 
     @classmethod
-    def prepare(cls) -> bool:
-        """Look up what the subclass is about; return whether it says. (A step of subclassing.)"""
-        return False
+    def _missing_subject(cls) -> str:
+        """Return the message that the subclass does not set its subject, "" if it does."""
+        name, example = getattr(cls, "subject", ("subject", '("ATTRIBUTE", "EXAMPLE")'))
+        return "" if hasattr(cls, name) else missing_setting(cls.settings_class or cls, name, example)
+
+    @classmethod
+    def prepare(cls) -> None:
+        """Look up the component that the subclass tests. Called once for each subclass that sets one."""
 
     @classmethod
     def values(cls, needs: Needs) -> tuple[str, ...]:
-        """Return the values of the parameter that meet what a case needs. (A step of subclassing.)"""
+        """Return the values of the parameter that a case with these needs runs for; follows prepare()."""
         raise NotImplementedError
 
-    def pytest_generate_tests(self, metafunc: Any) -> None:
-        """Run a case for each value of its parameter. (A hook of pytest's.)"""
-        if not self._values_of:
-            raise TypeError(f"{type(self).__name__} does not say what it is to be run on (an attribute)")
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run a case for each value of its parameter. (A hook of pytest.)"""
+        missing = self._missing_subject()
+        if missing:
+            raise TypeError(missing)
         if self.parameter in metafunc.fixturenames:
             metafunc.parametrize(self.parameter, self._values_of[metafunc.function.__name__])
 
     @classmethod
     def cases(cls) -> Iterator[tuple[str, tuple[str, ...]]]:
-        """Yield each case with its arguments: ``getattr(cls(), name)(*arguments)``."""
+        """Yield each case with its arguments: ``getattr(cls(), name)(*arguments)``.
+
+        Raises TypeError if the suite does not set what it tests.
+        """
+        missing = cls._missing_subject()
+        if missing:
+            raise TypeError(missing)
         for name, values in cls._values_of.items():
             for value in values:
                 yield name, (value,) if value else ()
 
     @contextlib.contextmanager
-    def trying(self) -> Iterator[Trial]:
-        """A service without servers yet, that is stopped when the block ends, and leaves nothing behind."""
+    def open_trial(self) -> Iterator[Trial]:
+        """Yield a service without servers; stop it after the block, and check that nothing is left behind."""
         trial = Trial(self.patience)
         try:
             yield trial
@@ -123,15 +144,16 @@ class Conformance:
             raise
         trial.stop()
 
-    def wait_until(self, condition: Callable[[], Any], what: str) -> Any:
+    def wait_until(self, condition: Callable[[], _Result], what: str) -> _Result:
         """Wait for *condition*; see waiting.wait_until()."""
         return wait_until(condition, self.patience, what)
 
-    def within(self, what: str, function: Callable[..., Any], *args: Any) -> Any:
+    def within(
+        self,
+        what: str,
+        function: Callable[_Parameters, _Result],
+        *args: _Parameters.args,
+        **kwargs: _Parameters.kwargs,
+    ) -> _Result:
         """Call *function*, which must return in time; see waiting.within()."""
-        return within(self.patience, what, function, *args)
-
-
-def _takes(function: Any, parameter: str) -> bool:
-    code = function.__code__
-    return parameter in code.co_varnames[: code.co_argcount]
+        return within(self.patience, what, function, *args, **kwargs)

@@ -1,4 +1,4 @@
-"""The client's side of the cases; it waits for a bounded time."""
+"""Clients of the cases: connections whose calls wait for a bounded time."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import socket
 import struct
 import subprocess
 import sys
-from typing import Any, Self
+from typing import Self
 
-__all__ = ["Client", "leave"]
+from plugport import BaseServer
+from plugport_testing.clients import target_of
+
+__all__ = ["Client", "send_and_close"]
 
 
 class Client:
-    """A connection as a client has it; every call waits for the socket's timeout at most."""
+    """A client's connection; every call waits at most for the timeout of its socket."""
 
-    def __init__(self, sock: Any) -> None:
+    def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self._received = b""
 
@@ -23,12 +26,12 @@ class Client:
         """Send all of *data*."""
         self.sock.sendall(data)
 
-    def end(self) -> None:
-        """Say that there is no more to come."""
+    def write_eof(self) -> None:
+        """End the client's side."""
         self.sock.shutdown(socket.SHUT_WR)
 
     def read_line(self) -> bytes:
-        """Return the next line, without its end; what is left of one if the connection ends before."""
+        """Return the next line without its end; the incomplete line if the connection ends before."""
         while b"\n" not in self._received:
             data = self.sock.recv(65536)
             if not data:
@@ -39,12 +42,12 @@ class Client:
         return line
 
     def ask(self, line: bytes) -> bytes:
-        """Send a line, return the line that comes back."""
+        """Send a line; return the line that comes back."""
         self.send(line + b"\n")
         return self.read_line()
 
     def read_all(self) -> bytes:
-        """Return all that comes until the connection ends."""
+        """Return all bytes up to the end of the connection."""
         chunks = [self._received]
         self._received = b""
         while data := self.sock.recv(262144):
@@ -52,14 +55,14 @@ class Client:
         return b"".join(chunks)
 
     def has_ended(self) -> bool:
-        """Wait for the server to end the connection, by its end or a reset; False if more comes."""
+        """Wait for the end of the connection, or a reset; return False if data comes instead."""
         try:
             return not self._received and self.sock.recv(1) == b""
         except ConnectionError:
             return True
 
     def close(self) -> None:
-        """Go away. The server sees it although a forked child holds a copy of the socket."""
+        """Disconnect. The server notices it even while a forked child holds a copy of the socket."""
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.sock.close()
@@ -71,7 +74,7 @@ class Client:
         self.close()
 
 
-_LEAVE = """
+_SEND_AND_CLOSE = """
 import socket, sys
 client = socket.socket(int(sys.argv[1]))
 client.settimeout(10)
@@ -83,13 +86,13 @@ client.close()
 """
 
 
-def leave(server: Any, question: bytes, *, reset: bool, wait: bool = True) -> None:
-    """Connect, ask, *wait* for a byte of the answer or don't, and close or *reset* the connection.
+def send_and_close(server: BaseServer, data: bytes, *, reset: bool, wait: bool = True) -> None:
+    """Connect, send *data*, and close or *reset* the connection; with *wait*, after a byte of the reply.
 
-    In a process of its own: no forked child of this one holds a copy of that socket.
+    It runs in a process of its own, so that no forked child of this process holds a copy of the socket.
     """
     linger = struct.pack("ii", reset, 0).hex()
-    command = [sys.executable, "-I", "-S", "-c", _LEAVE]
-    family, address = int(server.socket.family), server.server_address
-    command += [str(family), repr(address), question.hex(), linger, str(int(wait))]
+    family, _, address = target_of(server)
+    command = [sys.executable, "-I", "-S", "-c", _SEND_AND_CLOSE]
+    command += [str(int(family)), repr(address), data.hex(), linger, str(int(wait))]
     subprocess.run(command, check=True, timeout=30)

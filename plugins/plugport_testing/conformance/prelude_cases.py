@@ -1,14 +1,18 @@
-"""PreludeCases: servers that must see something of a connection before its request begins."""
+"""PreludeCases: cases of servers with preludes, which read from a connection before its request begins."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import Any, ClassVar
+from contextlib import AbstractContextManager
+from typing import ClassVar
 
+from plugport import BaseServer
+from plugport.contracts import ClientAddress, StreamRequest, configure
 from plugport.errors import PreludeError
+from plugport.handlers import Style
 from plugport.serving import Prelude, Steps, peek
-from plugport_testing.conformance.base import case
+from plugport_testing.conformance.base import Needs
 from plugport_testing.conformance.clients import Client
 from plugport_testing.conformance.styled import StyledConformance
 from plugport_testing.conformance.trial import Trial
@@ -16,18 +20,18 @@ from plugport_testing.conformance.trial import Trial
 __all__ = ["PreludeCases"]
 
 
-def _name(request: Any, client_address: Any) -> Steps:
-    """A byte that is the length of what follows: the client's name. It stays until it is whole."""
+def _name(request: StreamRequest, client_address: ClientAddress) -> Steps:
+    """Read a byte with the length of the client's name, then the name; consume both when complete."""
     size = 1 + (yield from peek(request, 1))[0]
     name = (yield from peek(request, size))[1:]
     request.recv(size)
     if name == b"mallory":
-        raise PreludeError("nobody likes mallory")
+        raise PreludeError("mallory is not allowed")
     return name.decode()
 
 
-def _title(request: Any, client_address: Any) -> Steps:
-    """What goes before the name, up to a space: taken as it comes."""
+def _title(request: StreamRequest, client_address: ClientAddress) -> Steps:
+    """Read a title up to a space, byte by byte, and put it before the name."""
     title = b""
     while not title.endswith(b" "):
         try:
@@ -36,71 +40,67 @@ def _title(request: Any, client_address: Any) -> Steps:
             yield 1
             continue
         if not byte:
-            raise PreludeError("it has ended")
+            raise PreludeError("the client closed the connection in its title")
         title += byte
-    assert isinstance(client_address, str)  # _name's
+    assert isinstance(client_address, str)  # from _name
     return title.decode() + client_address
 
 
-class _WithPreludes:
-    """A server before whose requests the client says who it is."""
-
-    def preludes(self) -> Sequence[Prelude]:
-        return (*super().preludes(), _name, _title)  # type: ignore[misc]
-
-
-#: A client's preludes, and the address that they make.
+#: A client's preludes, and the client address that they produce.
 _PRELUDE, _ADDRESS = b"\x05alicemiss ", "miss alice"
 
 
 class PreludeCases(StyledConformance):
-    """What must be seen of a connection is seen while it holds up nobody, and by no handler."""
+    """Preludes are read before a request begins; a client that does not send them delays no other."""
 
-    #: Connections that say nothing, or half of what they must.
-    silent: ClassVar[int] = 20
+    #: Clients that send nothing, or a part of their preludes.
+    silent_count: ClassVar[int] = 20
 
-    @contextlib.contextmanager
-    def serving_pending(self, style: str, **members: Any) -> Iterator[Trial]:
-        """Do as serving() does, with servers that have preludes."""
+    def serving_with_preludes(self, style: Style, **options: object) -> AbstractContextManager[Trial]:
+        """Serve as serving() does, by a server that reads _name and _title."""
         plain = self._server_class
-        try:
-            type(self)._server_class = type(plain.__name__, (_WithPreludes, plain), {})
-            with self.serving(style, **members) as trial:
-                yield trial
-        finally:
-            type(self)._server_class = plain
 
-    def guest(self, trial: Trial, prelude: bytes = _PRELUDE) -> Client:
-        """Connect, and say who it is."""
-        sock = self.dial(trial.server)
+        def preludes(server: BaseServer) -> Sequence[Prelude]:
+            return (*plain.preludes(server), _name, _title)
+
+        server_class = type(plain.__name__, (plain,), {"preludes": preludes})
+        return self.serving_class(configure(server_class, options), style)
+
+    def client_with_prelude(self, trial: Trial, prelude: bytes = _PRELUDE) -> Client:
+        """Connect, and send the preludes."""
+        sock = self.dial(trial.servers[0])
         sock.sendall(prelude)
         return Client(self.secure(sock))
+
+    def _new_client(self, trial: Trial) -> Client:
+        """Connect, and send nothing."""
+        return Client(self.dial(trial.servers[0]))
 
     @contextlib.contextmanager
     def _silent_clients(self, trial: Trial) -> Iterator[list[Client]]:
         with contextlib.ExitStack() as stack:
-            clients = [stack.enter_context(Client(self.dial(trial.server))) for _ in range(self.silent)]
+            clients = [stack.enter_context(self._new_client(trial)) for _ in range(self.silent_count)]
             for count, client in enumerate(clients):
-                with contextlib.suppress(ConnectionError):  # it was turned away already
+                with contextlib.suppress(ConnectionError):  # it is rejected already
                     client.send(_PRELUDE[: count % len(_PRELUDE)])
             yield clients
 
     def _rejected(self, trial: Trial, count: int, reason: str) -> int:
-        """Wait until so many were turned away, for that reason all; return how many it were."""
+        """Wait for *count* rejections; assert that all have that reason, and return their number."""
 
-        def rejections() -> list[dict[str, Any]]:
-            return [told for name, told in tuple(trial.events) if name == "request_rejected"]
+        def reasons() -> list[str]:
+            return [call["reason"] for name, call in tuple(trial.events) if name == "request_rejected"]
 
-        self.wait_until(lambda: len(rejections()) >= count, f"{count} x request_rejected")
-        assert [told for told in rejections() if reason not in told["reason"]] == []
-        return len(rejections())
+        self.wait_until(lambda: len(reasons()) >= count, f"{count} x request_rejected")
+        assert [each for each in reasons() if reason not in each] == []
+        return len(reasons())
 
-    def test_prelude(self, style: str) -> None:
-        """Handler and hooks see the address that the preludes found; what follows them is the handler's."""
-        with self.serving_pending(style) as trial:
-            with self.guest(trial) as client:
+    def test_prelude(self, style: Style) -> None:
+        """Handler and hooks get the address from the preludes; the handler reads what follows them."""
+        with self.serving_with_preludes(style) as trial:
+            with self.client_with_prelude(trial) as client:
                 assert client.ask(b"!address") == b"%r" % _ADDRESS
-            with Client(self.dial(trial.server)) as slow:
+            with self._new_client(trial) as slow:
                 for byte in _PRELUDE:
                     slow.send(bytes([byte]))
                 slow.sock = self.secure(slow.sock)
@@ -108,85 +108,87 @@ class PreludeCases(StyledConformance):
             assert trial.outcomes(2) == ["completed"] * 2
             contexts = trial.contexts("request_started")
             assert [context.client_address for context in contexts] == [_ADDRESS] * 2
-            verified = [told["client_address"] for name, told in trial.events if name == "verify_request"]
+            verified = [call["client_address"] for name, call in trial.events if name == "verify_request"]
             assert verified == [_ADDRESS] * 2
 
-    def test_silent_clients_hold_up_nobody(self, style: str) -> None:
-        """Who has not said all that must be seen keeps neither a place nor a worker, and no one waiting."""
+    def test_silent_clients_delay_no_other(self, style: Style) -> None:
+        """A client that has not sent its preludes takes no worker and no place, and delays no other."""
         limit = {} if self.is_serial else {"max_active_requests": 1}
-        with self.serving_pending(style, **limit) as trial, self._silent_clients(trial):
+        with self.serving_with_preludes(style, **limit) as trial, self._silent_clients(trial):
             for _ in range(3):
-                with self.guest(trial) as client:
+                with self.client_with_prelude(trial) as client:
                     assert client.ask(b"hello") == b"hello"
             assert trial.outcomes(3) == ["completed"] * 3
             assert len(trial.contexts("request_started")) == 3
-            assert "request_rejected" not in trial.names()
+            assert "request_rejected" not in trial.hook_names()
             trial.drain(0.0)
             trial.join()
 
-    def test_too_many_silent_clients(self, style: str) -> None:
-        """Beyond ``max_preludes`` the one that has waited longest goes, not the one that speaks."""
+    def test_too_many_silent_clients(self, style: Style) -> None:
+        """Beyond ``max_preludes`` the oldest pending connection is rejected, not the one that sends."""
         with (
-            self.serving_pending(style, max_preludes=self.silent // 2) as trial,
+            self.serving_with_preludes(style, max_preludes=self.silent_count // 2) as trial,
             self._silent_clients(trial) as clients,
         ):
-            with self.guest(trial) as client:
+            with self.client_with_prelude(trial) as client:
                 assert client.ask(b"hello") == b"hello"
-            count = self.silent - self.silent // 2
-            # One more may have had to go until the one that speaks had spoken.
+            count = self.silent_count - self.silent_count // 2
+            # One more may have been rejected before the preludes of the other client had arrived.
             assert count <= self._rejected(trial, count, "max_preludes") <= count + 1
-            for gone in clients[:count]:
-                assert gone.has_ended()
+            for rejected in clients[:count]:
+                assert rejected.has_ended()
             trial.drain(0.0)
             trial.join()
 
-    def test_prelude_timeout(self, style: str) -> None:
-        """Who has not said it within ``prelude_timeout`` is turned away."""
+    def test_prelude_timeout(self, style: Style) -> None:
+        """A client that has not sent its preludes within ``prelude_timeout`` is rejected."""
         with (
-            self.serving_pending(style, prelude_timeout=0.1) as trial,
+            self.serving_with_preludes(style, prelude_timeout=0.1) as trial,
             self._silent_clients(trial) as clients,
         ):
             for client in clients:
                 assert client.has_ended()
-            assert self._rejected(trial, self.silent, "prelude_timeout") == self.silent
-            assert "request_started" not in trial.names()
+            assert self._rejected(trial, self.silent_count, "prelude_timeout") == self.silent_count
+            assert "request_started" not in trial.hook_names()
 
-    def test_bad_prelude(self, style: str) -> None:
-        """Who says what must not be, or goes away, is turned away with the reason; no request begins."""
-        with self.serving_pending(style) as trial:
-            with Client(self.dial(trial.server)) as bad:
+    def test_bad_prelude(self, style: Style) -> None:
+        """A client that sends an invalid prelude, or disconnects, is rejected with the reason."""
+        with self.serving_with_preludes(style) as trial:
+            with self._new_client(trial) as bad:
                 bad.send(b"\x07mallory")
                 assert bad.has_ended()
-            assert self._rejected(trial, 1, "nobody likes mallory") == 1
-            with Client(self.dial(trial.server)) as gone:
-                gone.end()
-                assert gone.has_ended()
-            self.wait_until(lambda: trial.names("request_") == ["request_rejected"] * 2, "the second")
-            with self.guest(trial) as client:
+            assert self._rejected(trial, 1, "mallory is not allowed") == 1
+            with self._new_client(trial) as disconnected:
+                disconnected.write_eof()
+                assert disconnected.has_ended()
+            self.wait_until(
+                lambda: trial.hook_names("request_") == ["request_rejected"] * 2, "the second rejection"
+            )
+            with self.client_with_prelude(trial) as client:
                 assert client.ask(b"hello") == b"hello"
 
-    @case(concurrent=True)
-    def test_prelude_waits_for_room(self, style: str) -> None:
-        """Whose preludes are complete when there is no room waits for it, and is not turned away."""
-        with self.serving_pending(style, max_active_requests=1) as trial:
-            with Client(self.dial(trial.server)) as second, self.guest(trial) as first:
+    @Needs(concurrent=True)
+    def test_prelude_waits_for_room(self, style: Style) -> None:
+        """A client whose preludes are complete waits while ``max_active_requests`` are active."""
+        with self.serving_with_preludes(style, max_active_requests=1) as trial:
+            with self._new_client(trial) as second, self.client_with_prelude(trial) as first:
                 assert first.ask(b"hello") == b"hello"
                 second.send(_PRELUDE)
                 second.sock.settimeout(0.03)
                 with contextlib.suppress(TimeoutError):
-                    raise AssertionError(f"a second one is not made to wait: {second.sock.recv(1)!r}")
+                    raise AssertionError(f"a second request does not wait: it gets {second.sock.recv(1)!r}")
                 second.sock.settimeout(self.patience)
                 assert len(trial.contexts("request_started")) == 1
                 first.close()
                 second.sock = self.secure(second.sock)
                 assert second.ask(b"hello") == b"hello"
             assert trial.outcomes(2) == ["completed"] * 2
-            assert "request_rejected" not in trial.names()
+            assert "request_rejected" not in trial.hook_names()
 
-    def test_drain_waits_for_preludes(self, style: str) -> None:
-        """Who is at its preludes when a server drains may go on until the deadline, and is cut then."""
-        with self.serving_pending(style) as trial:
-            with Client(self.dial(trial.server)) as slow, Client(self.dial(trial.server)) as silent:
+    def test_drain_waits_for_preludes(self, style: Style) -> None:
+        """A pending connection may complete its preludes during a drain; at the deadline it is rejected."""
+        with self.serving_with_preludes(style) as trial:
+            with self._new_client(trial) as slow, self._new_client(trial) as silent:
                 slow.send(_PRELUDE[:4])
                 self.wait_until(lambda: len(trial.server.intake.pending) == 2, "both to be accepted")
                 trial.drain(self.patience)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from plugport_testing.conformance.datagrams import DatagramConformance
+from plugport_testing.conformance.settings import missing_setting
 from plugport_testing.conformance.streams import StreamConformance
 from plugport_testing.conformance.styled import StyledConformance
 
@@ -13,37 +14,45 @@ __all__ = ["StrategyConformance"]
 
 
 class StrategyConformance:
-    """The cases that every concurrency strategy must hold::
+    """The cases that every concurrency strategy must pass::
 
         class TestPooled(StrategyConformance):
             strategy = "pooled"
 
-    The subclass gets two suites inside it, ``TestStreams`` and ``TestDatagrams``, subclasses of
-    StreamConformance and DatagramConformance that have what it sets of their attributes.
+    A subclass gets two suites, ``TestStreams`` and ``TestDatagrams``, subclasses of StreamConformance and
+    DatagramConformance. Its attributes are passed on to the suites that know them.
     """
 
-    #: The strategy: a mix-in class, or the name of one that is installed.
-    strategy: ClassVar[Any]
+    #: The strategy: a mix-in class, or the name of an installed one.
+    strategy: ClassVar[str | type]
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
+    TestStreams: ClassVar[type[StyledConformance]]
+    TestDatagrams: ClassVar[type[StyledConformance]]
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
         super().__init_subclass__(**kwargs)
+        # Also without a strategy: pytest then reports that it is missing, once.
+        cls.TestStreams = _part(cls, "TestStreams", StreamConformance)
         if hasattr(cls, "strategy"):
-            cls.TestStreams = _part(cls, "TestStreams", StreamConformance)  # type: ignore[attr-defined]
-            cls.TestDatagrams = _part(cls, "TestDatagrams", DatagramConformance)  # type: ignore[attr-defined]
+            cls.TestDatagrams = _part(cls, "TestDatagrams", DatagramConformance)
 
     @classmethod
     def suites(cls) -> Iterator[type[StyledConformance]]:
-        """Yield the suites that it consists of."""
-        yield cls.TestStreams  # type: ignore[attr-defined]
-        yield cls.TestDatagrams  # type: ignore[attr-defined]
+        """Yield the two suites. Raises TypeError if the strategy is not set."""
+        if not hasattr(cls, "strategy"):
+            raise TypeError(missing_setting(cls, *StyledConformance.subject))
+        yield cls.TestStreams
+        yield cls.TestDatagrams
 
 
-def _part(cls: type, name: str, suite: type[StyledConformance]) -> type[StyledConformance]:
-    set_there = {
+def _part(
+    owner: type[StrategyConformance], name: str, suite: type[StyledConformance]
+) -> type[StyledConformance]:
+    passed_on = {
         key: value
-        for base in reversed(cls.__mro__)
+        for base in reversed(owner.__mro__)
         for key, value in vars(base).items()
-        if hasattr(suite, key) and not key.startswith("__")
+        if (hasattr(suite, key) or key == "strategy") and not key.startswith("__")
     }
-    members = {**set_there, "__module__": cls.__module__, "__qualname__": f"{cls.__qualname__}.{name}"}
-    return type(name, (suite,), {**members, "strategy": cls.strategy})  # type: ignore[attr-defined]
+    place = {"__module__": owner.__module__, "__qualname__": f"{owner.__qualname__}.{name}"}
+    return type(name, (suite,), {**passed_on, **place, "settings_class": owner})

@@ -1,4 +1,4 @@
-"""TemplateMethodCases: the contract of socketserver's template methods, called one by one."""
+"""TemplateMethodCases: the contract of socketserver's template methods, which the cases call one by one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import socket
 from collections.abc import Iterator
 from typing import Any
 
-from plugport_testing.conformance.base import case
+from plugport.contracts import ClientAddress, DatagramRequest, StreamRequest
+from plugport_testing.clients import socket_of
+from plugport_testing.conformance.base import Needs
 from plugport_testing.conformance.clients import Client
 from plugport_testing.conformance.server_base import ServerCases
 from plugport_testing.conformance.trial import Trial
@@ -19,9 +21,9 @@ __all__ = ["TemplateMethodCases"]
 class TemplateMethodCases(ServerCases):
     """get_request(), shutdown_request(), close_request(), stop_listening(), server_close(), fileno()."""
 
-    @case(transport="stream")
+    @Needs(transport="stream")
     def test_get_request(self) -> None:
-        """It returns a connection, which blocks, and the client's address."""
+        """get_request() returns a blocking connection and the client's address."""
         with self.binding() as trial, self._accepted(trial) as (client, request, client_address):
             assert request.gettimeout() is None
             if isinstance(client_address, tuple):
@@ -31,30 +33,30 @@ class TemplateMethodCases(ServerCases):
             request.sendall(b"fro\n")
             assert client.read_line() == b"fro"
 
-    @case(transport="datagram")
+    @Needs(transport="datagram")
     def test_get_datagram(self) -> None:
-        """It returns a datagram, whole, with the socket that answers, and the client's address."""
+        """get_request() returns a complete datagram with the socket for replies, and the client's address."""
         with self.binding() as trial, self.client(trial) as client:
             for message in (b"one", b"", b"x" * 9000):
                 client.sock.send(message)
-                (data, sock), client_address = self.within("get_request()", trial.server.get_request)
+                (data, sock), client_address = self._get_datagram(trial)
                 assert data == message
                 assert client_address == client.sock.getsockname()
-                sock.sendto(b"answer", client_address)
-                assert client.sock.recv(100) == b"answer"
+                sock.sendto(b"reply", client_address)
+                assert client.sock.recv(100) == b"reply"
 
-    @case(transport="stream")
+    @Needs(transport="stream")
     def test_shutdown_request(self) -> None:
-        """The client gets the end of the stream, although a forked child has a copy of the connection."""
+        """shutdown_request() ends the stream for the client, although a forked child has a copy of it."""
         with self.binding() as trial, self._accepted(trial) as (client, request, _), _copy(request):
-            request.sendall(b"goodbye\n")
+            request.sendall(b"last line\n")
             trial.server.shutdown_request(request)
             assert request.fileno() < 0, "shutdown_request() does not close the connection"
-            assert client.read_all() == b"goodbye\n"
+            assert client.read_all() == b"last line\n"
 
-    @case(transport="stream")
+    @Needs(transport="stream")
     def test_close_request(self) -> None:
-        """It closes the connection in this process, and in no other: a forked child goes on with it."""
+        """close_request() closes the connection in this process only: a forked child continues with it."""
         with (
             self.binding() as trial,
             self._accepted(trial) as (client, request, _),
@@ -62,60 +64,69 @@ class TemplateMethodCases(ServerCases):
         ):
             trial.server.close_request(request)
             assert request.fileno() < 0, "close_request() does not close the connection"
-            copy.sendall(b"still here\n")
-            assert client.read_line() == b"still here", "close_request() ends the connection for all"
+            copy.sendall(b"still open\n")
+            assert client.read_line() == b"still open", (
+                "close_request() ends the connection for all processes"
+            )
 
-    @case(transport="datagram")
+    @Needs(transport="datagram")
     def test_close_datagram(self) -> None:
-        """shutdown_request() and close_request() of a datagram leave the server's socket alone."""
+        """shutdown_request() and close_request() of a datagram do not close the server's socket."""
         with self.binding() as trial, self.client(trial) as client:
             for end in (trial.server.close_request, trial.server.shutdown_request):
                 client.sock.send(b"hello")
-                request, client_address = self.within("get_request()", trial.server.get_request)
+                request, client_address = self._get_datagram(trial)
                 end(request)
-                request[1].sendto(b"answer", client_address)
-                assert client.sock.recv(100) == b"answer"
+                request[1].sendto(b"reply", client_address)
+                assert client.sock.recv(100) == b"reply"
 
-    @case(transport="stream")
+    @Needs(transport="stream")
     def test_stop_listening(self) -> None:
-        """It takes no more connections, and leaves those at hand alone."""
+        """stop_listening() refuses new connections, and leaves accepted ones open."""
         with self.binding() as trial, self._accepted(trial) as (client, request, _):
             trial.server.stop_listening()
-            assert trial.server.fileno() < 0, "it still has a socket to accept from"
+            assert trial.server.fileno() < 0, "stop_listening() leaves a socket that accepts connections"
             self.assert_refused(trial)
-            request.sendall(b"still here\n")
-            assert client.read_line() == b"still here"
+            request.sendall(b"still open\n")
+            assert client.read_line() == b"still open"
 
-    @case(transport="datagram")
+    @Needs(transport="datagram")
     def test_stop_listening_to_datagrams(self) -> None:
-        """It keeps the socket, through which the answers leave."""
+        """stop_listening() keeps the socket of a datagram server, which replies still need."""
         with self.binding() as trial, self.client(trial) as client:
             client.sock.send(b"hello")
-            (_, sock), client_address = self.within("get_request()", trial.server.get_request)
+            (_, sock), client_address = self._get_datagram(trial)
             trial.server.stop_listening()
-            sock.sendto(b"answer", client_address)
-            assert client.sock.recv(100) == b"answer"
+            sock.sendto(b"reply", client_address)
+            assert client.sock.recv(100) == b"reply"
 
     def test_server_close(self) -> None:
-        """It releases the socket; fileno() is negative then, and it may be called again."""
+        """server_close() closes the socket, so that fileno() is negative; a second call has no effect."""
         with self.binding() as trial:
-            sock = trial.server.socket
+            sock = socket_of(trial.server)
             for _ in range(2):
                 self.within("server_close()", trial.server.server_close)
                 assert trial.server.fileno() < 0
-            assert sock.fileno() < 0, "the socket is open"
+            assert sock.fileno() < 0, "server_close() leaves the socket open"
 
     @contextlib.contextmanager
-    def _accepted(self, trial: Trial) -> Iterator[tuple[Client, Any, Any]]:
-        """A client, and its request as get_request() returns it."""
+    def _accepted(self, trial: Trial) -> Iterator[tuple[Client, StreamRequest, ClientAddress]]:
+        """Yield a client, and its request as get_request() returns it."""
         with self.client(trial) as client:
-            request, client_address = self.within("get_request()", trial.server.get_request)
+            request, client_address = self.within("get_request()", trial.servers[0].get_request)
+            assert not isinstance(request, tuple), "get_request() returns no connection"
             with contextlib.closing(request):
                 yield client, request, client_address
 
+    def _get_datagram(self, trial: Trial) -> tuple[DatagramRequest, tuple[Any, ...] | str | bytes]:
+        request, client_address = self.within("get_request()", trial.servers[0].get_request)
+        assert isinstance(request, tuple), "get_request() returns no pair of a datagram and a socket"
+        assert client_address is not None, "get_request() returns no address to reply to"
+        return request, client_address
+
 
 @contextlib.contextmanager
-def _copy(request: Any) -> Iterator[socket.socket]:
-    """A second socket for a connection, as a forked child has one."""
+def _copy(request: StreamRequest) -> Iterator[socket.socket]:
+    """Yield a second socket for a connection, such as a forked child has."""
     with socket.socket(fileno=os.dup(request.fileno())) as copy:
         yield copy

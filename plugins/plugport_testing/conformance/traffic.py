@@ -1,4 +1,4 @@
-"""Cases of what goes over a connection: echo, large transfers, the ways to end, slow clients."""
+"""Cases of the data on a connection: echo, large transfers, the ways to end, slow clients."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import time
 import zlib
 from typing import ClassVar
 
+from plugport.handlers import Style
 from plugport_testing.clients import converse
-from plugport_testing.conformance.base import case
-from plugport_testing.conformance.clients import Client, leave
+from plugport_testing.conformance.base import Needs
+from plugport_testing.conformance.clients import Client, send_and_close
 from plugport_testing.conformance.jobs import BLOCK
 from plugport_testing.conformance.styled import StyledConformance
 from plugport_testing.conformance.trial import Trial
-from plugport_testing.waiting import settled
+from plugport_testing.waiting import wait_until_stable
 
 __all__ = ["TrafficCases"]
 
@@ -24,15 +25,15 @@ _ECHOED = BLOCK[1:] + b"\n"
 
 
 class TrafficCases(StyledConformance):
-    """What goes over connections arrives whole, and is held back where nobody takes it."""
+    """Data arrives complete, and a side that does not read holds back the other."""
 
     #: Bytes of a large transfer in one direction.
     large: ClassVar[int] = 20 * 2**20
-    #: Bytes that the system may keep for a connection in its buffers, together with plugport's.
+    #: Bytes that the system and plugport may buffer for a connection.
     buffers: ClassVar[int] = 12 * 2**20
 
-    def test_echo(self, style: str) -> None:
-        """Lines are answered in their order, however they come; the last one may lack its end."""
+    def test_echo(self, style: Style) -> None:
+        """Lines get replies in order, however they are split; the last one may lack its end."""
         with self.serving(style) as trial:
             with self.client(trial) as client:
                 assert client.ask(b"hello") == b"hello"
@@ -40,27 +41,27 @@ class TrafficCases(StyledConformance):
                 client.send(b"one\ntwo\nth")
                 assert [client.read_line(), client.read_line()] == [b"one", b"two"]
                 client.send(b"ree\nlast")
-                client.end()
+                client.write_eof()
                 assert client.read_all() == b"three\nlast\n"
             assert trial.outcomes() == ["completed"]
 
-    def test_nothing_said(self, style: str) -> None:
-        """A client that comes and goes without a word is no failure."""
+    def test_empty_connection(self, style: Style) -> None:
+        """A client that sends nothing and ends the connection completes its request."""
         with self.serving(style) as trial:
             with self.client(trial) as client:
-                client.end()
+                client.write_eof()
                 assert client.read_all() == b""
             assert trial.outcomes() == ["completed"]
 
-    def test_large_download(self, style: str) -> None:
-        """A large answer comes whole."""
+    def test_large_download(self, style: Style) -> None:
+        """A large reply arrives complete."""
         with self.serving(style) as trial, self.client(trial) as client:
             client.send(b"!send %d\n" % self.large)
-            client.end()
+            client.write_eof()
             _assert_same(client.read_all(), BLOCK * (self.large // len(BLOCK)) + b"\n")
 
-    def test_large_upload(self, style: str) -> None:
-        """A large request comes whole."""
+    def test_large_upload(self, style: Style) -> None:
+        """A large request arrives complete."""
         count = self.large // len(_COUNTED)
         with self.serving(style) as trial, self.client(trial) as client:
             for _ in range(count):
@@ -68,88 +69,88 @@ class TrafficCases(StyledConformance):
             sent = _COUNTED[:-1] * count
             assert client.ask(b"!tally") == b"%d %d" % (len(sent), zlib.crc32(sent))
 
-    def test_large_both_ways(self, style: str) -> None:
-        """The same in both directions at once."""
+    def test_large_both_ways(self, style: Style) -> None:
+        """Large transfers in both directions at the same time arrive complete."""
         sent = _ECHOED * (self.large // 2 // len(_ECHOED))
         with self.serving(style) as trial, self.client(trial) as client:
             _assert_same(converse(client.sock, sent), sent)
 
-    def test_half_close(self, style: str) -> None:
-        """A client that has said all that it has to say still gets the whole answer."""
+    def test_half_close(self, style: Style) -> None:
+        """A client that has ended its side still gets the complete reply."""
         with self.serving(style) as trial:
             with self.client(trial) as client:
                 client.send(b"!send 2000000\nand this\n!send 2000000\nand that\n")
-                client.end()
-                time.sleep(0.01)  # the end is there before the answer has left
-                answer = client.read_all()
-            assert len(answer) == 2 * 2000001 + 18
-            assert answer.endswith(b"\nand that\n")
+                client.write_eof()
+                time.sleep(0.01)  # the end of the input arrives before the reply has left
+                reply = client.read_all()
+            assert len(reply) == 2 * 2000001 + 18
+            assert reply.endswith(b"\nand that\n")
             assert trial.outcomes() == ["completed"]
 
-    def test_client_closes_early(self, style: str) -> None:
-        """A client that leaves in the middle of its answer aborts its own request, and nothing else."""
+    def test_client_closes_early(self, style: Style) -> None:
+        """A client that disconnects during the reply aborts its own request, and no other."""
         with self.serving(style) as trial:
-            leave(trial.server, b"!send %d\n" % self.large, reset=False)
+            send_and_close(trial.server, b"!send %d\n" % self.large, reset=False)
             assert trial.outcomes() == ["aborted"]
             with self.client(trial) as client:
                 assert client.ask(b"hello") == b"hello"
 
-    @case(styles=("blocking", "protocol", "async"))
-    def test_server_closes_early(self, style: str) -> None:
-        """A handler may end the connection; the client gets what was answered before, then the end."""
+    @Needs(styles=("blocking", "protocol", "async"))
+    def test_server_closes_early(self, style: Style) -> None:
+        """A handler may end the connection; the client gets the earlier replies, then the end."""
         with self.serving(style) as trial:
             with self.client(trial) as client:
                 client.send(b"hello\n!close\n")
                 assert client.read_all() == b"hello\n"
             assert trial.outcomes() == ["completed"]
 
-    def test_reset(self, style: str) -> None:
-        """A connection that is reset ends its request as aborted, with the error that says so."""
+    def test_reset(self, style: Style) -> None:
+        """A connection reset aborts the request; its error, if there is one, is the reset."""
         with self.serving(style) as trial:
-            leave(trial.server, b"hello\nhello\n", reset=True)
+            send_and_close(trial.server, b"hello\nhello\n", reset=True)
             assert trial.outcomes() == ["aborted"]
             [error] = [context.error for context in trial.contexts("request_finished")]
             assert error is None or "ConnectionReset" in repr(error) or "BrokenPipe" in repr(error)
             with self.client(trial) as client:
                 assert client.ask(b"hello") == b"hello"
 
-    def test_slow_reader(self, style: str) -> None:
-        """No more is made of an answer than a client takes; others go on; it comes whole in the end."""
+    def test_slow_reader(self, style: Style) -> None:
+        """A client that does not read holds back its handler and delays no other; then it gets all."""
         lines, size = 32, self.buffers // 16
         with self.serving(style) as trial:
             with self.client(trial) as client:
                 client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
                 client.send(b"!send %d\n" % size * lines)
-                self.wait_until(lambda: trial.progress.made, "an answer")
-                made = settled(lambda: trial.progress.made, 0.05, self.patience)
-                assert made <= self.buffers, f"{made} bytes made of {lines * size} that nobody takes"
+                self.wait_until(lambda: trial.progress.made, "a reply")
+                made = wait_until_stable(lambda: trial.progress.made, 0.05, self.patience)
+                assert made <= self.buffers, f"{made} of {lines * size} bytes produced, which nobody reads"
                 self._assert_others_served(trial)
-                client.end()
-                answer = client.read_all()
-            assert len(answer) == lines * (size + 1)
+                client.write_eof()
+                reply = client.read_all()
+            assert len(reply) == lines * (size + 1)
             assert set(trial.outcomes(1 if self.is_serial else 2)) == {"completed"}
 
-    def test_slow_writer(self, style: str) -> None:
-        """A request that comes byte by byte is as good as any."""
+    def test_slow_writer(self, style: Style) -> None:
+        """A request that arrives byte by byte gets its reply, and delays no other."""
         with self.serving(style) as trial, self.client(trial) as client:
-            with contextlib.suppress(OSError):  # no TCP
+            with contextlib.suppress(OSError):  # not over TCP
                 client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
             for byte in b"hello\nworld":
                 client.send(bytes([byte]))
                 time.sleep(0.001)
             self._assert_others_served(trial)
-            client.end()
+            client.write_eof()
             assert client.read_all() == b"hello\nworld\n"
 
-    @case(concurrent=True)
-    def test_neither_side_reads(self, style: str) -> None:
-        """Where nobody reads, nobody can write for ever; others go on."""
+    @Needs(concurrent=True)
+    def test_neither_side_reads(self, style: Style) -> None:
+        """If neither side reads, both sides stop writing; other clients are served."""
         with self.serving(style) as trial:
             with self.client(trial) as client:
                 client.send(b"!send %d\n" % (2 * self.buffers))
-                self.wait_until(lambda: trial.progress.made, "an answer")
+                self.wait_until(lambda: trial.progress.made, "a reply")
                 sent = _fill(client, 2 * self.buffers)
-                assert sent <= self.buffers, f"{sent} bytes taken that nobody reads"
+                assert sent <= self.buffers, f"the server accepts {sent} bytes, which nobody reads"
                 self._assert_others_served(trial)
                 assert trial.outcomes() == ["completed"]
                 trial.drain(0.0)
@@ -157,14 +158,14 @@ class TrafficCases(StyledConformance):
             assert trial.outcomes(2) == ["completed", "aborted"]
 
     def _assert_others_served(self, trial: Trial) -> None:
-        """Another client is served meanwhile, unless the strategy is serial."""
+        """Assert that another client is served meanwhile, unless the strategy is serial."""
         if not self.is_serial:
             with self.client(trial) as other:
                 assert other.ask(b"hello") == b"hello"
 
 
 def _fill(client: Client, limit: int) -> int:
-    """Send until nothing is taken for a moment, or *limit* is reached; return the number of bytes."""
+    """Send until the server accepts nothing for 0.1 s, or *limit* is reached; return the number of bytes."""
     client.sock.settimeout(0.1)
     sent = 0
     with contextlib.suppress(TimeoutError):
@@ -173,7 +174,7 @@ def _fill(client: Client, limit: int) -> int:
     return sent
 
 
-def _assert_same(answer: bytes, expected: bytes) -> None:
+def _assert_same(reply: bytes, expected: bytes) -> None:
     # Not by == in the assert: pytest would explain the difference of megabytes.
-    same = answer == expected
-    assert same, f"{len(answer)} bytes came, {len(expected)} were expected, and they differ"
+    same = reply == expected
+    assert same, f"{len(reply)} bytes came, {len(expected)} were expected, and they differ"

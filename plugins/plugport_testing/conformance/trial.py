@@ -1,19 +1,18 @@
-"""Trial: servers under test, with what their handlers share and what must be true of them at the end."""
+"""Trial: the servers of one case, the objects that their handlers share, and the checks at the end."""
 
 from __future__ import annotations
 
-from plugport import hookimpl
-from plugport.contracts import RequestContext
+from plugport import RequestContext, hookimpl
 from plugport_testing.conformance.jobs import Gate, Progress
-from plugport_testing.holdings import Holdings
+from plugport_testing.leaks import LeakCheck
 from plugport_testing.served import ServedService
 from plugport_testing.waiting import wait_until
 
 __all__ = ["Trial"]
 
 
-class _Gatekeeper:
-    """A plugin that turns requests away, or does not."""
+class _Verifier:
+    """A plugin whose verify hook returns ``verdict``."""
 
     verdict: bool | str = True
 
@@ -23,52 +22,52 @@ class _Gatekeeper:
 
 
 class Trial(ServedService):
-    """A service of one or more servers of one class; stop() finds what it leaves behind.
+    """A service of one or more servers of one class; stop() also checks for leaks.
 
-    ``progress`` and ``gate`` are for handlers; ``gatekeeper.verdict`` is what the verify hook answers.
+    ``progress`` and ``gate`` are for handlers; ``verifier.verdict`` is the result of the verify hook.
     """
 
     def __init__(self, patience: float) -> None:
-        self.gatekeeper = _Gatekeeper()
-        super().__init__(patience, [self.gatekeeper])
-        self._holdings = Holdings(self.folder)
+        self.verifier = _Verifier()
+        super().__init__(patience, [self.verifier])
+        self._leak_check = LeakCheck(self.folder)
         self.progress = Progress()
         self.gate = Gate()
-        self._resources.callback(self.gate.close)
+        self.resources.callback(self.gate.close)
 
-    def names(self, prefix: str = "") -> list[str]:
-        """The names of the hooks called that begin so."""
+    def hook_names(self, prefix: str = "") -> list[str]:
+        """Return the names of the hooks called, in order, that begin with *prefix*."""
         return [name for name, _ in tuple(self.events) if name.startswith(prefix)]
 
-    def contexts(self, name: str) -> list[RequestContext]:
-        """The requests with which the hook was called."""
-        return [arguments["context"] for called, arguments in tuple(self.events) if called == name]
+    def contexts(self, hook: str) -> list[RequestContext]:
+        """Return the request records that *hook* was called with, in order."""
+        return [arguments["context"] for name, arguments in tuple(self.events) if name == hook]
 
     def outcomes(self, count: int = 1) -> list[str | None]:
-        """The outcomes of the requests, once *count* have finished."""
+        """Wait until *count* requests have finished; return the outcomes of all that have."""
         wait_until(
             lambda: len(self.contexts("request_finished")) >= count,
             self.patience,
-            f"{count} x request_finished (there is {self.names('request_')})",
+            f"{count} x request_finished (there is {self.hook_names('request_')})",
         )
         return [context.outcome for context in self.contexts("request_finished")]
 
     def drain(self, timeout: float) -> None:
-        """Have the servers finish what they have, and stop."""
+        """Drain all servers; they abort after *timeout* seconds what is still active."""
         for server in self.servers:
             server.drain(timeout)
 
     def stop(self) -> None:
-        """End the service; AssertionError if a request or anything else is left behind, too."""
+        """Stop the service; AssertionError also if a request, thread, descriptor or child is left."""
         super().stop()
-        self._holdings.assert_unchanged(self.patience / 2)
+        self._leak_check.assert_unchanged(self.patience / 2)
 
     def check(self) -> None:
-        """See that every request that has started has finished, once, and no other."""
+        """Check that every request that started has finished exactly once, and no other has."""
         super().check()
         started = sorted(context.id for context in self.contexts("request_started"))
         finished = self.contexts("request_finished")
-        assert sorted(context.id for context in finished) == started, "each request finishes, and once"
+        assert sorted(context.id for context in finished) == started, "each request must finish exactly once"
         for context in finished:
             assert context.outcome in ("completed", "failed", "timed-out", "aborted"), context
             assert context.duration is not None, context

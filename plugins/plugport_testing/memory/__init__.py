@@ -1,8 +1,8 @@
-"""Handlers without sockets: a connection or a datagram endpoint that is only memory, driven by the test.
+"""Handlers without sockets: a connection or a datagram endpoint in memory, whose client is the test.
 
-Protocols, message handlers and blocking handlers run on it as they run under the select strategy:
-behind the same bridge, framing and transport. Nothing runs by itself: what a client does is a call, and
-when it returns the handler has done what it could do about it.
+Protocols, message handlers and blocking handlers run on it behind the bridge, framing and transport of the
+select strategy, so they behave as they do there. Nothing runs in the background: each action of the client is
+a call, which returns when the handler has done all that it can.
 """
 
 from plugport_testing.memory.connection import MemoryConnection, MemoryTransport

@@ -4,151 +4,173 @@ from __future__ import annotations
 
 import errno
 import socket
-from typing import Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
+from plugport import RequestContext
+from plugport.contracts import Buffer, ClientAddress, Transport
 from plugport.errors import IncompatibleError
 from plugport.handlers import Framing, framing_maker, style_of
 from plugport.transports import StreamTransport
-from plugport_testing.memory.server import MemoryServer, adapted, configured
+from plugport_testing.memory.server import MemoryHandler, MemoryServer, adapted, configured
 from plugport_testing.memory.wire import MemoryLoop, MemorySocket
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = ["MemoryConnection", "MemoryTransport"]
 
 
 class MemoryTransport(StreamTransport):
-    """The transport of connections, over memory. (asyncio.Transport)
+    """The transport of a connection in memory. (asyncio.Transport)
 
-    All is as on a socket: what the client does not take is buffered, writing is paused above the
-    high-water mark, close() sends what is unsent first.
+    It does what a transport over a socket does: it buffers what the client does not take, pauses writing
+    above the high-water mark, and sends unsent data before it closes.
     """
 
-    __slots__ = ()
+    __slots__ = ("_memory_loop", "_written")
 
-    # What is fed at once comes at once.
-    _few_reads = -1
+    def __init__(
+        self,
+        loop: MemoryLoop,
+        sock: MemorySocket,
+        protocol: asyncio.BaseProtocol,
+        owner: MemoryConnection,
+        context: RequestContext,
+    ) -> None:
+        super().__init__(loop, sock.as_socket(), protocol, owner, context)
+        self._memory_loop = loop
+        self._written = bytearray()
 
     def clock(self) -> float:
-        """Return the time, which advance() puts forward."""
-        now: float = self._loop.now
-        return now
+        """Return the time in seconds; advance() changes it."""
+        return self._memory_loop.now
+
+    def write(self, data: Buffer) -> None:
+        """Send *data*, and record it."""
+        start = len(self._written)
+        if not self.is_closing():
+            self._written += data
+        try:
+            super().write(data)
+        except BaseException:
+            del self._written[start:]
+            raise
 
     @property
     def written(self) -> bytes:
-        """All that was written: what the client has taken, and what is unsent."""
-        return bytes(self._sock.taken) + b"".join(map(bytes, self._buffer or ()))
+        """All data that was given to write() and writelines(), sent or unsent."""
+        return bytes(self._written)
 
 
 class MemoryConnection:
-    """A handler's connection, whose client is the test: as under the select strategy, without a socket.
+    """A connection of a handler, in memory. The test is its client.
 
-    *handler*: a protocol class or object, a message handler, or a blocking handler. *options*: its
-    member variables, ``framing="netstring"`` for instance; of a function of a message those of
-    MessageHandler. *server*: what it sees as its server. *room*: how many bytes the client takes
-    before it is asked to take() more; None: all.
+    *handler*: a protocol class or object, a message handler, or a blocking handler. *options*: of the
+    handler, as ``framing="netstring"``; a function of a message has those of MessageHandler. *server*: the
+    handler's ``server``. *room*: how many bytes the client takes before take() is called; None: no limit.
 
-    ``transport``   the MemoryTransport; ``protocol``: what it drives
-    ``context``     the RequestContext, with the outcome once it has ended
+    ``transport``   the MemoryTransport; ``protocol``: the protocol on it
+    ``context``     the RequestContext, with the outcome once the request has ended
     ``server``      the MemoryServer
 
-    What the handler raises ends the connection, and is raised by the call that made it fail. Raises
-    IncompatibleError for a handler of datagrams alone, or one that needs an event loop; OptionError.
+    An exception of the handler ends the connection, and is raised by the call that caused it. Raises
+    IncompatibleError for a handler that serves only datagrams or needs an event loop; OptionError.
     """
 
     def __init__(
         self,
-        handler: Any,
+        handler: MemoryHandler,
         *,
         server: MemoryServer | None = None,
-        client_address: Any = ("127.0.0.1", 49152),
+        client_address: ClientAddress = ("127.0.0.1", 49152),
         room: int | None = None,
-        **options: Any,
+        **options: object,
     ) -> None:
-        self._handler = handler = configured(handler, options)
-        make_protocol = adapted(handler, stream=True)
+        self._handler = configured(handler, options)
+        make_protocol = adapted(self._handler, stream=True)
         self.server = server or MemoryServer()
         self._sock = MemorySocket(socket.SOCK_STREAM, client_address, room)
-        #: The same, as the server knows it.
-        self._request = cast(socket.socket, self._sock)
+        self._request = self._sock.as_socket()
         self._loop = MemoryLoop(self._sock)
+        #: How many of the taken bytes feed() and its like have returned.
         self._returned = 0
-        self._last_protocol: Any = None
+        self._last_protocol: object = None
         self._framing: Framing | None = None
         context = self.server.begin_request(self._request, client_address)
-        assert context is not None, "it turns nobody away"
+        assert context is not None, "a MemoryServer rejects no request"
         self.context = context
-        protocol = make_protocol(context)
-        self.transport = MemoryTransport(self._loop, self._sock, protocol, self, context)
+        self.transport = MemoryTransport(self._loop, self._sock, make_protocol(context), self, context)
         context.transport = self.transport
         self.transport.start()
         self._run()
 
-    # What the client does -------------------------------------------------------------------------
+    # The client's actions -------------------------------------------------------------------------
 
     def feed(self, data: bytes) -> bytes:
-        """Send *data*; return what comes back that no call has returned before.
+        """Send *data*; return what has come back since the last call.
 
-        It is one piece for the handler, unless it is longer than 64 KiB. A connection that the
-        handler has closed takes it, as the system does, to no effect. Raises ValueError after eof().
+        The handler gets *data* in one piece if it is at most 64 KiB long. A connection that the handler has
+        closed accepts it without effect, as the system does. Raises ValueError after eof().
         """
         if self._sock.ended and not self.transport.is_closing():
             raise ValueError("feed() after eof()")
         self._sock.incoming += data
-        return self._go_on()
+        return self._new_bytes()
 
     def ask(self, message: bytes) -> bytes | None:
-        """Send a message in its frame; return the reply without, None if none comes.
+        """Send a message in its frame; return the reply without its frame, None if there is none.
 
-        For handlers of messages. Raises IncompatibleError for others, FramingError if the framing
-        can't carry it.
+        Raises IncompatibleError if the handler is no message handler, FramingError if the framing can't
+        carry the message.
         """
         if self._framing is None:
             if style_of(self._handler) != "message":
-                raise IncompatibleError("ask() is for handlers of messages; feed() sends bytes to any")
+                raise IncompatibleError("ask() needs a message handler; feed() sends bytes to any handler")
             self._framing = framing_maker(self._handler)()
         replies = self._framing.feed(self.feed(self._framing.frame(message)))
         return replies[0] if replies else None
 
     def eof(self) -> bytes:
-        """Say that there is no more to come; return what comes back."""
+        """End the client's side; return what comes back."""
         self._sock.ended = True
-        return self._go_on()
+        return self._new_bytes()
 
     def take(self, size: int | None = None) -> bytes:
-        """Take *size* bytes more, or all, now and from now on; return what comes."""
+        """Let the client take *size* more bytes, or all from now on (None); return what comes back."""
         self._sock.room = size
-        return self._go_on()
+        return self._new_bytes()
 
     def reset(self) -> None:
         """Break the connection, as a client that crashes does."""
         self._sock.broken = errno.ECONNRESET
         self._loop.run()
-        # That it broke is no failure of the handler's.
+        # The reset itself is no failure of the handler.
         self.server.errors = [one for one in self.server.errors if not isinstance(one, ConnectionError)]
         self.server.raise_error()
 
     def advance(self, seconds: float) -> bytes:
-        """Let so much time pass for timeouts of the handler; return what comes back. It takes no time."""
+        """Advance the handler's clock, and run its timers; return what comes back. Takes no real time."""
         self._loop.advance(seconds)
-        return self._go_on()
+        return self._new_bytes()
 
     def close(self) -> None:
-        """Go away: the handler sees the end of the input, and then that the connection is gone."""
+        """Disconnect: the handler gets the end of the input, then the loss of the connection."""
         if not self.closed:
             self._sock.ended = True
             self._loop.run()
             self.transport.abort()
             self._run()
 
-    # What the client sees -------------------------------------------------------------------------
+    # The client's view ----------------------------------------------------------------------------
 
     @property
     def received(self) -> bytes:
-        """All that has come back."""
+        """All bytes that have come back."""
         return bytes(self._sock.taken)
 
     @property
     def ended(self) -> bool:
-        """Whether the handler's side has ended: nothing more comes back."""
+        """Whether the handler has ended its side: nothing more comes back."""
         return self._sock.shut
 
     @property
@@ -158,10 +180,10 @@ class MemoryConnection:
 
     @property
     def protocol(self) -> Any:
-        """The protocol that the transport drives now, or did at last."""
+        """The protocol on the transport; once the connection is closed, the last one."""
         return self.transport.get_protocol() or self._last_protocol
 
-    def _go_on(self) -> bytes:
+    def _new_bytes(self) -> bytes:
         self._run()
         start, self._returned = self._returned, len(self._sock.taken)
         return bytes(self._sock.taken[start:])
@@ -176,13 +198,13 @@ class MemoryConnection:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    # What the transport calls ---------------------------------------------------------------------
+    # Calls of the transport -----------------------------------------------------------------------
 
-    def transport_failed(self, transport: Any, error: Exception) -> None:
-        """Take note of what the protocol raised, or what broke the connection."""
+    def transport_failed(self, transport: Transport, error: Exception) -> None:
+        """Record an exception of the protocol, or the error that broke the connection."""
         self.server.handle_failure(self._request, self.context.client_address, error)
 
-    def transport_lost(self, transport: Any) -> None:
+    def transport_lost(self, transport: Transport) -> None:
         """End the request."""
         self._last_protocol = transport.get_protocol()
         self.server.conclude_request(self._request)

@@ -1,14 +1,15 @@
-"""MemoryEndpoint: a handler of datagrams without sockets; connect() makes the one or the other."""
+"""MemoryEndpoint: a datagram handler without sockets; connect() chooses between it and MemoryConnection."""
 
 from __future__ import annotations
 
 import socket
-from typing import Any, Self, cast
+from typing import Any, Self
 
+from plugport.contracts import ClientAddress
 from plugport.handlers import transports_of
 from plugport.transports import DatagramTransport
 from plugport_testing.memory.connection import MemoryConnection
-from plugport_testing.memory.server import MemoryServer, adapted, configured
+from plugport_testing.memory.server import MemoryHandler, MemoryServer, adapted, configured
 from plugport_testing.memory.wire import MemorySocket
 
 __all__ = ["MemoryEndpoint", "connect"]
@@ -17,45 +18,48 @@ _CLIENT = ("127.0.0.1", 49152)
 
 
 class MemoryEndpoint:
-    """A handler's socket of datagrams, whose clients are the test. See MemoryConnection for the arguments.
+    """A handler's datagram socket, in memory. The test sends as any client. See MemoryConnection.
 
-    What the handler raises for a datagram is raised by the call that sent it.
+    An exception that the handler raises for a datagram is raised by the call that sent it.
     """
 
-    def __init__(self, handler: Any, *, server: MemoryServer | None = None, **options: Any) -> None:
+    def __init__(
+        self, handler: MemoryHandler, *, server: MemoryServer | None = None, **options: object
+    ) -> None:
         make_protocol = adapted(configured(handler, options), stream=False)
         self.server = server or MemoryServer()
-        self.server.socket = self._sock = MemorySocket(socket.SOCK_DGRAM)
+        self._memory_socket = MemorySocket(socket.SOCK_DGRAM)
+        self._sock = self.server.socket = self._memory_socket.as_socket()
         protocol = make_protocol(self.server)
         self.transport = DatagramTransport(None, self._sock, protocol, self)
         protocol.connection_made(self.transport)
 
-    def feed(self, data: bytes, client_address: Any = _CLIENT) -> list[tuple[bytes, Any]]:
-        """Send a datagram; return what the handler sends then, pairs of a datagram and its address."""
-        request = (data, cast(socket.socket, self._sock))
+    def feed(self, data: bytes, client_address: ClientAddress = _CLIENT) -> list[tuple[bytes, ClientAddress]]:
+        """Send a datagram; return all datagrams that the handler sends for it, each with its address."""
+        request = (data, self._sock)
         self.server.begin_request(request, client_address)
         try:
             self.protocol.datagram_received(data, client_address)
         except Exception as error:
             self.server.handle_failure(request, client_address, error)
         self.server.conclude_request(request)
-        sent, self._sock.sent = self._sock.sent, []
+        sent, self._memory_socket.sent = self._memory_socket.sent, []
         self.server.raise_error()
         return sent
 
-    def ask(self, message: bytes, client_address: Any = _CLIENT) -> bytes | None:
-        """Send a datagram; return the first that comes back to that client, None if none does."""
-        answers = [data for data, address in self.feed(message, client_address) if address == client_address]
-        return answers[0] if answers else None
+    def ask(self, message: bytes, client_address: ClientAddress = _CLIENT) -> bytes | None:
+        """Send a datagram; return the first one that comes back to that client, None if there is none."""
+        replies = [data for data, address in self.feed(message, client_address) if address == client_address]
+        return replies[0] if replies else None
 
     def close(self) -> None:
-        """Tell the handler that it is over."""
+        """Close the transport: the handler gets connection_lost(None)."""
         self.transport.close()
         self.server.raise_error()
 
     @property
     def protocol(self) -> Any:
-        """The protocol that has the socket."""
+        """The protocol on the transport."""
         return self.transport.get_protocol()
 
     def __enter__(self) -> Self:
@@ -64,20 +68,20 @@ class MemoryEndpoint:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
-    # What the transport calls ---------------------------------------------------------------------
+    # Calls of the transport -----------------------------------------------------------------------
 
-    def transport_failed(self, transport: Any, error: Exception) -> None:
-        """Keep what connection_lost() raised."""
+    def transport_failed(self, transport: DatagramTransport, error: Exception) -> None:
+        """Record an exception of connection_lost()."""
         self.server.errors.append(error)
 
-    def transport_lost(self, transport: Any) -> None:
-        """Do nothing."""
+    def transport_lost(self, transport: DatagramTransport) -> None:
+        """Do nothing: there is no socket to close."""
 
 
-def connect(handler: Any, **options: Any) -> Any:
-    """Return a MemoryConnection to *handler*, or a MemoryEndpoint if it serves datagrams alone.
+def connect(handler: MemoryHandler, **options: Any) -> Any:
+    """Return a MemoryEndpoint for a handler that serves only datagrams, else a MemoryConnection.
 
-    A protocol may be an object, too. *options*: see MemoryConnection.
+    *handler*, *options*: see MemoryConnection.
     """
-    datagrams = hasattr(handler, "datagram_received") or transports_of(handler) == {"datagram"}
-    return MemoryEndpoint(handler, **options) if datagrams else MemoryConnection(handler, **options)
+    is_datagram = hasattr(handler, "datagram_received") or transports_of(handler) == {"datagram"}
+    return MemoryEndpoint(handler, **options) if is_datagram else MemoryConnection(handler, **options)

@@ -1,88 +1,96 @@
-"""MemoryServer: the server that handlers in memory belong to."""
+"""MemoryServer: the server of handlers in memory."""
 
 from __future__ import annotations
 
 import inspect
+import socket as sockets
 import sys
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias, Union, cast
 
 from plugport.combination import assign_framing, assign_options
-from plugport.contracts import Style, configure
+from plugport.contracts import ClientAddress, Handler, Request, Style, configure
 from plugport.errors import IncompatibleError
 from plugport.handlers import MessageHandler, style_of, transports_of, unwrapped
 from plugport.serving import BaseServer, adapt, bridge_between
 
-__all__ = ["MemoryServer", "adapted", "configured"]
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["MemoryHandler", "MemoryServer", "adapted", "configured"]
+
+#: A handler, or a protocol that is made already.
+MemoryHandler: TypeAlias = Union[Handler, "asyncio.BaseProtocol"]
 
 _DRIVEN: frozenset[Style] = frozenset({"protocol"})
 
 
 class MemoryServer(BaseServer):
-    """What a handler sees as ``self.server``: ``state``, ``lock``, ``active_requests``. It has no socket.
+    """The ``server`` of handlers in memory, with ``state``, ``lock`` and ``active_requests``.
 
-    Connections that are to share state are given the same one.
+    Connections share state if they are given the same server.
     """
 
     scheme = "memory"
-    #: Of an endpoint: what answers leave through.
-    socket: Any = None
+    #: Set by an endpoint: replies are sent through it.
+    socket: sockets.socket | None = None
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), lambda *request: None)
-        #: What handlers have raised, and nobody has been told of yet.
+        #: Exceptions of handlers that raise_error() has not raised yet.
         self.errors: list[BaseException] = []
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Keep the error for whoever runs the test."""
+    def handle_error(self, request: Request | None, client_address: ClientAddress) -> None:
+        """Keep the error for raise_error()."""
         error = sys.exception()
         assert error is not None
         self.errors.append(error)
 
-    def close_request(self, request: Any) -> None:
-        """End the account, and close the connection."""
+    def close_request(self, request: Request) -> None:
+        """End the request record, and close the connection."""
         self.end_request(request)
         if not isinstance(request, tuple):
             request.close()
 
     def raise_error(self) -> None:
-        """Raise what a handler has raised since the last time."""
+        """Raise the first exception since the last call, if there is one."""
         if self.errors:
             error = self.errors[0]
             self.errors.clear()
             raise error
 
 
-def configured(handler: Any, options: Mapping[str, Any]) -> Any:
-    """Return *handler* with these options; a function of a message takes those of MessageHandler."""
+def configured(handler: MemoryHandler, options: Mapping[str, object]) -> Handler:
+    """Return *handler* with these options; a function of a message has those of MessageHandler."""
+    target = cast(Handler, handler)  # a protocol that is made already is returned as it is
     if options and inspect.isroutine(handler):
-        respond = staticmethod(handler)
-        handler = type(
-            handler.__name__, (MessageHandler,), {"__module__": handler.__module__, "respond": respond}
-        )
-    handler, options = assign_framing(handler, options)
-    members = assign_options(options, {"handler": handler}, {"handler": getattr(handler, "__name__", "")})
-    return configure(handler, members["handler"])
+        members = {"__module__": handler.__module__, "respond": staticmethod(handler)}
+        target = type(handler.__name__, (MessageHandler,), members)
+    target, options = assign_framing(target, options)
+    assigned = assign_options(options, {"handler": target}, {"handler": getattr(target, "__name__", "")})
+    configured_handler: Handler = configure(target, assigned["handler"])
+    return configured_handler
 
 
-def adapted(handler: Any, *, stream: bool) -> Any:
-    """Return what makes the protocol of a connection or an endpoint; a protocol may be given as it is.
+def adapted(handler: MemoryHandler, *, stream: bool) -> Callable[..., Any]:
+    """Return a function that makes the protocol of a connection or endpoint; it returns a given protocol.
 
-    Raises IncompatibleError for a handler that can't live in memory, TargetError if it is none.
+    Raises IncompatibleError for a handler that can't run in memory, TargetError for an object that is none.
     """
     if hasattr(handler, "connection_made") and not isinstance(handler, type):
         return lambda _: handler
-    style = style_of(handler)
-    if ("stream" if stream else "datagram") not in transports_of(handler):
+    target: Handler = handler
+    style = style_of(target)
+    if ("stream" if stream else "datagram") not in transports_of(target):
         kinds, other = ("connections", "Endpoint") if stream else ("datagrams", "Connection")
-        raise IncompatibleError(f"{_name_of(handler)} serves no {kinds}; use Memory{other}")
+        raise IncompatibleError(f"{_name_of(target)} serves no {kinds}; use Memory{other}")
     if style not in _DRIVEN and bridge_between(style, _DRIVEN) is None:
         raise IncompatibleError(
-            f"{_name_of(handler)} needs an event loop; serve it over a socket, by plugport_serve"
+            f"{_name_of(target)} needs an event loop; serve it over a socket, by plugport_serve"
         )
-    return adapt(handler, style, _DRIVEN, stream=stream)[1]
+    return adapt(target, style, _DRIVEN, stream=stream)[1]
 
 
-def _name_of(handler: Any) -> str:
+def _name_of(handler: Handler) -> str:
     inner = unwrapped(handler)
     return getattr(inner, "__name__", repr(inner))

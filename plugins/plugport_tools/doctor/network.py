@@ -88,7 +88,7 @@ def _socket_file(url: Url, path: str) -> Finding:
     if not os.path.lexists(path):
         return Finding("ok", f"{url}: a socket file can be made")
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        return Finding("problem", f"{url}: a file that is no socket is there", "choose another name")
+        return Finding("problem", f"{url}: a file that is not a socket is there", "choose another name")
     # Only a connection would show whether a service listens there.
     return Finding(
         "warning",

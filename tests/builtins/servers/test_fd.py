@@ -56,7 +56,7 @@ def test_what_is_no_descriptor() -> None:
     assert "there is no descriptor 999; systemd has handed over none" in refusal("fd://999")
     assert "there is no descriptor 99999999999999999999;" in refusal("fd://99999999999999999999")
     assert "no descriptor; write fdgram://3 or fdgram://NAME" in refusal("fdgram://")
-    assert "no descriptor is called '-1'" in refusal("fd://-1")
+    assert "no descriptor is named '-1'" in refusal("fd://-1")
     with open(os.devnull) as file:
         assert f"descriptor {file.fileno()} is not a socket" in refusal(f"fd://{file.fileno()}")
 
@@ -66,7 +66,7 @@ def test_what_is_another_kind_of_socket(stream: socket.socket, datagram: socket.
     assert f"the socket is one of datagrams; use fdgram://{other}" in refusal(f"fd://{other}")
     assert f"the socket is one of connections; use fd://{one}" in refusal(f"fdgram://{one}")
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as packets:
-        assert "neither of TCP nor of UDP" in refusal(f"fd://{packets.fileno()}")
+        assert "not one of TCP, of UDP" in refusal(f"fd://{packets.fileno()}")
     with socket.socket() as deaf:
         assert "neither listens nor is connected; listen() before" in refusal(f"fd://{deaf.fileno()}")
 
@@ -111,9 +111,9 @@ def hand_over(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def test_names(hand_over: Any) -> None:
     hand_over("web", "admin", "web")
     assert refusal("fd://wed").endswith(
-        "no descriptor is called 'wed'; systemd has handed over 3 (web), 5 (web), 4 (admin)"
+        "no descriptor is named 'wed'; systemd has handed over 3 (web), 5 (web), 4 (admin)"
     )
-    assert "2 descriptors are called 'web'; write fd://3 fd://5" in refusal("fd://web")
+    assert "2 descriptors are named 'web'; write one of fd://3 fd://5" in refusal("fd://web")
     assert not [name for name in os.environ if name.startswith("LISTEN_")]
     assert hand_over.given == [(3, False), (4, False), (5, False)]
 
@@ -126,10 +126,10 @@ def test_without_a_name_it_is_unknown(hand_over: Any) -> None:
 def test_what_was_not_meant_for_this_process(hand_over: Any) -> None:
     hand_over("web", pid="1")
     told = refusal("fd://web")
-    assert f"LISTEN_PID says that they are for process 1, and this is {os.getpid()}: start" in told
+    assert f"LISTEN_PID names process 1, and this is {os.getpid()}: start" in told
     assert not hand_over.given
 
 
 def test_a_number_that_is_none(hand_over: Any) -> None:
     hand_over(count="many")
-    assert "LISTEN_FDS = 'many' is no number" in refusal("fd://web")
+    assert "LISTEN_FDS = 'many' is not a number" in refusal("fd://web")

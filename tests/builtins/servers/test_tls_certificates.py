@@ -95,50 +95,50 @@ FAULTS = {
     "": "tls: no certificate; name one with -o certfile=FILE, or several with -o sni_directory=PATH",
     "certfile=nowhere.pem": "certfile: can't read nowhere.pem: No such file or directory",
     "certfile=empty": "certfile: can't read empty: Is a directory",
-    "certfile=noise.pem": "certfile: noise.pem has no certificate in it, in PEM",
-    "certfile=broken.pem": "certfile: what is in broken.pem is damaged, or not whole",
-    "certfile=cut-good.pem": "certfile: what is in cut-good.pem is damaged, or not whole",
+    "certfile=noise.pem": "certfile: noise.pem has no certificate in PEM format",
+    "certfile=broken.pem": "certfile: broken.pem is damaged or incomplete",
+    "certfile=cut-good.pem": "certfile: cut-good.pem is damaged or incomplete",
     "certfile=cut-cert.pem keyfile=key.pem": (
-        "certfile: the certificates in cut-cert.pem are damaged, or not whole"
+        "certfile: the certificates in cut-cert.pem are damaged or incomplete"
     ),
-    "certfile=cert.pem keyfile=cut-key.pem": "keyfile: the key in cut-key.pem is damaged, or not whole",
+    "certfile=cert.pem keyfile=cut-key.pem": "keyfile: the key in cut-key.pem is damaged or incomplete",
     "certfile=weak.pem keyfile=weakkey.pem": (
-        "certfile: OpenSSL does not take weak.pem and its key in weakkey.pem: ee key too small"
+        "certfile: OpenSSL rejects weak.pem and its key in weakkey.pem: ee key too small"
     ),
-    "certfile=cert.pem": "certfile: cert.pem has no private key in it, in PEM",
+    "certfile=cert.pem": "certfile: cert.pem has no private key in PEM format",
     "certfile=cert.pem keyfile=nowhere.pem": "keyfile: can't read nowhere.pem: No such file or directory",
-    "certfile=cert.pem keyfile=cert.pem": "keyfile: cert.pem has no private key in it, in PEM",
+    "certfile=cert.pem keyfile=cert.pem": "keyfile: cert.pem has no private key in PEM format",
     "certfile=cert.pem keyfile=otherkey.pem": (
-        "keyfile: the key in otherkey.pem is not that of the certificate in cert.pem"
+        "keyfile: the key in otherkey.pem does not belong to the certificate in cert.pem"
     ),
     "certfile=cert.pem keyfile=rsakey.pem": (
-        "keyfile: the key in rsakey.pem is not that of the certificate in cert.pem"
+        "keyfile: the key in rsakey.pem does not belong to the certificate in cert.pem"
     ),
-    "keyfile=key.pem sni_directory=empty": "keyfile: there is no certfile that it is the key of",
+    "keyfile=key.pem sni_directory=empty": "keyfile: there is no certfile for this key; add -o certfile=FILE",
     "certfile=secret.pem keyfile=secretkey.pem": (
         "password: the key in secretkey.pem is encrypted; set password_file to a file with its password"
     ),
     "certfile=secret.pem keyfile=secretkey.pem password=wrong": (
-        "password: it is not that of the key in secretkey.pem, or the key is damaged"
+        "password: it is wrong for the key in secretkey.pem, or the key is damaged"
     ),
     "certfile=secret.pem keyfile=secretkey.pem password_file=nowhere": (
         "password_file: can't read nowhere: No such file or directory"
     ),
     "certfile=secret.pem keyfile=secretkey.pem password=x password_file=password": (
-        "password: it is given twice, by password and by password_file"
+        "password: it is given twice; drop password or password_file"
     ),
     "certfile=good.pem minimum_version=1.1": "option server.minimum_version: expected ",
     "certfile=good.pem ciphers=NONSENSE": (
-        "ciphers: OpenSSL knows none by 'NONSENSE'; see openssl ciphers -v"
+        "ciphers: OpenSSL has no cipher suite 'NONSENSE'; see openssl ciphers -v"
     ),
     f"certfile=good.pem alpn={'x' * 256}": "alpn: a name has 1 to 255 ASCII characters, not ",
-    "certfile=good.pem alpn=,": "alpn: a name is missing in ','; write one, or more with commas between",
+    "certfile=good.pem alpn=,": "alpn: a name is missing in ','; write them as h2,http/1.1",
     "certfile=good.pem client_ca=nowhere.pem": (
         "client_ca: can't read nowhere.pem: No such file or directory"
     ),
     "certfile=good.pem client_ca=broken.pem": "client_ca: the certificates in broken.pem can't be read",
     "certfile=good.pem client_certificates=required": (
-        "client_certificates: required, but there is nobody to sign them; set client_ca=FILE"
+        "client_certificates: required, but there is no CA for them; add -o client_ca=FILE"
     ),
     "sni_directory=nowhere": "sni_directory: can't read nowhere: No such file or directory",
     "sni_directory=empty": "sni_directory: empty has neither NAME.pem nor NAME/fullchain.pem",
@@ -288,7 +288,7 @@ def test_a_name_that_is_not_there(strategy: str, names: Path, files: Path, start
 def test_a_name_that_can_not_be(tmp_path: Path) -> None:
     authority().write(tmp_path / f"{'ü' * 70}.pem")
     result = plugport(tmp_path, "serve", "echo", URL, "-o", f"sni_directory={tmp_path}")
-    assert error_of(result).endswith("is no name of a host")
+    assert error_of(result).endswith("is not a host name")
 
 
 # Rotation ----------------------------------------------------------------------------------------
@@ -297,7 +297,7 @@ def test_a_name_that_can_not_be(tmp_path: Path) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Looks at the files at each connection, not once a second."""
-    monkeypatch.setattr(tls, "_LOOK_INTERVAL", 0.0)
+    monkeypatch.setattr(tls, "_CHECK_INTERVAL", 0.0)
 
 
 def replace(path: Path, *names: str) -> None:
@@ -321,10 +321,10 @@ def test_a_new_certificate_is_shown_and_connections_go_on(
     path.write_text(path.read_text()[:300])
     for _ in range(3):
         assert shown(served) == ["localhost", "new.example"]
-    assert caplog.text.count("the certificate that was read before stays in use") == 1
+    assert caplog.text.count("the previous certificate stays in use") == 1
     path.unlink()
     assert shown(served) == ["localhost", "new.example"]
-    assert caplog.text.count("the certificate that was read before stays in use") == 2
+    assert caplog.text.count("the previous certificate stays in use") == 2
     replace(path, "localhost", "newer.example")
     assert shown(served) == ["localhost", "newer.example"]
 
@@ -341,7 +341,12 @@ def test_names_come_and_go(
     (names / "six.example.pem").write_text("noise")
     for _ in range(3):
         assert shown(served, "five.example") == ["five.example"]
-    assert caplog.text.count("six.example.pem has no certificate in it, in PEM; all stays as it is") == 1
+    assert (
+        caplog.text.count(
+            "six.example.pem has no certificate in PEM format; the previous certificates stay in use"
+        )
+        == 1
+    )
     shutil.rmtree(names)
     assert shown(served, "five.example") == ["five.example"]
     names.mkdir()
@@ -359,7 +364,7 @@ def test_a_name_that_can_not_be_comes_while_it_serves(
     authority().write(names / "five.example.pem", "five.example")
     for _ in range(3):
         assert shown(served, "five.example") == ["five.example"]
-    assert caplog.text.count("is no name of a host; all stays as it is") == 1
+    assert caplog.text.count("is not a host name; the previous certificates stay in use") == 1
 
 
 def test_files_are_looked_at_once_a_second(

@@ -88,7 +88,7 @@ def test_what_a_handler_speaks_is_agreed_on(
 
 
 def test_what_a_handler_does_not_speak_is_refused(start: Callable[..., Any], no_leaks: None) -> None:
-    expected = "alpn: the handler does not speak h2; name echo/2 or echo/1, or nothing"
+    expected = "alpn: the handler does not speak h2; name echo/2 or echo/1, or drop the option"
     with pytest.raises(OptionError, match=f"^{expected}$"):
         start(Speaks, "threading", alpn="echo/1,h2")
 

@@ -114,7 +114,7 @@ def test_a_hello_in_too_many_records_is_turned_away(start: Callable[..., Any]) -
     with socket.create_connection(served.address, PATIENCE) as plain:
         plain.sendall(b"".join(b"\x16\x03\x01\x00\x01" + bytes([each]) for each in client_hello()[5:105]))
         reason = served.wait_for_event("request_rejected")["reason"]
-    assert reason == "its ClientHello takes more than 64 records"
+    assert reason == "the ClientHello has more than 64 records"
 
 
 def test_a_hello_without_end_is_turned_away(start: Callable[..., Any]) -> None:
@@ -123,7 +123,7 @@ def test_a_hello_without_end_is_turned_away(start: Callable[..., Any]) -> None:
     with socket.create_connection(served.address, PATIENCE) as plain:
         plain.sendall((record + b"\x01\xff\xff\xff" + bytes(16380)) + 2 * (record + bytes(16384)))
         reason = served.wait_for_event("request_rejected")["reason"]
-    assert reason == "its ClientHello takes more than 32768 bytes"
+    assert reason == "the ClientHello has more than 32768 bytes"
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -90,12 +90,58 @@ def test_the_state_of_core_classes_is_no_option() -> None:
     assert "max_active_requests" in collect(Server)
 
 
+class Narrow(Server):
+    hidden_options: ClassVar[frozenset[str]] = frozenset({"size", "max_active_requests"})
+    depth: Annotated[int, Help("of the narrow server")] = 1
+
+
+def test_a_class_hides_options_that_it_inherits() -> None:
+    assert {"size", "max_active_requests", "hidden_options"}.isdisjoint(collect(Narrow))
+    assert {"both", "depth"} <= collect(Narrow).keys()
+    assert {"size", "max_active_requests"} <= collect(Server).keys()
+
+
+def test_subclasses_hide_what_their_base_classes_hide() -> None:
+    class Narrower(Narrow):
+        hidden_options: ClassVar[frozenset[str]] = frozenset({"depth"})
+        size: int = 3
+
+    assert {"size", "depth", "max_active_requests"}.isdisjoint(collect(Narrower))
+    assert "depth" in collect(Narrow)
+
+
+def test_a_subclass_shows_a_hidden_option_by_a_note() -> None:
+    class Wide(Narrow):
+        size: Annotated[int, Help("of the wide server")] = 2
+
+    option = collect(Wide)["size"]
+    assert (option.default, option.help, option.owner) == (2, "of the wide server", Wide)
+    assert "max_active_requests" not in collect(Wide)
+
+
+def test_a_hidden_option_is_unknown() -> None:
+    with pytest.raises(UnknownOptionError, match="no option 'size'"):
+        parse_options(["size=1"], {"server": Narrow}, {"server": "narrow"})
+
+
 def test_handlers_and_servers_of_the_standard_library_get_notes() -> None:
     assert list(collect(http.server.SimpleHTTPRequestHandler)) == [
         "rbufsize", "wbufsize", "timeout", "disable_nagle_algorithm",
     ]  # fmt: skip
     assert collect(functools.partial(http.server.SimpleHTTPRequestHandler, directory="/"))["timeout"].help
     assert collect(http.server.HTTPServer)["request_queue_size"].default == 5
+
+
+def test_slots_and_methods_are_no_options() -> None:
+    class Slotted:
+        __slots__ = ("size",)
+        size: int
+        name: str
+
+        @property
+        def name(self) -> str: ...
+
+    assert collect(Slotted) == {}
 
 
 def test_functions_have_no_options() -> None:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from patience import PATIENCE, wait_until
 
-from plugport.bridges.pump import Pump
+from plugport.bridges.pump import ConnectionLoop
 from plugport.contracts.requests import RequestContext
 from plugport.loop.timers import Timers
 from plugport.transports import call_later
@@ -97,7 +97,7 @@ def test_timers_do_not_keep_a_pump_from_giving_up() -> None:
     protocol = Waits()
     context = RequestContext(SimpleNamespace(handler_name="test"), ours, None)
     with ours, theirs, pytest.raises(TimeoutError):
-        Pump().run(ours, protocol, context)
+        ConnectionLoop().run(ours, protocol, context)
     assert protocol.ticks > 2
 
 

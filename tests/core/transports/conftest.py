@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from clients import Client
-from leaks import Holdings
+from leaks import LeakCheck
 from patience import PATIENCE
 from scripts import RUNNERS, Session, Start
 
@@ -16,7 +16,7 @@ from scripts import RUNNERS, Session, Start
 @pytest.fixture(params=RUNNERS)
 def start(request: pytest.FixtureRequest, tmp_path: Any) -> Iterator[Start]:
     """start(protocol) runs it on a connection, by asyncio's transport or plugport's."""
-    before = Holdings(tmp_path)
+    before = LeakCheck(tmp_path)
     sessions: list[Session] = []
 
     def run(protocol: Any) -> Session:

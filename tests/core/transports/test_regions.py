@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import pytest
 from patience import PATIENCE, Call
 
-from plugport.bridges.pump import Pump
+from plugport.bridges.pump import ConnectionLoop
 from plugport.contracts.requests import RequestContext
 from plugport.transports import regions
 from plugport_testing.memory import MemoryConnection
@@ -67,7 +67,7 @@ def sent(protocol: Any) -> bytes:
 
     def run() -> None:
         with ours:
-            Pump().run(ours, protocol, context)
+            ConnectionLoop().run(ours, protocol, context)
 
     with theirs:
         call = Call(run)
@@ -87,7 +87,7 @@ def test_files_and_bytes_keep_their_order(file: BinaryIO, how: str, monkeypatch:
     if how == "unable":
         monkeypatch.setattr(os, "sendfile", unable)
     elif how == "unknown":
-        monkeypatch.setattr(regions, "_CAN_SEND", False)
+        monkeypatch.setattr(regions, "_HAS_SENDFILE", False)
 
     def made(transport: Any) -> None:
         transport.write(b"first")

@@ -14,7 +14,7 @@ from clients import read_all
 from patience import PATIENCE, Call
 from scripts import LARGE, Owner, Script, Start, context_of, read_exactly, seen
 
-from plugport.bridges.pump import Pump
+from plugport.bridges.pump import ConnectionLoop
 from plugport.transports import StreamTransport
 
 # A life ---------------------------------------------------------------------------------------
@@ -311,7 +311,7 @@ def test_what_connection_lost_raises_goes_to_the_owner() -> None:
     context = context_of(ours)
     theirs.close()
     with ours, pytest.raises(KeyError):
-        Pump().run(ours, Raises(), context)
+        ConnectionLoop().run(ours, Raises(), context)
 
 
 def test_a_pump_gives_up_after_the_socket_s_timeout() -> None:
@@ -319,7 +319,7 @@ def test_a_pump_gives_up_after_the_socket_s_timeout() -> None:
     ours.settimeout(0.02)
     script = Script()
     with ours, theirs, pytest.raises(TimeoutError):
-        Pump().run(ours, script, context_of(ours))
+        ConnectionLoop().run(ours, script, context_of(ours))
 
 
 def test_any_buffer_can_be_written_whether_or_not_something_is_unsent() -> None:
@@ -335,7 +335,7 @@ def test_any_buffer_can_be_written_whether_or_not_something_is_unsent() -> None:
     ours, theirs = socket.socketpair()
     theirs.settimeout(PATIENCE)
     with ours, theirs:
-        call = Call(Pump().run, ours, Script(made), context_of(ours))
+        call = Call(ConnectionLoop().run, ours, Script(made), context_of(ours))
         received = read_exactly(theirs, len(LARGE) + 8000)
         call.result()
     assert received == numbers.tobytes() + LARGE + numbers.tobytes()
@@ -346,7 +346,7 @@ def test_detach_gives_the_socket_away() -> None:
     with ours, theirs:
         detached = []
         script = Script(lambda transport: detached.append(transport.detach()))
-        Pump().run(ours, script, context_of(ours))
+        ConnectionLoop().run(ours, script, context_of(ours))
         assert script.names == ["made", "lost"]
         assert detached == [ours]
         ours.send(b"mine")

@@ -153,10 +153,10 @@ FAULTS: list[Fault] = [
     Fault(LeavesThreads, "test_exchange", TCP),
     Fault(ReadsOnce, "test_any_split", TCP),
     Fault(OneByOne, "test_many_at_once", TCP),
-    Fault(KeepsWhatWasBegun, "test_client_that_disappears", TCP),
-    Fault(Locks, "test_client_that_stays", TCP),
+    Fault(KeepsWhatWasBegun, "test_client_that_disconnects_early", TCP),
+    Fault(Locks, "test_silent_client", TCP),
     Fault(LocksToWrite, "test_client_that_does_not_read", TCP, LARGE_ANSWER),
-    Fault(TakesOffence, "test_strange_datagrams", UDP),
+    Fault(TakesOffence, "test_unexpected_datagrams", UDP),
 ]
 
 

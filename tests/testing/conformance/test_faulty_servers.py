@@ -317,7 +317,7 @@ UNDER_THREADS = ("threading",)
 FAULTS: list[Fault] = [
     Fault(SaysWhatItWasTold, "test_address"),
     Fault(LosesThePort, "test_url"),
-    Fault(Curt, "test_urls_without_sense"),
+    Fault(Curt, "test_invalid_urls"),
     Fault(Generous, "test_address_in_use"),
     Fault(Leaks, "test_address_in_use"),
     Fault(Jealous, "test_allow_reuse_port"),
@@ -325,11 +325,11 @@ FAULTS: list[Fault] = [
     Fault(LongQueue, "test_request_queue_size"),
     Fault(ShortQueue, "test_request_queue_size"),
     Fault(LeavesTheFile, "test_socket_file"),
-    Fault(LeavesTheFileAtFirst, "test_socket_file_when_it_listens_no_more"),
+    Fault(LeavesTheFileAtFirst, "test_socket_file_after_stop_listening"),
     Fault(MindsStaleFiles, "test_stale_socket_file"),
     Fault(ReplacesAnything, "test_file_of_another_kind"),
     Fault(ReplacesAnything, "test_address_in_use"),
-    Fault(RemovesAnything, "test_socket_file_of_another"),
+    Fault(RemovesAnything, "test_socket_file_of_another_server"),
     Fault(Hurried, "test_get_request"),
     Fault(Nameless, "test_get_request"),
     Fault(Cuts, "test_get_datagram"),
@@ -343,7 +343,7 @@ FAULTS: list[Fault] = [
     Fault(ServesOne, "test_serves", UNDER_THREADS),
     Fault(OneAtATime, "test_serves_several_at_once", UNDER_THREADS),
     Fault(ShutsOutTheFailed, "test_failed_request", UNDER_THREADS),
-    Fault(CallsByName, "test_client_that_is_gone", UNDER_THREADS),
+    Fault(CallsByName, "test_client_reset_before_accept", UNDER_THREADS),
     Fault(Trusting, "test_verify_request", UNDER_THREADS),
     Fault(KeepsWhomItRefuses, "test_verify_request", UNDER_THREADS),
     Fault(KeepsWhomItRefuses, "test_verify_request_hook", UNDER_THREADS),
@@ -351,7 +351,7 @@ FAULTS: list[Fault] = [
     Fault(Unlimited, "test_max_active_requests", UNDER_THREADS),
     Fault(TakesAnySize, "test_max_packet_size", UNDER_THREADS),
     Fault(CutsWhileItDrains, "test_drain", UNDER_THREADS),
-    Fault(Forgets, "test_drain_takes_what_waits", UNDER_THREADS),
+    Fault(Forgets, "test_drain_serves_the_backlog", UNDER_THREADS),
 ]
 
 

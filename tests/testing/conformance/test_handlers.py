@@ -31,5 +31,5 @@ class TestChecksum(HandlerConformance):
 
 class TestExec(HandlerConformance):
     handler = "exec"
-    members = {"argv": ["sort", "-r"]}
+    options = {"argv": ["sort", "-r"]}
     exchange = (b"1\n2\n", b"2\n1\n")

@@ -176,9 +176,9 @@ class AsyncioWhosePoolStays(AsyncioMixIn):
 
 
 STRATEGIES: list[Fault] = [
-    Fault(SyncThatKeepsConnections, "test_nothing_said", ("blocking",)),
+    Fault(SyncThatKeepsConnections, "test_empty_connection", ("blocking",)),
     Fault(SyncWithoutATimer, "test_request_timeout", ("blocking",)),
-    Fault(SyncThatDropsTheNext, "test_drain_takes_the_backlog", ("message",)),
+    Fault(SyncThatDropsTheNext, "test_drain_serves_the_backlog", ("message",)),
     Fault(ThreadingWithoutAnAccount, "test_error_on_data", ("blocking",)),
     Fault(ThreadingThatJoins, "test_clients_at_once", ("protocol",), {"at_once": 3}),
     Fault(ThreadingThatHasAlwaysRoom, "test_max_active_requests", ("async",)),
@@ -288,10 +288,10 @@ SERVERS: list[Fault] = [
     Fault(UDPThatIgnoresItsLimit, "test_max_packet_size", UNDER_SYNC),
     Fault(UDPThatClosesRequestsLikeTCP, "test_serves", UNDER_SYNC),
     Fault(UnixThatLeavesItsFile, "test_socket_file"),
-    Fault(UnixWithoutAFileOfItsOwn, "test_socket_file_of_another"),
+    Fault(UnixWithoutAFileOfItsOwn, "test_socket_file_of_another_server"),
     Fault(UnixThatRefusesStaleFiles, "test_stale_socket_file"),
     Fault(UnixgramThatLeavesItsFile, "test_socket_file"),
-    Fault(UnixgramThatListensToNobody, "test_drain_takes_what_waits", UNDER_SYNC),
+    Fault(UnixgramThatListensToNobody, "test_drain_serves_the_backlog", UNDER_SYNC),
     Fault(UnixgramThatReplacesAnything, "test_file_of_another_kind"),
 ]
 

@@ -77,7 +77,7 @@ class TestTLS(ServerConformance):
             with Client(client) as second:
                 assert second.ask(b"hello") == b"hello"
 
-    def test_drain_takes_what_waits(self, strategy: str) -> None:
+    def test_drain_serves_the_backlog(self, strategy: str) -> None:
         """Who has connected before it drains is served, and shakes hands meanwhile."""
         with self.binding(strategy) as trial:
             waiting = trial.connect()
@@ -85,7 +85,7 @@ class TestTLS(ServerConformance):
             trial.start()
             with Client(secured(waiting)) as client:
                 client.send(b"hello\n")
-                client.end()
+                client.write_eof()
                 assert client.read_all() == b"hello\n"
             trial.join()
 

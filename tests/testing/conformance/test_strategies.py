@@ -23,7 +23,7 @@ STRATEGIES: dict[str, dict[str, Any]] = {
     "Sync": {"strategy": SyncMixIn},
     "Threading": {"strategy": ThreadingMixIn},
     "ThreadPool": {"strategy": ThreadPoolMixIn},
-    "Forking": {"strategy": ForkingMixIn, "crowd": 100},
+    "Forking": {"strategy": ForkingMixIn, "client_count": 100},
     "Select": {"strategy": SelectMixIn, "at_once": 1000},
     "Asyncio": {"strategy": AsyncioMixIn},
 }
@@ -32,12 +32,12 @@ if importlib.util.find_spec("uvloop"):
     importlib.import_module("uvloop").new_event_loop().close()
     STRATEGIES["Uvloop"] = {
         "strategy": AsyncioMixIn,
-        "members": {"loop_factory": "uvloop:new_event_loop"},
-        "crowd": 100,
+        "options": {"loop_factory": "uvloop:new_event_loop"},
+        "client_count": 100,
     }
 
 #: The transport is the same as for TCP, and the system's buffers are smaller.
-SMALL = {"crowd": 100, "large": 4 * 2**20, "buffers": 4 * 2**20}
+SMALL = {"client_count": 100, "large": 4 * 2**20, "buffers": 4 * 2**20}
 SERVERS: dict[str, tuple[type[Conformance], dict[str, Any]]] = {
     "TCP": (StreamConformance, {"server": TCPServer, "url": "tcp://127.0.0.1:0"}),
     "Unix": (StreamConformance, {"server": UnixStreamServer, "url": "unix://{folder}/socket", **SMALL}),

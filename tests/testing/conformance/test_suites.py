@@ -14,6 +14,7 @@ from plugport_builtins.concurrency.sync import SyncMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn
 from plugport_builtins.servers.tcp import TCPServer
 from plugport_testing.conformance import (
+    Conformance,
     DatagramConformance,
     HandlerConformance,
     ServerConformance,
@@ -29,7 +30,7 @@ def test_cases_of_a_serial_strategy() -> None:
 
     names = {name for name, _ in Serial.cases()}
     assert "test_echo" in names
-    assert not names & {"test_max_active_requests", "test_blocking_harms_nobody_else"}
+    assert not names & {"test_max_active_requests", "test_blocking_handler_delays_no_other"}
     assert Serial.test_max_active_requests is None
 
 
@@ -81,7 +82,7 @@ def test_a_suite_for_a_strategy_has_one_of_streams_and_one_of_datagrams() -> Non
     class Both(StrategyConformance):
         strategy = ThreadingMixIn
         patience = 3.0
-        crowd = 7
+        client_count = 7
 
         def connect(self, server: Any) -> Any:
             return "connected"
@@ -92,15 +93,15 @@ def test_a_suite_for_a_strategy_has_one_of_streams_and_one_of_datagrams() -> Non
     assert (streams.__qualname__, streams.__module__) == (f"{Both.__qualname__}.TestStreams", __name__)
     assert vars(Both)["TestStreams"] is streams
     assert (streams.patience, datagrams.patience) == (3.0, 3.0)
-    assert vars(streams)["crowd"] == 7
-    assert "crowd" not in vars(datagrams)
+    assert vars(streams)["client_count"] == 7
+    assert "client_count" not in vars(datagrams)
     assert streams().connect(None) == "connected"
     assert {name for name, _ in datagrams.cases()} >= {"test_echo", "test_burst"}
 
     class Derived(Both):
-        crowd = 8
+        client_count = 8
 
-    assert vars(next(Derived.suites()))["crowd"] == 8
+    assert vars(next(Derived.suites()))["client_count"] == 8
     assert next(Derived.suites()).patience == 3.0
 
 
@@ -143,7 +144,7 @@ def test_cases_of_a_handler() -> None:
     assert ("test_any_split", ("udp-select",)) not in cases
     assert ("test_many_at_once", ("tcp-sync",)) not in cases
     assert not [name for name, (combination,) in Stream.cases() if combination.startswith("udp")]
-    assert Stream.test_strange_datagrams is None
+    assert Stream.test_unexpected_datagrams is None
 
 
 def test_a_name_that_nobody_has_is_told_at_once() -> None:
@@ -155,13 +156,74 @@ def test_a_name_that_nobody_has_is_told_at_once() -> None:
         type("Slip", (HandlerConformance,), {"handler": "ehco", "exchange": (b"", b"")})
 
 
-def test_a_suite_that_does_not_say_of_what_is_told_so() -> None:
-    slip = type("Slip", (HandlerConformance,), {"handlr": "echo"})
-    with pytest.raises(TypeError, match="Slip does not say what it is to be run on"):
-        slip().pytest_generate_tests(None)
+class _Metafunc:
+    """The part of pytest.Metafunc that a suite reads before it looks up its values."""
+
+    fixturenames: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("suite", "attributes", "message"),
+    [
+        (
+            HandlerConformance,
+            {},
+            "Slip does not set 'handler'; add handler = \"NAME\", a class or a function",
+        ),
+        (
+            HandlerConformance,
+            {"handlr": "echo"},
+            r"Slip does not set 'handler' \(is 'handlr' a misspelt 'handler'\?\)",
+        ),
+        (ServerConformance, {}, "Slip does not set 'server'; add server = \"NAME\" or a server class"),
+        (
+            ServerConformance,
+            {"sever": "tcp"},
+            r"Slip does not set 'server' \(is 'sever' a misspelt 'server'\?\)",
+        ),
+        (StreamConformance, {}, "Slip does not set 'strategy'; add strategy = \"NAME\" or a mix-in class"),
+        (DatagramConformance, {"stratgy": "sync"}, r"Slip does not set 'strategy' \(is 'stratgy' a misspelt"),
+    ],
+)
+def test_suite_without_its_subject_says_so(
+    suite: type[Conformance], attributes: dict[str, Any], message: str
+) -> None:
+    slip = type("Slip", (suite,), attributes)
+    with pytest.raises(TypeError, match=message):
+        slip().pytest_generate_tests(_Metafunc())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=message):
+        list(slip.cases())
+
+
+@pytest.mark.parametrize("attributes", [{}, {"stratgy": "sync"}])
+def test_strategy_suite_without_a_strategy_says_so(attributes: dict[str, Any]) -> None:
+    slip: Any = type("Slip", (StrategyConformance,), attributes)
+    message = "Slip does not set 'strategy'"
+    with pytest.raises(TypeError, match=message):
+        list(slip.suites())
+    with pytest.raises(TypeError, match=message):
+        slip.TestStreams().pytest_generate_tests(_Metafunc())
+    # pytest reports it once.
+    assert not hasattr(slip, "TestDatagrams")
+
+    class Derived(slip):  # type: ignore[misc]
+        strategy = ThreadingMixIn
+
+    streams, datagrams = Derived.suites()
+    assert "test_echo" in {name for name, _ in streams.cases()}
+    assert "test_burst" in {name for name, _ in datagrams.cases()}
 
 
 @pytest.mark.parametrize("members", [{}, {"exchanges": (b"a", b"a")}, {"datagram_exchange": (b"a", b"a")}])
-def test_a_suite_that_does_not_say_what_is_asked_is_told_so(members: dict[str, Any]) -> None:
-    with pytest.raises(TypeError, match="Slip does not say what its handler is asked, and what it answers"):
+def test_handler_suite_without_an_exchange_says_so(members: dict[str, Any]) -> None:
+    with pytest.raises(
+        TypeError, match=r"Slip does not set 'exchange'.*; add exchange = \(b\"question\", "
+    ) as told:
         type("Slip", (HandlerConformance,), {"handler": "echo", **members})
+    assert ("is 'exchanges' a misspelt 'exchange'?" in str(told.value)) == ("exchanges" in members)
+
+
+def test_custom_suite_without_a_subject_says_so() -> None:
+    slip = type("Slip", (Conformance,), {})
+    with pytest.raises(TypeError, match="Slip does not set 'subject'"):
+        list(slip.cases())

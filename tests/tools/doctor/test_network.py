@@ -91,7 +91,7 @@ def test_addresses(doctor: Doctor, tmp_path: Path, taken: int) -> None:
         "tcp://192.0.2.1:9000": ("problem", "no interface of this machine has that address"),
         f"unix://{tmp_path}/socket": ("ok", "a socket file can be made"),
         f"unixgram://{tmp_path}/no/socket": ("problem", f"there is no folder {tmp_path}/no"),
-        f"unix://{tmp_path}/regular": ("problem", "a file that is no socket is there"),
+        f"unix://{tmp_path}/regular": ("problem", "a file that is not a socket is there"),
         f"unix://{tmp_path}/left-behind": ("warning", "a socket file is there"),
         f"unix://@{tmp_path}": ("ok", "can be listened on"),
     }

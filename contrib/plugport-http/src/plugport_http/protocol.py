@@ -12,6 +12,7 @@ from typing import Any, Self
 from plugport import RequestContext
 from plugport.transports import call_later
 
+from plugport_http.callbacks import RequestCallbacks
 from plugport_http.engine import (
     CLOSED,
     END_OF_MESSAGE,
@@ -42,7 +43,7 @@ _LINGER = 2.0
 _MAX_TURN = 0.005
 
 
-class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
+class HTTPProtocol(asyncio.Protocol, RequestCallbacks, LazyTimer, HTTPSettings):
     """The protocol of one connection. A subclass overrides request_received() and other callbacks.
 
     There is one request at a time: the next one is passed on after end_response() or send_response(), which
@@ -77,24 +78,6 @@ class HTTPProtocol(asyncio.Protocol, LazyTimer, HTTPSettings):
         self = cls()
         self._context = context
         return self
-
-    # Callbacks, for subclasses to override ----------------------------------------------------------
-
-    def request_received(self, request: Request) -> None:
-        """Begin to answer *request*. Must be overridden."""
-        raise NotImplementedError
-
-    def body_received(self, data: bytes) -> None:
-        """Handle a piece of the request's body."""
-
-    def body_ended(self) -> None:
-        """Handle the end of the body; also called for a request without a body after read_body(True)."""
-
-    def writable(self) -> None:
-        """Continue a response that was paused because ``can_write`` was False."""
-
-    def disconnected(self, error: Exception | None) -> None:
-        """Release the resources of the current request after the connection was lost."""
 
     # Methods for subclasses to call -----------------------------------------------------------------
 

@@ -101,7 +101,7 @@ async def extensions(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
-    """Send back the body as it comes."""
+    """Echo the body in pieces."""
     await send({"type": "http.response.start", "status": 200, "headers": TEXT})
     while True:
         message = await receive()
@@ -161,7 +161,7 @@ async def big(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def endless(scope: Any, receive: Any, send: Any) -> None:
-    """Send until the client is gone."""
+    """Send until the client disconnects."""
     await send({"type": "http.response.start", "status": 200, "headers": TEXT})
     try:
         while True:
@@ -255,7 +255,7 @@ async def unknown(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def chat(scope: Any, receive: Any, send: Any) -> None:
-    """Send back what comes; "bye" is closed with 3000, and "fail" fails."""
+    """Echo messages; "bye" closes with 3000, and "fail" raises."""
     assert scope["type"] == "websocket"
     assert await receive() == {"type": "websocket.connect"}
     offered = scope["subprotocols"]

@@ -22,7 +22,7 @@ from starlette.responses import (
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
-#: The image comes after the talk: a browser's virtual time stands still for it, and not for a WebSocket.
+#: The image delays the end of the page: a browser's virtual time waits for images, not for WebSockets.
 PAGE = """<!doctype html><title>Starlette</title><p id=answer>waiting</p><img src=/ended alt=""><script>
 const talk = new WebSocket(`ws://${location.host}/talk`, ["shout"])
 const said = []

@@ -14,7 +14,7 @@ from wsgiref.validate import validator
 Environ = dict[str, Any]
 TEXT = [("Content-Type", "text/plain")]
 
-#: Set by those who wait for it.
+#: Set by the tests that wait for it.
 gate = threading.Event()
 #: Set by an application that is about to wait for it.
 entered = threading.Event()
@@ -22,7 +22,7 @@ entered = threading.Event()
 closed: list[str] = []
 #: Bodies of requests that have been answered.
 kept: list[Any] = []
-#: What the application was told by an exception.
+#: The exceptions that the application got.
 told: list[str] = []
 
 

@@ -1,4 +1,4 @@
-"""The lifespan: before the first request, after the last one, and what keeps a service from beginning."""
+"""The lifespan: startup, shutdown, and failures that prevent the start of a service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def ask(served: Any) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["auto", "off"])
-def test_an_application_may_have_none(plugport_serve: Any, mode: str) -> None:
+def test_application_can_lack_lifespan(plugport_serve: Any, mode: str) -> None:
     assert ask(plugport_serve("asgi", concurrency="asyncio", app=f"{FILE}:none", lifespan=mode)) == b"served"
 
 
@@ -34,7 +34,7 @@ def test_an_application_may_have_none(plugport_serve: Any, mode: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("plugport_leaks")
-def test_what_fails_to_begin_keeps_the_service_from_it(app: str, mode: str, reason: str) -> None:
+def test_startup_failure_prevents_start(app: str, mode: str, reason: str) -> None:
     with pytest.raises(StartupError, match=reason):
         serve("asgi", concurrency="asyncio", options={"app": f"{FILE}:{app}", "lifespan": mode})
 
@@ -46,7 +46,7 @@ def test_what_fails_to_begin_keeps_the_service_from_it(app: str, mode: str, reas
         ("ending", "the application's lifespan failed between startup and shutdown"),
     ],
 )
-def test_what_fails_later_is_logged(plugport_serve: Any, app: str, said: str, caplog: Any) -> None:
+def test_late_lifespan_failure_is_logged(plugport_serve: Any, app: str, said: str, caplog: Any) -> None:
     served = plugport_serve("asgi", concurrency="asyncio", app=f"{FILE}:{app}")
     assert ask(served) == b"served"
     served.stop()
@@ -65,7 +65,7 @@ def test_what_fails_later_is_logged(plugport_serve: Any, app: str, said: str, ca
         ([f"app={FILE}:none", "root_path=shop"], "root_path: 'shop' is not a path prefix"),
     ],
 )
-def test_the_command_says_in_a_line_what_is_wrong(options: list[str], line: str) -> None:
+def test_command_reports_error_in_one_line(options: list[str], line: str) -> None:
     arguments = [part for option in options for part in ("-o", option)]
     done = subprocess.run(
         [sys.executable, "-m", "plugport", "serve", "asgi", "tcp://127.0.0.1:0", "-c", "asyncio", *arguments],

@@ -1,4 +1,4 @@
-"""ASGI's http: the scope, the body, the response, disconnects, and what an application can do wrong."""
+"""ASGI HTTP: the scope, the body, the response, disconnects, and errors of applications."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 import uvloop
-from plugport.combination.verdicts import check
-from plugport.plugin.targets import resolve_target
+from plugport import resolve_target
+from plugport.combination import check
 from served import APPLICATIONS, Client, eventually, raw, receive_all, receive_until
 
 CASES = APPLICATIONS / "asgi_cases.py"
@@ -21,14 +21,14 @@ URLS = {"tcp": "tcp://127.0.0.1:0", "unix": "unix://{folder}/socket"}
 LOOPS = (None, "uvloop:new_event_loop")
 
 
-def there() -> Any:
-    """The module of the application, which runs in this process."""
+def application_globals() -> Any:
+    """Return the globals of the application's module, which runs in this process."""
     return resolve_target(APP).__globals__
 
 
 @pytest.fixture
 def events() -> list[Any]:
-    noted: list[Any] = there()["events"]
+    noted: list[Any] = application_globals()["events"]
     noted.clear()
     return noted
 
@@ -68,12 +68,12 @@ def test_requests_of_all_kinds_on_one_connection(serve: Any, strategy: str, url:
 
 @pytest.fixture(scope="module", autouse=True)
 def _signals_of_libuv() -> None:
-    """Let libuv open the pipe that it has for the whole process, before a test looks for leaks."""
+    """Make libuv open its pipe for the process before a test checks for leaks."""
     uvloop.new_event_loop().close()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_either_event_loop_will_do(serve: Any, loop: str | None) -> None:
+def test_both_event_loops_serve(serve: Any, loop: str | None) -> None:
     served = serve(loop_factory=loop)
     with served.connect() as sock:
         client = Client(sock)
@@ -84,7 +84,7 @@ def test_either_event_loop_will_do(serve: Any, loop: str | None) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_the_scope_is_what_the_specification_says(serve: Any, strategy: str) -> None:
+def test_scope_conforms_to_specification(serve: Any, strategy: str) -> None:
     served = serve(strategy)
     host, port = served.address
     with served.connect() as sock:
@@ -105,7 +105,7 @@ def test_the_scope_is_what_the_specification_says(serve: Any, strategy: str) -> 
     assert scope["state"] == again["state"] == {"started": "yes"}
 
 
-def test_a_unix_socket_is_the_server_and_no_client(serve: Any) -> None:
+def test_unix_socket_is_server_without_client(serve: Any) -> None:
     served = serve(url="unix")
     with served.connect() as sock:
         scope = json.loads(Client(sock).ask("GET", "/describe")[2])
@@ -114,7 +114,7 @@ def test_a_unix_socket_is_the_server_and_no_client(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("target", ["/shop/describe", "/describe"])
-def test_an_application_may_be_mounted(plugport_serve: Any, target: str) -> None:
+def test_application_can_be_mounted(plugport_serve: Any, target: str) -> None:
     module = f"{APPLICATIONS / 'asgi_mounted.py'}:app"
     served = plugport_serve("asgi", concurrency="asyncio", app=module, root_path="/shop")
     with served.connect() as sock:
@@ -129,7 +129,7 @@ def test_an_application_may_be_mounted(plugport_serve: Any, target: str) -> None
 # The body -----------------------------------------------------------------------------------------
 
 
-def test_a_client_that_waits_for_leave_to_send_gets_it_when_the_body_is_wanted(serve: Any) -> None:
+def test_100_continue_is_sent_when_body_is_requested(serve: Any) -> None:
     served = serve()
     head = b"POST /%b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     sock = served.connect()
@@ -140,7 +140,7 @@ def test_a_client_that_waits_for_leave_to_send_gets_it_when_the_body_is_wanted(s
     assert raw(served.connect(), head % b"ignore").startswith(b"HTTP/1.1 413 ")
 
 
-def test_a_body_that_nobody_reads_does_not_fill_the_memory(serve: Any) -> None:
+def test_unread_body_does_not_fill_memory(serve: Any) -> None:
     served = serve()
     sock = served.connect()
     sock.sendall(b"POST /wait HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n")
@@ -154,15 +154,13 @@ def test_a_body_that_nobody_reads_does_not_fill_the_memory(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_large_body_that_nobody_wants_ends_the_connection_after_the_answer(
-    serve: Any, strategy: str
-) -> None:
+def test_long_unread_body_closes_connection_after_response(serve: Any, strategy: str) -> None:
     served = serve(strategy)
     with served.connect() as sock:
         assert Client(sock).ask("POST", "/ignore", b"x" * 4_000_000)[::2] == (413, b"not interested")
 
 
-def test_a_malformed_body_is_the_client_s_fault(serve: Any, events: list[Any]) -> None:
+def test_malformed_body_is_answered_with_400(serve: Any, events: list[Any]) -> None:
     served = serve()
     head = b"POST /collect HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert raw(served.connect(), head + b"4\r\nbody\r\nxyz\r\n").startswith(b"HTTP/1.1 400 ")
@@ -173,7 +171,7 @@ def test_a_malformed_body_is_the_client_s_fault(serve: Any, events: list[Any]) -
     eventually(lambda: events.count("disconnected") == 2)
 
 
-def test_a_body_that_does_not_come_times_out(serve: Any, events: list[Any]) -> None:
+def test_missing_body_times_out(serve: Any, events: list[Any]) -> None:
     served = serve(body_timeout=0.2)
     answer = raw(served.connect(), b"POST /collect HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo")
     assert answer.startswith(b"HTTP/1.1 408 ")
@@ -183,7 +181,7 @@ def test_a_body_that_does_not_come_times_out(serve: Any, events: list[Any]) -> N
 # The response -------------------------------------------------------------------------------------
 
 
-def test_the_length_is_told_where_it_is_known(serve: Any) -> None:
+def test_known_length_is_sent(serve: Any) -> None:
     with serve().connect() as sock:
         client = Client(sock)
         assert client.ask("GET", "/hello")[1]["content-length"] == "13"
@@ -194,7 +192,7 @@ def test_the_length_is_told_where_it_is_known(serve: Any) -> None:
         assert "content-length" not in header
 
 
-def test_head_has_no_length_that_is_not_the_body_s(serve: Any) -> None:
+def test_head_response_has_no_wrong_length(serve: Any) -> None:
     with serve().connect() as sock:
         client = Client(sock)
         assert client.ask("HEAD", "/headless")[1].keys().isdisjoint({"content-length", "transfer-encoding"})
@@ -203,7 +201,7 @@ def test_head_has_no_length_that_is_not_the_body_s(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_requests_that_come_at_once_are_answered_in_their_order(serve: Any, strategy: str) -> None:
+def test_pipelined_requests_are_answered_in_order(serve: Any, strategy: str) -> None:
     paths = [b"/hello", b"/stream", b"/collect"] * 10
     requests = b"".join(
         b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody" % path for path in paths
@@ -215,13 +213,13 @@ def test_requests_that_come_at_once_are_answered_in_their_order(serve: Any, stra
     assert found == [b"Hello, world!", b"one ", b"\n4 2"] * 10 + [b"Hello, world!"]
 
 
-def test_a_client_of_http_1_0_sees_the_end_by_the_connection_s(serve: Any) -> None:
+def test_http_1_0_body_ends_with_connection(serve: Any) -> None:
     head, _, body = raw(serve().connect(), b"GET /stream HTTP/1.0\r\n\r\n").partition(b"\r\n\r\n")
     assert body == b"one two three"
     assert b"chunked" not in head
 
 
-def test_a_client_that_has_said_all_gets_its_answer(serve: Any) -> None:
+def test_half_closed_client_gets_its_response(serve: Any) -> None:
     sock = serve().connect()
     sock.sendall(b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n")
     sock.shutdown(socket.SHUT_WR)
@@ -229,7 +227,7 @@ def test_a_client_that_has_said_all_gets_its_answer(serve: Any) -> None:
 
 
 @pytest.mark.parametrize("body", [b"0\r\n\r\n", b"4\r\nbody\r\n0\r\n\r\n", b"4\r\nbody\r\n"])
-def test_a_body_may_be_read_after_the_client_has_said_all(serve: Any, events: list[Any], body: bytes) -> None:
+def test_body_can_be_read_after_client_half_closes(serve: Any, events: list[Any], body: bytes) -> None:
     served = serve()
     sock = served.connect()
     sock.sendall(b"POST /late HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + body)
@@ -237,7 +235,7 @@ def test_a_body_may_be_read_after_the_client_has_said_all(serve: Any, events: li
     eventually(lambda: "late" in events)
     with served.connect() as other:  # so that the end has been seen
         assert Client(other).ask("GET", "/hello")[0] == 200
-    loop_of(served).call_soon_threadsafe(there()["gates"]["go"].set)
+    loop_of(served).call_soon_threadsafe(application_globals()["gates"]["go"].set)
     answer = receive_all(sock)
     assert answer.endswith(b"\r\n\r\n%d" % (4 * body.count(b"body")) if b"0" in body else b"incomplete\n")
 
@@ -245,7 +243,7 @@ def test_a_body_may_be_read_after_the_client_has_said_all(serve: Any, events: li
 # Disconnects --------------------------------------------------------------------------------------
 
 
-def test_an_application_that_waits_hears_that_the_client_is_gone(serve: Any, events: list[Any]) -> None:
+def test_receive_returns_disconnect(serve: Any, events: list[Any]) -> None:
     served = serve()
     with served.connect() as sock:
         sock.sendall(b"GET /poll HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -253,7 +251,7 @@ def test_an_application_that_waits_hears_that_the_client_is_gone(serve: Any, eve
     eventually(lambda: "http.disconnect" in events)
 
 
-def test_an_application_that_sends_is_told_by_an_oserror(serve: Any, events: list[Any], caplog: Any) -> None:
+def test_send_after_disconnect_raises_oserror(serve: Any, events: list[Any], caplog: Any) -> None:
     served = serve()
     with served.connect() as sock:
         sock.sendall(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -263,7 +261,7 @@ def test_an_application_that_sends_is_told_by_an_oserror(serve: Any, events: lis
     assert "failed" not in caplog.text
 
 
-def test_an_application_may_go_on_after_its_response(serve: Any, events: list[Any]) -> None:
+def test_application_can_continue_after_response(serve: Any, events: list[Any]) -> None:
     served = serve()
     with served.connect() as sock:
         client = Client(sock)
@@ -272,7 +270,7 @@ def test_an_application_may_go_on_after_its_response(serve: Any, events: list[An
     assert events == ["startup", "http.disconnect"]
     served.service.stop()
     served.wait_for_event("server_draining")
-    loop_of(served).call_soon_threadsafe(there()["gates"]["go"].set)
+    loop_of(served).call_soon_threadsafe(application_globals()["gates"]["go"].set)
     served.join()
     assert events == ["startup", "http.disconnect", "after", "shutdown"]
 
@@ -282,7 +280,7 @@ def loop_of(served: Any) -> Any:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_client_that_goes_away_harms_nobody(serve: Any, strategy: str) -> None:
+def test_disconnect_does_not_affect_other_clients(serve: Any, strategy: str) -> None:
     served = serve(strategy)
     for request in (
         b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -296,7 +294,7 @@ def test_a_client_that_goes_away_harms_nobody(serve: Any, strategy: str) -> None
         assert Client(sock).ask("GET", "/hello")[2] == b"Hello, world!"
 
 
-def test_a_drain_finishes_what_is_under_way_and_ends_what_waits(serve: Any, events: list[Any]) -> None:
+def test_drain_finishes_requests_and_closes_idle_connections(serve: Any, events: list[Any]) -> None:
     served = serve()
     waiting, idle = served.connect(), served.connect()
     assert Client(idle).ask("GET", "/hello")[0] == 200
@@ -306,13 +304,13 @@ def test_a_drain_finishes_what_is_under_way_and_ends_what_waits(serve: Any, even
     served.service.stop()
     assert idle.recv(1) == b""
     assert events == ["startup"]
-    loop.call_soon_threadsafe(there()["gates"]["go"].set)
+    loop.call_soon_threadsafe(application_globals()["gates"]["go"].set)
     assert receive_all(waiting).endswith(b"0\r\n\r\n")
     served.join()
     assert events == ["startup", "shutdown"]
 
 
-def test_what_does_not_end_is_cut_at_the_end_of_the_grace(serve: Any, events: list[Any]) -> None:
+def test_endless_request_is_aborted_after_grace(serve: Any, events: list[Any]) -> None:
     served = serve()
     sock = served.connect()
     sock.sendall(b"GET /stubborn HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -332,7 +330,7 @@ def test_what_does_not_end_is_cut_at_the_end_of_the_grace(serve: Any, events: li
 @pytest.mark.parametrize(
     "path", ["/fail", "/silent", "/short", "/long", "/crlf", "/disorder", "/unknown", "/none"]
 )
-def test_an_application_that_fails_first_gives_a_500(
+def test_failure_before_response_is_answered_with_500(
     serve: Any, strategy: str, path: str, caplog: Any
 ) -> None:
     with serve(strategy).connect() as sock:
@@ -344,7 +342,7 @@ def test_an_application_that_fails_first_gives_a_500(
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("path", [b"fail_late", b"unfinished"])
-def test_a_response_that_fails_later_is_cut(serve: Any, strategy: str, path: bytes) -> None:
+def test_failure_after_head_resets_connection(serve: Any, strategy: str, path: bytes) -> None:
     served = serve(strategy)
     received = b""
     with suppress(ConnectionResetError):
@@ -354,7 +352,7 @@ def test_a_response_that_fails_later_is_cut(serve: Any, strategy: str, path: byt
         raw(served.connect(), b"GET /%b HTTP/1.0\r\n\r\n" % path)
 
 
-def test_it_is_refused_where_it_can_not_live() -> None:
+def test_asgi_is_refused_under_illegal_strategies() -> None:
     for strategy, reason in {
         "forking": "a copy of its own",
         "threading": "at the same time",

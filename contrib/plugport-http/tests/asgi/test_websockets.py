@@ -1,4 +1,4 @@
-"""ASGI's websocket, with a client that we did not write: the handshake, messages, limits, the end."""
+"""ASGI WebSockets, with the client of websockets: handshake, messages, limits, close."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import uvloop
-from plugport.plugin.targets import resolve_target
+from plugport import resolve_target
 from served import APPLICATIONS, Client, command, eventually, raw, receive_until
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK, InvalidStatus
 from websockets.frames import Frame, Opcode
@@ -25,14 +25,14 @@ HANDSHAKE = (
 )
 
 
-def there() -> Any:
-    """The module of the application, which runs in this process."""
+def application_globals() -> Any:
+    """Return the globals of the application's module, which runs in this process."""
     return resolve_target(APP).__globals__
 
 
 @pytest.fixture
 def events() -> list[Any]:
-    noted: list[Any] = there()["events"]
+    noted: list[Any] = application_globals()["events"]
     noted.clear()
     return noted
 
@@ -47,7 +47,7 @@ def serve(plugport_serve: Any, events: list[Any]) -> Any:
 
 @pytest.fixture(scope="module", autouse=True)
 def _signals_of_libuv() -> None:
-    """Let libuv open the pipe that it has for the whole process, before a test looks for leaks."""
+    """Make libuv open its pipe for the process before a test checks for leaks."""
     uvloop.new_event_loop().close()
 
 
@@ -60,7 +60,7 @@ def talking(served: Any, path: str = "chat", **more: Any) -> Iterator[ClientConn
 
 @pytest.mark.parametrize("compression", [None, "deflate"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_messages_go_both_ways(serve: Any, strategy: str, compression: Any, events: list[Any]) -> None:
+def test_messages_are_sent_both_ways(serve: Any, strategy: str, compression: Any, events: list[Any]) -> None:
     served = serve(strategy)
     with talking(served, compression=compression, subprotocols=["a", "b"]) as client:
         assert client.subprotocol == "b"
@@ -77,7 +77,7 @@ def test_messages_go_both_ways(serve: Any, strategy: str, compression: Any, even
     eventually(lambda: (4000, "enough") in events)
 
 
-def test_the_application_may_close(serve: Any, events: list[Any]) -> None:
+def test_application_can_close_websocket(serve: Any, events: list[Any]) -> None:
     served = serve()
     with talking(served) as client:
         client.send("bye")
@@ -88,7 +88,7 @@ def test_the_application_may_close(serve: Any, events: list[Any]) -> None:
 
 
 @pytest.mark.parametrize(("word", "code"), [("fail", 1011), ("end", 1000)])
-def test_what_the_application_leaves_open_is_closed(serve: Any, word: str, code: int, caplog: Any) -> None:
+def test_websocket_left_open_is_closed(serve: Any, word: str, code: int, caplog: Any) -> None:
     served = serve()
     with talking(served) as client:
         client.send(word)
@@ -99,14 +99,14 @@ def test_what_the_application_leaves_open_is_closed(serve: Any, word: str, code:
 
 
 @pytest.mark.parametrize(("path", "status"), [("reject", 403), ("silent", 500), ("none", 500)])
-def test_who_is_not_accepted_is_told_so(serve: Any, path: str, status: int) -> None:
+def test_rejected_websocket_is_answered(serve: Any, path: str, status: int) -> None:
     served = serve()
     with pytest.raises(InvalidStatus) as info, talking(served, path):
         pass
     assert info.value.response.status_code == status
 
 
-def test_who_is_denied_gets_the_application_s_response(serve: Any) -> None:
+def test_denial_response_is_sent(serve: Any) -> None:
     answer = raw(serve().connect(), HANDSHAKE % b"deny")
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 401 Unauthorized\r\n")
@@ -118,12 +118,12 @@ def test_who_is_denied_gets_the_application_s_response(serve: Any) -> None:
     ("old", "new", "status"),
     [(b"dGhlIHNhbXBsZSBub25jZQ==", b"short", 400), (b"Version: 13", b"Version: 12", 400)],
 )
-def test_a_malformed_handshake_is_refused(serve: Any, old: bytes, new: bytes, status: int) -> None:
+def test_malformed_handshake_is_rejected(serve: Any, old: bytes, new: bytes, status: int) -> None:
     answer = raw(serve().connect(), (HANDSHAKE % b"chat").replace(old, new))
     assert answer.startswith(b"HTTP/1.1 %d " % status)
 
 
-def test_a_connection_may_become_a_websocket_after_requests(serve: Any) -> None:
+def test_connection_can_upgrade_after_requests(serve: Any) -> None:
     sock = serve().connect()
     assert Client(sock).ask("GET", "/hello")[2] == b"Hello, world!"
     # What a client sends before it was accepted is not lost.
@@ -133,7 +133,7 @@ def test_a_connection_may_become_a_websocket_after_requests(serve: Any) -> None:
     assert b"sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in answer
 
 
-def test_a_message_that_is_too_large_is_refused(serve: Any, events: list[Any]) -> None:
+def test_message_over_max_size_is_rejected(serve: Any, events: list[Any]) -> None:
     served = serve(websocket_max_size=1000)
     for message in ("x" * 1001, iter(["x" * 600] * 2), "x" * 2_000_000):
         with talking(served) as client:
@@ -155,7 +155,7 @@ def test_a_message_that_is_too_large_is_refused(serve: Any, events: list[Any]) -
     ],
     ids=["no UTF-8", "unmasked", "a continuation of nothing", "an unknown kind"],
 )
-def test_a_client_that_breaks_the_protocol_is_told_and_cut(serve: Any, data: bytes, code: int) -> None:
+def test_protocol_violation_is_answered_with_close_frame(serve: Any, data: bytes, code: int) -> None:
     sock = serve().connect()
     sock.sendall(HANDSHAKE % b"chat")
     receive_until(sock, b"\r\n\r\n")
@@ -164,7 +164,7 @@ def test_a_client_that_breaks_the_protocol_is_told_and_cut(serve: Any, data: byt
     assert int.from_bytes(answer[2:4], "big") == code
 
 
-def test_a_client_that_goes_without_a_word_is_noticed(serve: Any, events: list[Any]) -> None:
+def test_disconnect_without_close_frame_is_noticed(serve: Any, events: list[Any]) -> None:
     served = serve()
     with served.connect() as sock:
         sock.sendall(HANDSHAKE % b"chat")
@@ -172,7 +172,7 @@ def test_a_client_that_goes_without_a_word_is_noticed(serve: Any, events: list[A
     eventually(lambda: (1006, "") in events)
 
 
-def test_a_client_that_answers_no_ping_is_cut(serve: Any, events: list[Any]) -> None:
+def test_client_without_pong_is_disconnected(serve: Any, events: list[Any]) -> None:
     served = serve(websocket_ping_interval=0.1)
     with talking(served) as client:  # answers
         eventually(lambda: not client.send("x") and client.recv(10) == "x")
@@ -185,7 +185,7 @@ def test_a_client_that_answers_no_ping_is_cut(serve: Any, events: list[Any]) -> 
     assert any(event == (1011, "no answer to a ping") for event in events)
 
 
-def test_an_application_that_takes_nothing_holds_up_its_client(serve: Any, events: list[Any]) -> None:
+def test_application_that_does_not_receive_pauses_client(serve: Any, events: list[Any]) -> None:
     served = serve()
     sock = served.connect()
     sock.sendall(HANDSHAKE % b"flood")
@@ -198,12 +198,12 @@ def test_an_application_that_takes_nothing_holds_up_its_client(serve: Any, event
             sock.sendall(frame)
             sent += 1
     assert sent < 400
-    served.server.serving_loop._loop.call_soon_threadsafe(there()["gates"]["go"].set)
+    served.server.serving_loop._loop.call_soon_threadsafe(application_globals()["gates"]["go"].set)
     sock.close()
     eventually(lambda: any(isinstance(event, int) and event > 1 for event in events))
 
 
-def test_a_drain_says_goodbye(serve: Any, events: list[Any]) -> None:
+def test_drain_closes_websocket_with_1001(serve: Any, events: list[Any]) -> None:
     served = serve()
     with talking(served) as client:
         client.send("hello")
@@ -216,7 +216,7 @@ def test_a_drain_says_goodbye(serve: Any, events: list[Any]) -> None:
     assert events[-2:] == [(1001, "the server is going away"), "shutdown"]
 
 
-def test_many_talk_at_once(serve: Any) -> None:
+def test_many_websockets_at_once(serve: Any) -> None:
     served = serve(loop_factory="uvloop:new_event_loop")
     host, port = served.address
 
@@ -237,7 +237,7 @@ def test_many_talk_at_once(serve: Any) -> None:
 # Memory -------------------------------------------------------------------------------------------
 
 
-def test_nothing_is_read_of_a_client_that_does_not_take_what_it_is_answered(serve: Any) -> None:
+def test_reading_pauses_while_client_does_not_read(serve: Any) -> None:
     pings = Frame(Opcode.PING, bytes(125)).serialize(mask=True) * 500_000
     with serve().connect() as sock:
         sock.sendall(HANDSHAKE % b"chat")
@@ -247,7 +247,7 @@ def test_nothing_is_read_of_a_client_that_does_not_take_what_it_is_answered(serv
             sock.sendall(pings)
 
 
-def test_compressed_messages_wait_as_they_came() -> None:
+def test_compressed_messages_wait_compressed() -> None:
     deflate = zlib.compressobj(9, wbits=-15)
     messages = b""
     for _ in range(150):

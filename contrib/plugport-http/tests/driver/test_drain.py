@@ -1,4 +1,4 @@
-"""The drain: nobody who waits holds it up, and no request that has come, or is on its way, is lost."""
+"""The drain: idle connections do not delay it, and no request that was sent is lost."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ combinations = pytest.mark.parametrize(("handler", "strategy"), COMBINATIONS)
 
 @contextmanager
 def connected(handler: str, strategy: str, folder: Path) -> Iterator[tuple[Command, socket.socket]]:
-    """A service whose clients have all the time that they want, and one of them."""
+    """A service with long timeouts, and a connection to it."""
     path = folder / "socket"
     options = ("-o", OPTIONS[handler], "-o", "keep_alive_timeout=600", "-o", "header_timeout=600")
     with command(handler, f"unix://{path}", "-c", strategy, "--grace", "600", *options) as service:
@@ -58,9 +58,7 @@ def connected(handler: str, strategy: str, folder: Path) -> Iterator[tuple[Comma
 
 @combinations
 @pytest.mark.parametrize("asks", [True, False])
-def test_a_client_that_says_nothing_does_not_hold_it_up(
-    handler: str, strategy: str, asks: bool, tmp_path: Path
-) -> None:
+def test_silent_client_does_not_delay_drain(handler: str, strategy: str, asks: bool, tmp_path: Path) -> None:
     with connected(handler, strategy, tmp_path) as (service, sock):
         if asks:
             assert Client(sock).ask("GET", TARGETS[handler])[0] == 200
@@ -75,7 +73,7 @@ def test_a_client_that_says_nothing_does_not_hold_it_up(
 
 @combinations
 @pytest.mark.parametrize("asks", [True, False])
-def test_a_request_that_is_on_its_way_is_answered(
+def test_request_in_transit_is_answered_in_drain(
     plugport_serve: Any, monkeypatch: pytest.MonkeyPatch, handler: str, strategy: str, asks: bool
 ) -> None:
     for name in ("MIN_DRAIN_WAIT", "_MAX_DRAIN_WAIT"):  # so that a busy machine is not too late
@@ -87,7 +85,7 @@ def test_a_request_that_is_on_its_way_is_answered(
         if asks:
             assert Client(sock).ask("GET", TARGETS[handler])[0] == 200
         served.server.drain(2 * PATIENCE)
-        eventually(lambda: served.server.socket.fileno() < 0)  # then all have been told
+        eventually(lambda: served.server.socket.fileno() < 0)  # then all handlers have been notified
         sock.sendall(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % TARGETS[handler].encode())
         answer = receive_all(sock)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
@@ -96,12 +94,12 @@ def test_a_request_that_is_on_its_way_is_answered(
 
 
 def unread(sock: Any) -> int:
-    """Bytes that have come and that nobody has read."""
+    """Return the number of bytes that were received and not read."""
     return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @combinations
-def test_a_request_of_which_a_part_has_come_has_its_time(
+def test_partial_request_has_header_timeout_in_drain(
     plugport_serve: Any, monkeypatch: pytest.MonkeyPatch, handler: str, strategy: str
 ) -> None:
     monkeypatch.setattr("plugport_http.sockets.MIN_DRAIN_WAIT", 0.3)
@@ -117,14 +115,14 @@ def test_a_request_of_which_a_part_has_come_has_its_time(
         loop = served.server.serving_loop
         served.server.drain_callbacks.add(lambda: loop.call_later(0.6, waited.set))
         served.server.drain(2 * PATIENCE)
-        assert waited.wait(PATIENCE)  # for longer than for one of which nothing has come
+        assert waited.wait(PATIENCE)  # longer than for a request without a first byte
         sock.sendall(request[10:])
         assert b"\r\nconnection: close\r\n" in receive_all(sock)
     served.join()
 
 
 @pytest.mark.parametrize("strategy", ["threading", "thread-pool", "asyncio"])
-def test_a_drain_finishes_what_is_under_way_and_ends_what_waits(plugport_serve: Any, strategy: str) -> None:
+def test_drain_finishes_requests_and_closes_idle_connections(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
     gate = wsgi_cases()["gate"]
     gate.clear()
@@ -140,9 +138,7 @@ def test_a_drain_finishes_what_is_under_way_and_ends_what_waits(plugport_serve: 
 
 
 @pytest.mark.parametrize("strategy", ["threading", "thread-pool", "asyncio"])
-def test_a_response_that_is_made_in_a_drain_says_that_it_is_the_last(
-    plugport_serve: Any, strategy: str
-) -> None:
+def test_response_in_drain_has_connection_close(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
     gate, entered = wsgi_cases()["gate"], wsgi_cases()["entered"]
     gate.clear()
@@ -153,7 +149,7 @@ def test_a_response_that_is_made_in_a_drain_says_that_it_is_the_last(
         client.request("GET", "/late")
         assert entered.wait(30)
         served.service.stop()
-        eventually(lambda: served.server.socket.fileno() < 0)  # then all have been told
+        eventually(lambda: served.server.socket.fileno() < 0)  # then all handlers have been notified
         gate.set()
         response = client.getresponse()
         assert response.getheader("connection") == "close"
@@ -162,7 +158,7 @@ def test_a_response_that_is_made_in_a_drain_says_that_it_is_the_last(
     served.join()
 
 
-def test_a_drain_under_select_ends_what_waits(plugport_serve: Any) -> None:
+def test_drain_under_select_closes_idle_connections(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", concurrency="select", app=APP)
     idle = served.connect()
     assert Client(idle).ask("GET", "/hello")[0] == 200

@@ -1,4 +1,4 @@
-"""The clock and the limits of a connection, under each kind of strategy, and how it ends."""
+"""The timeouts and limits of a connection, and how it ends, under each kind of strategy."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
 class Counter(HTTPProtocol):
-    """Answers with the number of bytes of the body; GET /fail raises, GET /ignore leaves the body alone."""
+    """Answers with the number of bytes in the body; /fail raises, /ignore does not read the body."""
 
     def request_received(self, request: Request) -> None:
         self.count = 0
@@ -54,12 +54,12 @@ def received(client: Any) -> bytes:
     return data
 
 
-def test_a_connection_that_says_nothing_is_closed(counting: Any) -> None:
+def test_silent_connection_is_closed(counting: Any) -> None:
     client = counting(header_timeout=0.1).connect()
     assert client.recv(100) == b""
 
 
-def test_a_head_that_comes_by_drops_is_refused(counting: Any) -> None:
+def test_slow_head_is_answered_with_408(counting: Any) -> None:
     client = counting(header_timeout=0.3).connect()
     client.settimeout(0.02)
     began = time.monotonic()
@@ -78,7 +78,7 @@ def test_a_head_that_comes_by_drops_is_refused(counting: Any) -> None:
     assert time.monotonic() - began < PATIENCE / 2
 
 
-def test_a_thousand_that_drip_do_not_hold_up_one(plugport_serve: Serve) -> None:
+def test_slow_heads_do_not_delay_others(plugport_serve: Serve) -> None:
     served = plugport_serve(Counter, "tcp", "select", header_timeout=1.0)
     slow = [served.connect() for _ in range(200)]
     for client in slow:
@@ -88,13 +88,13 @@ def test_a_thousand_that_drip_do_not_hold_up_one(plugport_serve: Serve) -> None:
         assert received(client).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_body_that_rests_is_refused(counting: Any) -> None:
+def test_body_that_pauses_is_answered_with_408(counting: Any) -> None:
     client = counting(body_timeout=0.1).connect()
     client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
     assert received(client).startswith(b"HTTP/1.1 408 ")
 
 
-def test_a_connection_without_requests_is_closed(counting: Any) -> None:
+def test_connection_without_requests_is_closed(counting: Any) -> None:
     client = counting(keep_alive_timeout=0.1).connect()
     client.sendall(GET)
     answer = received(client)
@@ -102,7 +102,7 @@ def test_a_connection_without_requests_is_closed(counting: Any) -> None:
     assert answer.count(b"HTTP/1.1") == 1
 
 
-def test_the_last_request_of_a_connection_is_told(counting: Any) -> None:
+def test_last_request_has_connection_close(counting: Any) -> None:
     answer = counting(max_requests=2).exchange(GET * 5)
     assert answer.count(b"HTTP/1.1 200 ") == 2
     assert answer.count(b"connection: close") == 1
@@ -119,21 +119,21 @@ def test_the_last_request_of_a_connection_is_told(counting: Any) -> None:
         (b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", False),
     ],
 )
-def test_who_keeps_the_connection(counting: Any, request_: bytes, kept: bool) -> None:
+def test_persistence_of_connection(counting: Any, request_: bytes, kept: bool) -> None:
     answer = counting().exchange(request_ + GET)
     assert answer.count(b"HTTP/1.1 200") == 1 + kept
     if b"1.0" in request_ and kept:
         assert b"connection: keep-alive\r\n" in answer
 
 
-def test_a_body_that_nobody_wants_is_passed_over(counting: Any) -> None:
+def test_unread_short_body_is_skipped(counting: Any) -> None:
     post = b"POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello"
     answer = counting().exchange(post + GET)
     assert answer.count(b"HTTP/1.1 200") == 2
 
 
 @pytest.mark.tools("curl")
-def test_a_long_body_that_nobody_wants_ends_the_connection(counting: Any, tmp_path: Path) -> None:
+def test_long_unread_body_closes_connection(counting: Any, tmp_path: Path) -> None:
     upload = tmp_path / "upload"
     upload.write_bytes(bytes(5_000_000))
     served = counting()
@@ -147,7 +147,7 @@ def test_a_long_body_that_nobody_wants_ends_the_connection(counting: Any, tmp_pa
 
 
 @pytest.mark.tools("curl")
-def test_too_long_a_body_is_refused_and_the_client_sees_it(counting: Any, tmp_path: Path) -> None:
+def test_too_long_body_is_answered_with_413(counting: Any, tmp_path: Path) -> None:
     upload = tmp_path / "upload"
     upload.write_bytes(bytes(5_000_000))
     url = f"http://127.0.0.1:{counting(max_body_size=1000).address[1]}/"
@@ -159,7 +159,7 @@ def test_too_long_a_body_is_refused_and_the_client_sees_it(counting: Any, tmp_pa
         assert done.stdout.endswith(b"413"), done.stderr
 
 
-def test_a_client_that_waits_is_told_to_go_on(counting: Any) -> None:
+def test_100_continue_is_sent(counting: Any) -> None:
     client = counting().connect()
     client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
     assert client.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -167,7 +167,7 @@ def test_a_client_that_waits_is_told_to_go_on(counting: Any) -> None:
     assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_client_that_waits_in_vain_is_answered(counting: Any) -> None:
+def test_response_without_100_continue_is_sent(counting: Any) -> None:
     client = counting().connect()
     client.sendall(b"POST /ignore HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
     answer = received(client)
@@ -175,7 +175,7 @@ def test_a_client_that_waits_in_vain_is_answered(counting: Any) -> None:
     assert b"connection: close\r\n" in answer
 
 
-def test_what_a_handler_raises_is_an_error_of_the_server(counting: Any, caplog: Any) -> None:
+def test_exception_of_handler_is_answered_with_500(counting: Any, caplog: Any) -> None:
     served = counting()
     assert served.exchange(b"GET /fail HTTP/1.1\r\nHost: a\r\n\r\n").startswith(b"HTTP/1.1 500 ")
     context = served.wait_for_event("request_finished")["context"]
@@ -183,7 +183,7 @@ def test_what_a_handler_raises_is_an_error_of_the_server(counting: Any, caplog: 
     assert served.exchange(GET).startswith(b"HTTP/1.1 200 ")
 
 
-def test_malformed_requests_get_their_answer_and_nothing_after_it(counting: Any) -> None:
+def test_malformed_request_is_answered_and_nothing_after_it(counting: Any) -> None:
     answer = counting().exchange(b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n" + GET)
     assert answer.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -193,7 +193,7 @@ def test_malformed_requests_get_their_answer_and_nothing_after_it(counting: Any)
     assert body == b"400 Bad Request: host is repeated\n"
 
 
-def test_much_that_is_pipelined_is_not_read_ahead_without_bound(counting: Any) -> None:
+def test_read_ahead_of_pipelined_requests_is_limited(counting: Any) -> None:
     served = counting()
     count = 20_000
     answer = served.exchange(GET.replace(b"/", b"/ignore", 1) * count)
@@ -209,9 +209,7 @@ def test_either_parser_serves(plugport_serve: Serve, parser: str) -> None:
     assert b"\r\n\r\n1\r\n5\r\n0\r\n\r\n" in answer
 
 
-def test_a_parser_that_is_not_installed_is_an_error_of_one_line(
-    plugport_serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_parser_is_option_error(plugport_serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "httptools", None)
     with pytest.raises(OptionError, match=r"parser: httptools can't be imported .*parser=h11"):
         plugport_serve(Counter, parser="httptools")
@@ -219,14 +217,14 @@ def test_a_parser_that_is_not_installed_is_an_error_of_one_line(
 
 
 class Large(HTTPProtocol):
-    """Answers with much, without a look at the body."""
+    """Answers with a large body, without reading the request's."""
 
     def request_received(self, request: Request) -> None:
         self.send_response(ResponseHead(200, [(b"content-length", b"40000000")]), bytes(40_000_000))
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_client_that_takes_its_time_has_all_of_it(plugport_serve: Serve, strategy: str) -> None:
+def test_slow_client_gets_whole_response(plugport_serve: Serve, strategy: str) -> None:
     served = plugport_serve(Large, "tcp", strategy)
     client = served.connect()
     client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\nabc")
@@ -239,7 +237,7 @@ def test_a_client_that_takes_its_time_has_all_of_it(plugport_serve: Serve, strat
     assert count > 40_000_000
 
 
-def test_each_timeout_comes_at_its_time() -> None:
+def test_each_timeout_is_exact() -> None:
     options: Any = {"header_timeout": 10.0, "body_timeout": 20.0, "keep_alive_timeout": 30.0}
     with MemoryConnection(Counter, **options) as connection:
         assert connection.advance(9.9) == b""

@@ -1,4 +1,4 @@
-"""However its bytes are cut, a stream gives the same requests, by either parser."""
+"""A stream gives the same requests however its bytes are split, with both parsers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ faults = st.sampled_from([b"", b"\r", b"\n", b"\r\n", b"\0", b" ", b":", b"\t", 
 
 @st.composite
 def streams(draw: Any) -> bytes:
-    """Requests one after the other, with a fault or without."""
+    """Several requests, with or without an error."""
     stream = b"".join(draw(st.lists(requests(), min_size=1, max_size=4)))
     if draw(st.booleans()):
         start = draw(st.integers(0, len(stream)))
@@ -69,7 +69,7 @@ def streams(draw: Any) -> bytes:
 
 
 def told(parser: Any, pieces: list[bytes], *, answer_early: bool = False) -> list[Any]:
-    """What the application sees, its bodies in one piece."""
+    """Return what the application sees, with each body in one piece."""
     http = ServerConnection(LIMITS, parser_factory(parser))
     story: list[Any] = []
 
@@ -79,7 +79,7 @@ def told(parser: Any, pieces: list[bytes], *, answer_early: bool = False) -> lis
                 event = http.next_event()
             except HTTPError as error:
                 if story and isinstance(story[-1], bytes):
-                    story[-1] = b""  # how much of a body is seen before it is refused depends on how it comes
+                    story[-1] = b""  # the part of a body before an error depends on the split
                 story.append(error.status)
                 http.error_response(error)
                 return False
@@ -121,20 +121,20 @@ def test_any_split_gives_the_same_requests(stream: bytes, cuts: list[int]) -> No
 
 @settings(max_examples=100, deadline=None)
 @given(streams())
-def test_a_byte_at_a_time_gives_the_same_requests(stream: bytes) -> None:
+def test_single_bytes_give_same_requests(stream: bytes) -> None:
     single = [stream[index : index + 1] for index in range(len(stream))]
     assert told("httptools", single) == told("h11", [stream])
 
 
 @settings(max_examples=100, deadline=None)
 @given(streams(), st.integers(1, 50))
-def test_bodies_that_nobody_wants_are_passed_over(stream: bytes, step: int) -> None:
+def test_unread_bodies_are_skipped(stream: bytes, step: int) -> None:
     pieces = [stream[start : start + step] for start in range(0, len(stream), step)]
     assert told("httptools", pieces, answer_early=True) == told("h11", [stream], answer_early=True)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 50))
-def test_noise_is_refused_alike(noise: bytes, step: int) -> None:
+def test_random_bytes_are_rejected_by_both_parsers(noise: bytes, step: int) -> None:
     pieces = [noise[start : start + step] for start in range(0, len(noise), step)]
     assert told("httptools", pieces) == told("h11", [noise])

@@ -1,4 +1,4 @@
-"""Malformed requests, and those by which others are smuggled: each with its status, by either parser."""
+"""Malformed requests, and requests for smuggling: the status of each, with both parsers."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def named(table: list[Any]) -> Any:
 
 
 def events_of(data: bytes, parser: Any, step: int) -> list[Any]:
-    """What comes of *data*, given in pieces of *step* bytes; an HTTPError is the last of it."""
+    """Return the events for *data*, given in pieces of *step* bytes; the last may be an HTTPError."""
     http = ServerConnection(LIMITS, parser_factory(parser))
     found: list[Any] = []
     for start in range(0, len(data), step):
@@ -212,7 +212,7 @@ def events_of(data: bytes, parser: Any, step: int) -> list[Any]:
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("step", [1, 10**6])
 @pytest.mark.parametrize(("data", "status"), named(MALFORMED))
-def test_what_is_malformed_has_its_status(data: bytes, status: int, parser: str, step: int) -> None:
+def test_malformed_input_has_its_status(data: bytes, status: int, parser: str, step: int) -> None:
     found = events_of(data, parser, step)
     assert isinstance(found[-1], HTTPError), f"taken: {found}"
     assert found[-1].status == status, str(found[-1])
@@ -220,7 +220,7 @@ def test_what_is_malformed_has_its_status(data: bytes, status: int, parser: str,
 
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize(("data", "status"), named(MALFORMED))
-def test_it_has_its_status_after_a_good_one_too(data: bytes, status: int, parser: str) -> None:
+def test_malformed_request_after_valid_one_has_its_status(data: bytes, status: int, parser: str) -> None:
     found = events_of(GET + b"\r\n" + data, parser, 10**6)
     assert isinstance(found[-1], HTTPError), f"taken: {found}"
     assert found[-1].status == status, str(found[-1])
@@ -229,7 +229,7 @@ def test_it_has_its_status_after_a_good_one_too(data: bytes, status: int, parser
 @pytest.mark.parametrize("parser", PARSERS)
 @pytest.mark.parametrize("step", [1, 10**6])
 @pytest.mark.parametrize("data", named(WELL_FORMED))
-def test_what_is_well_formed_is_taken_by_both(data: bytes, parser: str, step: int) -> None:
+def test_well_formed_input_is_accepted_by_both_parsers(data: bytes, parser: str, step: int) -> None:
     found = events_of(data + b"GET /next HTTP/1.1\r\nHost: a\r\n\r\n", parser, step)
     requests = [event for event in found if isinstance(event, Request)]
     if requests[0].version == "1.0":
@@ -240,7 +240,7 @@ def test_what_is_well_formed_is_taken_by_both(data: bytes, parser: str, step: in
 
 
 @pytest.mark.parametrize("parser", PARSERS)
-def test_the_host_of_the_target_stands_for_the_field(parser: str) -> None:
+def test_host_of_target_replaces_host_field(parser: str) -> None:
     header = b"X: y\r\nHost: a\r\n\r\n"
     lines = (b"GET http://b:80/c HTTP/1.1\r\n", b"GET /c HTTP/1.1\r\n", b"GET HTTP://B?c HTTP/1.1\r\n")
     found = events_of(header.join([*lines, b""]), parser, 10**6)
@@ -266,7 +266,7 @@ def drain(http: ServerConnection) -> None:
         pytest.param(CHUNKED + b"3\r\nabc\r\n0\r\n", id="before the end of the trailers"),
     ],
 )
-def test_what_ends_half_way_is_refused(data: bytes, parser: Any) -> None:
+def test_incomplete_request_is_rejected(data: bytes, parser: Any) -> None:
     http = ServerConnection(LIMITS, parser_factory(parser))
     http.receive_data(data)
     http.receive_data(b"")
@@ -274,7 +274,7 @@ def test_what_ends_half_way_is_refused(data: bytes, parser: Any) -> None:
         drain(http)
 
 
-def test_a_parser_that_there_is_not_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_parser_is_import_error(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     monkeypatch.setitem(sys.modules, "httptools", None)

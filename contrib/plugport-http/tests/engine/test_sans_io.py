@@ -1,4 +1,4 @@
-"""The engine does no I/O, and imports nothing that could."""
+"""The engine imports no module that does I/O."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DOING = {"asyncio", "select", "selectors", "signal", "socket", "subprocess", "th
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_the_engine_imports_nothing_that_does_io(path: Path) -> None:
+def test_engine_imports_no_io(path: Path) -> None:
     imported = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -25,5 +25,5 @@ def test_the_engine_imports_nothing_that_does_io(path: Path) -> None:
     assert not imported & DOING
 
 
-def test_there_are_modules() -> None:
+def test_engine_has_modules() -> None:
     assert {"connection", "head", "chunks"} <= {path.stem for path in MODULES}

@@ -1,4 +1,4 @@
-"""A directory to serve, and how it is served and asked."""
+"""Fixtures: a directory, a service of it, and a client."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Site:
 
     @property
     def curl_place(self) -> list[str]:
-        """What curl is told of the address, and the beginning of a URL."""
+        """The options of curl for the address, and the beginning of a URL."""
         address = self.served.address
         if self._authority is not None:
             return ["--cacert", str(self._authority), f"https://127.0.0.1:{address[1]}"]
@@ -54,7 +54,7 @@ class Site:
 
 
 def parsed(data: bytes) -> Response:
-    """Take a response apart."""
+    """Parse a response."""
     head, _, body = data.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     fields = {}
@@ -66,7 +66,7 @@ def parsed(data: bytes) -> Response:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """The directory that is served, with some files that have not changed for long."""
+    """The served directory, with some old files."""
     root = tmp_path / "root"
     for name, content in {
         "index.html": b"<h1>home</h1>",

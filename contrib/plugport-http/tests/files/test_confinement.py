@@ -1,4 +1,4 @@
-"""Nothing that is not in the root is ever sent, and of what is in it only what is allowed."""
+"""Nothing outside the root is sent, and inside it only the allowed files."""
 
 from __future__ import annotations
 
@@ -49,35 +49,35 @@ def linked(root: Path) -> Path:
 
 
 @pytest.mark.parametrize("path", OUTSIDE)
-def test_no_path_leads_out(site: Any, linked: Path, path: str) -> None:
+def test_paths_are_confined_to_root(site: Any, linked: Path, path: str) -> None:
     response = site().get(path)
     assert response.status in (400, 404)
     assert b"outside" not in response.body
 
 
 @pytest.mark.parametrize("path", ["/link.txt", "/linked/outside.txt", "/sub/up/outside.txt", "/absolute"])
-def test_links_are_followed_where_they_are_allowed(site: Any, linked: Path, path: str) -> None:
+def test_links_are_followed_with_option(site: Any, linked: Path, path: str) -> None:
     assert site(follow_symlinks=True).get(path).body == b"outside"
 
 
-def test_a_link_inside_is_a_link_too(site: Any, linked: Path) -> None:
+def test_link_inside_root_is_not_followed(site: Any, linked: Path) -> None:
     assert site().get("/inner.txt").status == 404
 
 
-def test_a_link_that_leads_in_a_circle(site: Any, root: Path) -> None:
+def test_circular_link_is_not_found(site: Any, root: Path) -> None:
     (root / "circle").symlink_to("circle")
     assert site(follow_symlinks=True).get("/circle").status == 404
 
 
 @pytest.mark.parametrize("path", ["/.secret", "/.git/config", "/.git/", "/%2esecret"])
-def test_dot_files_are_not_there_unless_they_are_allowed(site: Any, path: str) -> None:
+def test_dot_files_are_not_found_without_option(site: Any, path: str) -> None:
     assert site().get(path).status == 404
     if not path.endswith("/"):
         assert site(dot_files=True).get(path).body == b"secret"
 
 
 @pytest.mark.parametrize("index", ["", "/pipe"])
-def test_what_is_no_file_is_not_opened(site: Any, root: Path, index: str) -> None:
+def test_special_files_are_not_opened(site: Any, root: Path, index: str) -> None:
     os.mkfifo(root / "pipe")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fspath(root / "socket"))
@@ -87,7 +87,7 @@ def test_what_is_no_file_is_not_opened(site: Any, root: Path, index: str) -> Non
     (root / "socket").unlink()
 
 
-def test_what_may_not_be_read_is_refused(site: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_file_is_refused(site: Any, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Root may read anything: so the refusal is the test's.
     place = site()
     opened = os.open
@@ -101,7 +101,7 @@ def test_what_may_not_be_read_is_refused(site: Any, root: Path, monkeypatch: pyt
     assert place.get("/a.txt").status == 403
 
 
-def test_without_descriptors_the_service_is_unavailable(
+def test_exhausted_descriptors_are_answered_with_503(
     site: Any, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = site()
@@ -118,7 +118,7 @@ def test_without_descriptors_the_service_is_unavailable(
     assert place.get("/a.txt").status == 200
 
 
-def test_a_directory_that_becomes_a_link_leads_nowhere(site: Any, root: Path) -> None:
+def test_directory_replaced_by_link_is_not_followed(site: Any, root: Path) -> None:
     place = site()
     assert place.get("/sub/b.html").status == 200
     (root / "sub").rename(root.parent / "moved")
@@ -138,7 +138,7 @@ def test_a_directory_that_becomes_a_link_leads_nowhere(site: Any, root: Path) ->
         ("/a:b", "/a%3Ab/"),
     ],
 )
-def test_a_directory_is_redirected_to_its_slash(site: Any, root: Path, path: str, place: str) -> None:
+def test_directory_without_slash_is_redirected(site: Any, root: Path, path: str, place: str) -> None:
     (root / "host.example").mkdir()
     (root / "a:b").mkdir()
     response = site().get(path)
@@ -147,7 +147,7 @@ def test_a_directory_is_redirected_to_its_slash(site: Any, root: Path, path: str
 
 
 @pytest.mark.parametrize("path", ["//host.example", "//host.example/", "/\\host.example", "/%2fhost.example"])
-def test_no_redirect_leads_to_another_host(site: Any, root: Path, path: str) -> None:
+def test_redirect_stays_on_host(site: Any, root: Path, path: str) -> None:
     (root / "host.example").mkdir()
     response = site().get(path)
     assert response.status == 404

@@ -1,4 +1,4 @@
-"""Files under every strategy and over every kind of connection, fetched by curl."""
+"""Files under every strategy and over every kind of connection, downloaded by curl."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugport_testing.holdings import open_files
+from plugport_testing.leaks import open_files
 from plugport_testing.waiting import PATIENCE, wait_until
 
 STRATEGIES = ["sync", "threading", "thread-pool", "forking", "select", "asyncio"]
@@ -23,7 +23,7 @@ HUGE, MOST_MEMORY = 1 << 28, 100 << 20
 @pytest.mark.tools("curl")
 @pytest.mark.parametrize("scheme", ["tcp", "unix", "tls"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_curl_fetches_files(site: Any, strategy: str, scheme: str, tmp_path: Path) -> None:
+def test_curl_downloads_files(site: Any, strategy: str, scheme: str, tmp_path: Path) -> None:
     place = site(strategy, scheme)
     *address, base = place.curl_place
     names = ["a.txt", "large.bin", "sub/b.html", "empty", "missing"]
@@ -74,7 +74,7 @@ def test_pipelined_requests_are_answered_in_order(site: Any, strategy: str) -> N
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_an_aborted_download_leaves_no_descriptor(site: Any, strategy: str) -> None:
+def test_aborted_download_leaves_no_descriptor(site: Any, strategy: str) -> None:
     place = site(strategy)
     (place.root / "huge").touch()
     os.truncate(place.root / "huge", HUGE)
@@ -90,7 +90,7 @@ def test_an_aborted_download_leaves_no_descriptor(site: Any, strategy: str) -> N
 
 
 @pytest.mark.parametrize("strategy", ["threading", "select", "asyncio"])
-def test_a_download_that_the_server_cuts_is_no_error(site: Any, strategy: str, caplog: Any) -> None:
+def test_download_aborted_by_server_logs_no_error(site: Any, strategy: str, caplog: Any) -> None:
     place = site(strategy)
     (place.root / "huge").touch()
     os.truncate(place.root / "huge", HUGE)
@@ -112,7 +112,7 @@ def test_a_download_that_the_server_cuts_is_no_error(site: Any, strategy: str, c
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_client_that_takes_nothing_is_cut(site: Any, strategy: str) -> None:
+def test_client_that_does_not_read_is_disconnected(site: Any, strategy: str) -> None:
     place = site(strategy, send_timeout=0.3)
     (place.root / "huge").touch()
     os.truncate(place.root / "huge", HUGE)
@@ -122,9 +122,9 @@ def test_a_client_that_takes_nothing_is_cut(site: Any, strategy: str) -> None:
 
 
 # Under sync the one thread that could see the drain has the connection; under forking a child has it,
-# which is not told.
+# whose handlers are not notified.
 @pytest.mark.parametrize("strategy", ["threading", "thread-pool", "select", "asyncio"])
-def test_a_client_that_waits_for_nothing_does_not_hold_up_a_drain(site: Any, strategy: str) -> None:
+def test_client_without_request_does_not_delay_drain(site: Any, strategy: str) -> None:
     place = site(strategy, keep_alive_timeout=60)
     client = place.served.connect()
     client.sendall(b"GET /a.txt HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -148,7 +148,7 @@ def rest_of(client: socket.socket) -> bytes:
 
 
 @pytest.mark.parametrize("strategy", ["threading", "thread-pool", "select", "asyncio"])
-def test_who_has_connected_before_a_drain_is_answered(site: Any, strategy: str) -> None:
+def test_client_connected_before_drain_is_answered(site: Any, strategy: str) -> None:
     place = site(strategy)
     client = place.served.connect()
     place.served.wait_for_event("request_started")
@@ -161,7 +161,7 @@ def test_who_has_connected_before_a_drain_is_answered(site: Any, strategy: str) 
 
 
 @pytest.mark.parametrize("strategy", ["select", "asyncio"])
-def test_a_request_that_comes_as_the_drain_begins_is_answered(site: Any, strategy: str) -> None:
+def test_request_at_begin_of_drain_is_answered(site: Any, strategy: str) -> None:
     place = site(strategy)
     client = place.served.connect()
     client.sendall(ASK)
@@ -180,7 +180,7 @@ def test_a_request_that_comes_as_the_drain_begins_is_answered(site: Any, strateg
 @pytest.mark.slow
 @pytest.mark.tools("curl")
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_huge_file_is_sent_in_constant_memory(strategy: str, root: Path) -> None:
+def test_huge_file_is_sent_in_constant_memory(strategy: str, root: Path) -> None:
     (root / "huge").touch()
     os.truncate(root / "huge", HUGE)
     command = [sys.executable, "-m", "plugport", "serve", "http-files", "tcp://127.0.0.1:0", "-c", strategy]
@@ -208,7 +208,7 @@ def test_a_huge_file_is_sent_in_constant_memory(strategy: str, root: Path) -> No
 
 
 def peak_of(pid: int) -> int:
-    """The most memory that a process has had, in bytes."""
+    """Return the peak memory of a process, in bytes."""
     try:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""What http-files answers: methods, fields, conditions, ranges, precompressed files, directories, changes."""
+"""Responses of http-files: methods, fields, conditions, ranges, precompressed files, directories, changes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = b"0123456789" * 10
 ETAG = f'"{LONG_AGO * 10**9:x}-{100:x}"'
 
 
-def test_a_file_has_its_fields(site: Any) -> None:
+def test_file_response_has_header_fields(site: Any) -> None:
     for _ in range(2):  # from the disk, and from memory
         response = (place := site(cache_control="max-age=60")).get("/a.txt")
         response = place.get("/a.txt")
@@ -40,7 +40,7 @@ def test_a_file_has_its_fields(site: Any) -> None:
         assert response.fields["connection"] == "close"
 
 
-def test_the_server_need_not_say_its_name(site: Any) -> None:
+def test_server_field_can_be_omitted(site: Any) -> None:
     assert "server" not in site(server_header="").get("/a.txt").fields
 
 
@@ -61,7 +61,7 @@ def test_other_methods_are_not_allowed(site: Any, method: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["/a.txt", "*"])
-def test_options_are_told(site: Any, path: str) -> None:
+def test_options_method_lists_allowed_methods(site: Any, path: str) -> None:
     response = site().get(path, method="OPTIONS")
     assert (response.status, response.body) == (200, b"")
     assert response.fields["allow"] == "GET, HEAD, OPTIONS"
@@ -81,7 +81,7 @@ def test_options_are_told(site: Any, path: str) -> None:
         ("a", "application/octet-stream"),
     ],
 )
-def test_the_type_follows_from_the_name(site: Any, root: Path, name: str, kind: str) -> None:
+def test_content_type_follows_from_name(site: Any, root: Path, name: str, kind: str) -> None:
     (root / name).write_bytes(b"x")
     assert site().get(f"/{name}").fields["content-type"] == kind
 
@@ -142,7 +142,7 @@ def test_conditions(site: Any, conditions: list[str], status: int, method: str) 
         ("bytes=0-1,200-300", 0, 1),
     ],
 )
-def test_a_range(site: Any, asked: str, first: int, last: int) -> None:
+def test_single_range(site: Any, asked: str, first: int, last: int) -> None:
     response = site().get("/a.txt", f"Range: {asked}")
     assert response.status == 206
     assert response.body == TEXT[first : last + 1]
@@ -171,7 +171,7 @@ def test_several_ranges(site: Any) -> None:
 
 
 @pytest.mark.parametrize("asked", ["bytes=100-", "bytes=200-300", "bytes=-0", "bytes=100-,200-"])
-def test_a_range_that_there_is_not(site: Any, asked: str) -> None:
+def test_unsatisfiable_range(site: Any, asked: str) -> None:
     response = site().get("/a.txt", f"Range: {asked}")
     assert response.status == 416
     assert response.fields["content-range"] == "bytes */100"
@@ -191,7 +191,7 @@ def test_a_range_that_there_is_not(site: Any, asked: str) -> None:
         "bytes=" + ",".join(["0-0"] * 17),
     ],
 )
-def test_a_range_that_is_passed_over(site: Any, asked: str) -> None:
+def test_ignored_range(site: Any, asked: str) -> None:
     response = site().get("/a.txt", f"Range: {asked}")
     assert (response.status, response.body) == (200, TEXT)
 
@@ -214,7 +214,7 @@ def test_a_range_that_is_passed_over(site: Any, asked: str) -> None:
         ("", ""),
     ],
 )
-def test_precompressed_files_are_sent_to_whom_they_suit(
+def test_precompressed_files_are_sent_to_clients_that_accept_them(
     site: Any, root: Path, accept: str, coding: str
 ) -> None:
     (root / "a.txt.br").write_bytes(b"br")
@@ -229,7 +229,7 @@ def test_precompressed_files_are_sent_to_whom_they_suit(
         assert (response.fields["etag"] == ETAG) is not bool(coding)
 
 
-def test_precompressed_files_that_are_older_are_not_sent(site: Any, root: Path) -> None:
+def test_older_precompressed_files_are_not_sent(site: Any, root: Path) -> None:
     (root / "a.txt.gz").write_bytes(b"old")
     os.utime(root / "a.txt.gz", (LONG_AGO - 1, LONG_AGO - 1))
     place = site(precompressed=True)
@@ -241,14 +241,14 @@ def test_precompressed_files_that_are_older_are_not_sent(site: Any, root: Path) 
     assert place.get("/a.txt", "Accept-Encoding: gzip").body == TEXT
 
 
-def test_precompressed_files_are_left_alone_unless_they_are_wanted(site: Any, root: Path) -> None:
+def test_precompressed_files_are_not_used_without_option(site: Any, root: Path) -> None:
     (root / "a.txt.gz").write_bytes(b"gzip")
     response = site().get("/a.txt", "Accept-Encoding: gzip")
     assert response.body == TEXT
     assert "vary" not in response.fields
 
 
-def test_a_change_is_seen_at_once(site: Any, root: Path) -> None:
+def test_changed_file_is_sent_at_once(site: Any, root: Path) -> None:
     place, path = site(), root / "a.txt"
     assert place.get("/a.txt").body == TEXT
     for number in range(20):
@@ -262,7 +262,7 @@ def test_a_change_is_seen_at_once(site: Any, root: Path) -> None:
     assert place.get("/a.txt").status == 404
 
 
-def test_what_is_kept_is_dropped_when_it_is_too_much(site: Any, root: Path) -> None:
+def test_cache_size_is_limited(site: Any, root: Path) -> None:
     for number in range(8):
         path = root / f"file{number}"
         path.write_bytes(bytes([number]) * 1000)
@@ -272,7 +272,7 @@ def test_what_is_kept_is_dropped_when_it_is_too_much(site: Any, root: Path) -> N
         assert place.get(f"/file{number}").body == bytes([number]) * 1000
 
 
-def test_an_index_is_sent_for_its_directory(site: Any) -> None:
+def test_index_is_sent_for_directory(site: Any) -> None:
     place = site()
     assert place.get("/").body == b"<h1>home</h1>"
     assert place.get("/sub/deep/?query").body == b"deep"
@@ -282,7 +282,7 @@ def test_an_index_is_sent_for_its_directory(site: Any) -> None:
 
 
 class Page(HTMLParser):
-    """Reads a listing: its links, and what they show."""
+    """Parses a listing: its links and their texts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -307,7 +307,7 @@ class Page(HTMLParser):
 ODD = "<b>&\"'%20 ä.txt"
 
 
-def test_a_directory_is_listed_if_that_is_wanted(site: Any, root: Path) -> None:
+def test_directory_is_listed_with_option(site: Any, root: Path) -> None:
     (root / "sub" / ODD).write_bytes(b"odd")
     (root / "sub" / ".hidden").write_bytes(b"")
     (root / "sub" / "link").symlink_to("b.html")
@@ -329,7 +329,7 @@ def test_a_directory_is_listed_if_that_is_wanted(site: Any, root: Path) -> None:
     assert Page(place.get("/sub/deep/").body.decode()).tags == set()  # it has an index
 
 
-def test_the_listing_shows_what_is_allowed(site: Any, root: Path) -> None:
+def test_listing_shows_allowed_entries(site: Any, root: Path) -> None:
     (root / "sub" / ".hidden").write_bytes(b"")
     (root / "sub" / "link").symlink_to("b.html")
     place = site(listing=True, dot_files=True, follow_symlinks=True, index="")
@@ -352,7 +352,7 @@ def test_the_listing_shows_what_is_allowed(site: Any, root: Path) -> None:
         ({"max_line_size": 100, "max_head_size": 50}, "exceeds max_head_size"),
     ],
 )
-def test_wrong_options_are_errors_of_one_line(
+def test_invalid_option_is_error_of_one_line(
     plugport_serve: Any, root: Path, options: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(OptionError, match=said) as caught:
@@ -360,7 +360,7 @@ def test_wrong_options_are_errors_of_one_line(
     assert "\n" not in str(caught.value).replace("a\nb", "")
 
 
-def test_what_clients_make_up_is_not_kept(root: Path) -> None:
+def test_caches_of_client_input_are_limited(root: Path) -> None:
     place = Site(os.fsencode(root), b"", False, False, False, True, b"", "", FileCache(1 << 20))
     request = Request()
     request.path = b"/a.txt"

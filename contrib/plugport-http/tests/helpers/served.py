@@ -1,4 +1,4 @@
-"""The command ``plugport serve`` as a subprocess, curl, and an HTTP client on a socket that is connected."""
+"""``plugport serve`` as a subprocess, curl, and an HTTP client on a connected socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from plugport.plugin.targets import resolve_target
+from plugport import resolve_target
 from plugport_testing.waiting import wait_until
 
 from plugport_http.wsgi.handler import WSGIHandler
@@ -22,7 +22,7 @@ PATIENCE = 30.0
 
 
 class Command:
-    """A service that runs as a process of its own. ``url``: where it listens, as curl takes it."""
+    """A service in a process of its own."""
 
     def __init__(self, *arguments: str) -> None:
         self.process = subprocess.Popen(
@@ -74,7 +74,7 @@ class Command:
 
 @contextmanager
 def command(*arguments: str) -> Iterator[Command]:
-    """Run ``plugport serve`` with *arguments* until the block ends; then it has drained, with status 0."""
+    """Run ``plugport serve`` with *arguments* until the block ends; check that it drains and exits with 0."""
     service = Command(*arguments)
     try:
         yield service
@@ -87,7 +87,7 @@ def command(*arguments: str) -> Iterator[Command]:
 
 
 def curl(*arguments: str, **options: Any) -> str:
-    """Return what curl prints. AssertionError if it fails."""
+    """Return the output of curl. Raises AssertionError if curl fails."""
     done = subprocess.run(
         ["curl", "--silent", "--show-error", "--http1.1", "--max-time", "60", *arguments],
         capture_output=True,
@@ -100,7 +100,7 @@ def curl(*arguments: str, **options: Any) -> str:
 
 
 class _Borrowed:
-    """A socket that is another's to close: the client would close it before it has read the response."""
+    """A socket without close(): http.client would close it before the response is read."""
 
     def __init__(self, sock: Any) -> None:
         self.sendall, self.makefile = sock.sendall, sock.makefile
@@ -110,7 +110,7 @@ class _Borrowed:
 
 
 class Client(http.client.HTTPConnection):
-    """The standard library's client, on a connection that is there."""
+    """The standard library's client on an existing connection."""
 
     def __init__(self, sock: Any) -> None:
         super().__init__("testserver")
@@ -127,12 +127,12 @@ class Client(http.client.HTTPConnection):
 
 
 def serving(application: Callable[..., Any]) -> type[WSGIHandler]:
-    """Return a handler of a WSGI *application*, which is given as it is."""
+    """Return a handler for the WSGI *application*."""
     return type("Serving", (WSGIHandler,), {"application": staticmethod(application)})
 
 
 def wsgi_cases() -> Any:
-    """Return the names of wsgi_cases.py as a server in this process has them."""
+    """Return the globals of wsgi_cases.py as imported by a server in this process."""
     return resolve_target(f"{APPLICATIONS / 'wsgi_cases.py'}:app").__globals__
 
 
@@ -142,14 +142,14 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 def raw(sock: Any, *pieces: bytes) -> bytes:
-    """Send *pieces*, and return all that comes until the server closes."""
+    """Send *pieces*, and return everything received until the server closes."""
     for piece in pieces:
         sock.sendall(piece)
     return receive_all(sock)
 
 
 def receive_all(sock: Any) -> bytes:
-    """Return all that comes until the server closes."""
+    """Return everything received until the server closes."""
     received = []
     while data := sock.recv(65536):
         received.append(data)
@@ -157,7 +157,7 @@ def receive_all(sock: Any) -> bytes:
 
 
 def receive_until(sock: Any, end: bytes) -> bytes:
-    """Return what comes up to *end*, and with it."""
+    """Return the received bytes up to and including *end*."""
     received = b""
     while end not in received:
         data = sock.recv(65536)

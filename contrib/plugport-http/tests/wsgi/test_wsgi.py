@@ -1,4 +1,4 @@
-"""WSGI by PEP 3333: the environ, the body, the response, and what an application can do wrong."""
+"""WSGI (PEP 3333): the environ, the body, the response, and errors of applications."""
 
 from __future__ import annotations
 
@@ -38,9 +38,7 @@ def ask(plugport_serve: Any) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("url", ["tcp", "unix"])
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_every_strategy_serves_what_the_validator_watches(
-    plugport_serve: Any, strategy: str, url: str
-) -> None:
+def test_every_strategy_conforms_to_wsgiref_validator(plugport_serve: Any, strategy: str, url: str) -> None:
     served = plugport_serve("wsgi", URLS[url], strategy, app=VALIDATED)
     with served.connect() as sock:
         client = Client(sock)
@@ -65,7 +63,7 @@ def test_every_strategy_serves_what_the_validator_watches(
         assert environ["wsgi.run_once"] is False
 
 
-def test_the_environ_has_what_pep_3333_wants(ask: Any) -> None:
+def test_environ_has_variables_of_pep_3333(ask: Any) -> None:
     status, _, content = ask(
         "threading",
         "GET",
@@ -97,7 +95,7 @@ def test_the_environ_has_what_pep_3333_wants(ask: Any) -> None:
     assert not {"CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_X_UNDER", "HTTP_PROXY"} & environ.keys()
 
 
-def test_fields_that_are_repeated_are_joined(plugport_serve: Any) -> None:
+def test_repeated_fields_are_joined(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", app=APP)
     head = b"POST /describe HTTP/1.1\r\nHost: a\r\nX-A: 1\r\nCookie: a=1\r\nx-a: 2\r\nCookie: b=2\r\n"
     more = b"Content-Type: text/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -110,7 +108,7 @@ def test_fields_that_are_repeated_are_joined(plugport_serve: Any) -> None:
     assert not {"HTTP_CONTENT_TYPE", "HTTP_CONTENT_LENGTH"} & environ.keys()
 
 
-def test_a_unix_socket_has_a_name_and_a_port_too(ask: Any) -> None:
+def test_unix_socket_has_server_name_and_port(ask: Any) -> None:
     environ = json.loads(ask("threading", "GET", "/", url="unix")[2])
     assert (environ["SERVER_NAME"], environ["SERVER_PORT"], environ["REMOTE_ADDR"]) == ("localhost", "80", "")
 
@@ -119,7 +117,7 @@ def test_a_unix_socket_has_a_name_and_a_port_too(ask: Any) -> None:
     ("target", "path"),
     [("/shop/cart", "/cart"), ("/shop", ""), ("/cart", "/cart"), ("/shopping", "/shopping")],
 )
-def test_an_application_may_be_mounted(plugport_serve: Any, target: str, path: str) -> None:
+def test_application_can_be_mounted(plugport_serve: Any, target: str, path: str) -> None:
     served = plugport_serve("wsgi", app=VALIDATED, script_name="/shop")
     with served.connect() as sock:
         content = Client(sock).ask("GET", target)[2]
@@ -127,7 +125,7 @@ def test_an_application_may_be_mounted(plugport_serve: Any, target: str, path: s
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/shop", path)
 
 
-def test_options_of_the_server_as_a_whole_have_no_path(plugport_serve: Any) -> None:
+def test_options_asterisk_has_empty_path(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", app=APP)
     answer = raw(served.connect(), b"OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["PATH_INFO"] == ""
@@ -136,15 +134,13 @@ def test_options_of_the_server_as_a_whole_have_no_path(plugport_serve: Any) -> N
 # The body -----------------------------------------------------------------------------------------
 
 
-def test_the_body_is_read_by_lines(ask: Any) -> None:
+def test_body_is_read_by_lines(ask: Any) -> None:
     content = ask("select", "POST", "/lines", b"first\nsecond\nthird\nlast")[2]
     assert json.loads(content) == ["first\n", "seco", "nd\n", "third\n", "last"]
 
 
 @pytest.mark.parametrize("strategy", ["threading", "select"])
-def test_a_client_that_waits_for_leave_to_send_gets_it_when_the_body_is_read(
-    plugport_serve: Any, strategy: str
-) -> None:
+def test_100_continue_is_sent_when_body_is_read(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=VALIDATED)
     head = b"POST /%b HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n"
     sock = served.connect()
@@ -153,12 +149,12 @@ def test_a_client_that_waits_for_leave_to_send_gets_it_when_the_body_is_read(
     sock.sendall(b"body")
     assert receive_until(sock, b"body").startswith(b"HTTP/1.1 200 OK\r\n")
     sock = served.connect()
-    answer = raw(sock, head % b"ignore")  # closes, for nobody knows if the body comes
+    answer = raw(sock, head % b"ignore")  # closes, because the client may send the body or not
     assert answer.startswith(b"HTTP/1.1 413 Too Large\r\n")
 
 
 @pytest.mark.parametrize("strategy", ["threading", "select", "forking"])
-def test_a_body_that_nobody_reads_is_dropped(plugport_serve: Any, strategy: str) -> None:
+def test_unread_body_is_dropped(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=VALIDATED)
     with served.connect() as sock:
         client = Client(sock)
@@ -168,7 +164,7 @@ def test_a_body_that_nobody_reads_is_dropped(plugport_serve: Any, strategy: str)
         assert client.ask("POST", "/ignore", b"x" * 4_000_000)[::2] == (413, b"not interested")
 
 
-def test_a_malformed_body_is_the_client_s_fault(plugport_serve: Any) -> None:
+def test_malformed_body_is_answered_with_400(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", app=VALIDATED)
     head = b"POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert raw(served.connect(), head + b"4\r\nbody\r\nxyz\r\n").startswith(b"HTTP/1.1 400 ")
@@ -178,7 +174,7 @@ def test_a_malformed_body_is_the_client_s_fault(plugport_serve: Any) -> None:
     assert receive_all(sock).startswith(b"HTTP/1.1 400 ")
 
 
-def test_a_body_that_does_not_come_times_out(plugport_serve: Any) -> None:
+def test_missing_body_times_out(plugport_serve: Any) -> None:
     for strategy in ("threading", "select"):
         served = plugport_serve("wsgi", concurrency=strategy, app=VALIDATED, body_timeout=0.2)
         answer = raw(served.connect(), b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbo")
@@ -186,7 +182,7 @@ def test_a_body_that_does_not_come_times_out(plugport_serve: Any) -> None:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_clients_that_say_nothing_are_cut(plugport_serve: Any, strategy: str) -> None:
+def test_silent_clients_are_disconnected(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP, header_timeout=0.3, keep_alive_timeout=0.2)
     assert raw(served.connect()) == b""
     assert raw(served.connect(), b"GET / HT").startswith(b"HTTP/1.1 408 ")
@@ -197,7 +193,7 @@ def test_clients_that_say_nothing_are_cut(plugport_serve: Any, strategy: str) ->
 # The response -------------------------------------------------------------------------------------
 
 
-def test_the_length_is_told_where_it_is_known(ask: Any) -> None:
+def test_known_length_is_sent(ask: Any) -> None:
     assert ask("select", "GET", "/hello", app=APP)[1]["content-length"] == "13"
     assert ask("select", "GET", "/two", app=APP)[1]["content-length"] == "13"
     assert ask("select", "GET", "/empty", app=APP)[1]["content-length"] == "0"
@@ -208,7 +204,7 @@ def test_the_length_is_told_where_it_is_known(ask: Any) -> None:
     assert "content-length" not in header
 
 
-def test_a_client_of_http_1_0_sees_the_end_by_the_connection_s(plugport_serve: Any) -> None:
+def test_http_1_0_body_ends_with_connection(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", app=APP)
     answer = raw(served.connect(), b"GET /generate HTTP/1.0\r\n\r\n")
     head, _, body = answer.partition(b"\r\n\r\n")
@@ -222,7 +218,7 @@ def test_a_client_of_http_1_0_sees_the_end_by_the_connection_s(plugport_serve: A
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_requests_that_come_at_once_are_answered_in_their_order(plugport_serve: Any, strategy: str) -> None:
+def test_pipelined_requests_are_answered_in_order(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
     paths = [b"/hello", b"/generate", b"/write", b"/two"] * 5
     requests = b"".join(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path for path in paths)
@@ -237,7 +233,7 @@ def test_requests_that_come_at_once_are_answered_in_their_order(plugport_serve: 
 
 
 @pytest.mark.parametrize("strategy", INSIDE)
-def test_what_the_application_returns_is_closed(plugport_serve: Any, strategy: str) -> None:
+def test_returned_iterable_is_closed(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
     closed = wsgi_cases()["closed"]
     closed.clear()
@@ -263,7 +259,7 @@ def test_files_are_sent(plugport_serve: Any, strategy: str, size: int) -> None:
         assert client.ask("GET", "/hello")[2] == b"Hello, world!"
 
 
-def test_files_are_sent_by_the_kernel(plugport_serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_sent_by_sendfile(plugport_serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     send_file = socket.socket.sendfile
 
@@ -283,14 +279,14 @@ def test_files_are_sent_by_the_kernel(plugport_serve: Any, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("path", ["/fail", "/twice", "/long_whole", "/text", "/crlf"])
-def test_an_application_that_fails_first_gives_a_500(ask: Any, strategy: str, path: str) -> None:
+def test_failure_before_response_is_answered_with_500(ask: Any, strategy: str, path: str) -> None:
     status, _, body = ask(strategy, "GET", path, app=APP)
     assert status == 500
     assert b"purpose" not in body
     assert ask(strategy, "GET", "/hello", app=APP)[2] == b"Hello, world!"
 
 
-def test_the_failure_is_in_the_log(plugport_serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_failure_is_logged(plugport_serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     served = plugport_serve("wsgi", app=APP)
     with served.connect() as sock:
         Client(sock).ask("GET", "/fail?x")
@@ -300,7 +296,7 @@ def test_the_failure_is_in_the_log(plugport_serve: Any, caplog: pytest.LogCaptur
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("path", [b"fail_late", b"short", b"long", b"recover_late"])
-def test_a_response_that_fails_later_is_cut(plugport_serve: Any, strategy: str, path: bytes) -> None:
+def test_failure_after_head_resets_connection(plugport_serve: Any, strategy: str, path: bytes) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
     sock = served.connect()
     received = b""
@@ -314,20 +310,18 @@ def test_a_response_that_fails_later_is_cut(plugport_serve: Any, strategy: str, 
         raw(sock, b"GET /fail_late HTTP/1.0\r\n\r\n")
 
 
-def test_an_error_before_the_response_may_replace_it(ask: Any) -> None:
+def test_error_before_response_can_replace_it(ask: Any) -> None:
     assert ask("select", "GET", "/recover", app=APP)[::2] == (503, b"sorry")
 
 
-def test_what_is_written_to_wsgi_errors_is_logged(ask: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_wsgi_errors_is_logged(ask: Any, caplog: pytest.LogCaptureFixture) -> None:
     assert ask("threading", "GET", "/log")[2] == b"logged"
     logged = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert logged == ["the first line", "the second line", "the third"]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_body_that_was_kept_does_not_read_that_of_another_request(
-    plugport_serve: Any, strategy: str
-) -> None:
+def test_stored_input_does_not_read_body_of_another_request(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
     with served.connect() as sock:
         client = Client(sock)
@@ -337,7 +331,7 @@ def test_a_body_that_was_kept_does_not_read_that_of_another_request(
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_a_client_that_goes_away_harms_nobody(plugport_serve: Any, strategy: str) -> None:
+def test_disconnect_does_not_affect_other_clients(plugport_serve: Any, strategy: str) -> None:
     served = plugport_serve("wsgi", concurrency=strategy, app=APP)
     for request in (
         b"GET /big HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -351,7 +345,7 @@ def test_a_client_that_goes_away_harms_nobody(plugport_serve: Any, strategy: str
         assert Client(sock).ask("GET", "/hello")[2] == b"Hello, world!"
 
 
-def test_head_has_no_length_that_is_not_the_body_s(plugport_serve: Any) -> None:
+def test_head_response_has_no_wrong_length(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", concurrency="threading", app=APP)
     with served.connect() as sock:
         client = Client(sock)

@@ -12,16 +12,16 @@ from plugport_builtins.concurrency.asyncio import AsyncioMixIn
 __all__ = ["UvloopMixIn"]
 
 
-# With its first event loop libuv makes a pipe for signals, which it keeps as long as the process lives.
-# Better now than while somebody counts descriptors.
+# libuv makes a pipe for signals with its first event loop, and keeps it until the process ends. It is made at
+# import, so that it does not look like a leak of a service.
 uvloop.new_event_loop().close()
 
 
 class UvloopMixIn(AsyncioMixIn):
     """Runs protocols and coroutines on uvloop's event loop, and blocking handlers in threads beside it."""
 
-    #: No option here: which event loop it is, is said by the strategy's name.
-    loop_factory: ClassVar[None] = None  # type: ignore[misc]
+    #: The strategy's name says which event loop it uses.
+    hidden_options: ClassVar[frozenset[str]] = frozenset({"loop_factory"})
     new_event_loop: ClassVar[Callable[[], asyncio.AbstractEventLoop] | None] = staticmethod(
         uvloop.new_event_loop
     )

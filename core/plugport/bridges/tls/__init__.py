@@ -1,13 +1,12 @@
-"""TLS for every strategy: each kind of handler's connections are secured in one place.
+"""TLS for every strategy and every style of handlers.
 
-A server that sets ``secure = True`` answers tls_context() with the ssl.SSLContext for the next
-connection. Its requests stay plain sockets: that is what limits, hooks and timeouts work on. What
-the handler sees lies above, and the module that makes it is imported only for such a server:
+The method tls_context() of a server with the trait ``secure`` returns the ssl.SSLContext for the next
+connection. The server's requests are plain sockets: limits, hooks and timeouts work on those. The handler
+gets an object above the plain socket, from a module that is imported only for such a server:
 
-``layer``       protocols get TLSTransport (``protocols``), above the transport of any loop (``upper``)
+``layer``       protocols get TLSTransport (by ``protocols``), above the transport of any loop (``upper``)
 ``sockets``     blocking handlers get SecuredSocket, after the handshake
-``eventloop``   an asyncio event loop does its own
+``eventloop``   an asyncio event loop has its own TLS
 
-``failures`` has what a connection that breaks comes to, the same for all of them. Nothing here knows where
-certificates come from.
+``failures`` has the errors of broken connections, the same for all styles. Certificates are the server's.
 """

@@ -1,7 +1,7 @@
 """TLSTransport: TLS between a protocol and the transport of any loop, by ssl.MemoryBIO.
 
-It does no input or output: bytes come by data_received() and leave by the write() of the
-transport below, which may be plugport's or asyncio's.
+It does no input or output: bytes arrive in data_received() and leave by write() of the transport
+below, which may be plugport's or asyncio's.
 """
 
 from __future__ import annotations
@@ -9,37 +9,40 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterable
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeVar, TypeVarTuple
 
 from plugport.bridges.tls.failures import as_connection_error, handshake_failed, handshake_timed_out
 from plugport.bridges.tls.upper import UpperTransport
+from plugport.contracts.interfaces import AnyProtocol, Buffer, Transport
+from plugport.contracts.loops import TimerHandle
 
 __all__ = ["TLSTransport"]
 
-Bytes = bytes | bytearray | memoryview
+_Arguments = TypeVarTuple("_Arguments")
+_Result = TypeVar("_Result")
 
-#: Bytes asked of a record; the longest has 16 KiB.
+#: Bytes to read of a record at most; the longest record has 16 KiB.
 _READ_SIZE = 65536
-#: Bytes encrypted before they are given to the transport below: of more, there is no second copy.
+#: Bytes that are encrypted at once: longer data is passed to the transport below in pieces, to save memory.
 _WRITE_SIZE = 262144
-#: What get_extra_info() knows besides what the transport below does, and the ssl.SSLObject's method for it.
+#: Names for get_extra_info(), and the ssl.SSLObject's method for each.
 _EXTRA = {"peercert": "getpeercert", "cipher": "cipher", "compression": "compression"}
 
 
 class TLSTransport(UpperTransport):
     """The transport of a connection over TLS, which is the protocol of the transport below.
 
-    The protocol above is made by *make_protocol* when the handshake is done, within
-    *handshake_timeout* seconds; what a client that gets no further sees is an alert, or nothing.
-    *failed* hears of what the protocol raised or what broke the connection, once.
+    *make_protocol* makes the protocol above when the handshake is done, within *handshake_timeout* seconds.
+    A client whose handshake fails gets an alert, or nothing. *failed* is called once, with the exception of
+    the protocol or the error of the connection.
 
-    Has the interface of asyncio.Transport, with one addition: write_eof() ends the stream of what
-    is sent by close_notify, and reading goes on (RFC 8446, 6.1), although can_write_eof() says no, as
-    asyncio's does. The end of what is received is close_notify, or that of the connection
-    below; if the protocol's eof_received() returns true, writing goes on.
+    Has the interface of asyncio.Transport, with one addition: write_eof() sends close_notify, and reading
+    continues (RFC 8446, 6.1), although can_write_eof() returns False, as asyncio's does. The received stream
+    ends by close_notify, or by the end of the connection below; if the protocol's eof_received() returns
+    true, writing continues.
 
-    There is no second buffer: what is written is encrypted at once and waits, if it must, in
-    the transport below, whose limits and whose calls of pause_writing() are those of this one.
+    There is no second buffer: data is encrypted when it is written, and waits in the transport below, whose
+    limits and calls of pause_writing() apply to this one.
     """
 
     __slots__ = (
@@ -62,39 +65,39 @@ class TLSTransport(UpperTransport):
 
     def __init__(
         self,
-        make_protocol: Callable[[], Any],
+        make_protocol: Callable[[], AnyProtocol],
         context: ssl.SSLContext,
         handshake_timeout: float,
         failed: Callable[[Exception], object],
     ) -> None:
         super().__init__()
-        self._make_protocol: Callable[[], Any] | None = make_protocol
+        self._make_protocol: Callable[[], AnyProtocol] | None = make_protocol
         self._limit = handshake_timeout
         self._failed = failed
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._ssl = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
-        #: Decrypted bytes that the protocol has not had yet: what stood in the way of a goodbye.
+        #: Decrypted bytes for the protocol, which were read in order to send close_notify.
         self._taken = b""
         self._protocol: Any = None  # until the handshake is done
         self._deliver: Callable[[], None] | None = None
-        self._timer: Any = None
+        self._timer: TimerHandle | None = None
         self._paused = False
         self._ended = False  # the client has ended its stream
-        self._kept_open = False  # and the protocol wants to go on
+        self._kept_open = False  # and the protocol continues to write
         self._eof_written = False
         self._error: Exception | None = None
 
     # The protocol of the transport below ------------------------------------------------------------
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: Transport) -> None:
         """Wait for the client's handshake."""
         self._below = transport
         self._timer = self.call_later(self._limit, self._expire)
 
     def data_received(self, data: bytes) -> None:
-        """Go on with the handshake, or decrypt *data* for the protocol."""
+        """Continue the handshake, or decrypt *data* for the protocol."""
         if self._ended or self._closing:
-            return  # after close_notify nothing counts
+            return  # data after close_notify is ignored
         self._incoming.write(data)
         if self._protocol is None and not self._do_handshake():
             return
@@ -102,7 +105,7 @@ class TLSTransport(UpperTransport):
             self._deliver()
 
     def eof_received(self) -> bool:
-        """Take the end of the connection for the end of the stream; return whether to keep it open."""
+        """Handle the end of the connection as that of the stream; return whether it stays open."""
         if self._protocol is None:
             self._fail(ConnectionAbortedError("the client went away in the TLS handshake"))
         elif not self._ended:
@@ -110,35 +113,35 @@ class TLSTransport(UpperTransport):
         return self._kept_open
 
     def pause_writing(self) -> None:
-        """Have the protocol pause."""
+        """Pass the call on, after the handshake."""
         if self._protocol is not None:
             self._call(self._protocol.pause_writing)
 
     def resume_writing(self) -> None:
-        """Have the protocol go on."""
+        """Pass the call on, after the handshake."""
         if self._protocol is not None and not self._closing:
             self._call(self._protocol.resume_writing)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Tell the protocol, if it has heard of the connection."""
+        """Pass the call on, if the protocol's connection_made() was called."""
         self._closing = True
         self._cancel_timer()
         protocol, self._protocol = self._protocol, None
-        self._deliver = self._make_protocol = None  # nothing is left that leads round in a circle
+        self._deliver = self._make_protocol = None  # break the reference cycles
         if protocol is not None:
             protocol.connection_lost(self._error or (None if error is None else as_connection_error(error)))
 
     # The handshake ----------------------------------------------------------------------------------
 
     def _do_handshake(self) -> bool:
-        """Go on with the handshake; return whether it is done and the protocol listens."""
+        """Continue the handshake; return whether it is done and the protocol has been started."""
         try:
             self._ssl.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
             return False
         except (ssl.SSLError, ValueError) as error:
-            self._flush()  # the alert that says why
+            self._flush()  # the alert
             self._fail(handshake_failed(error, self._ssl))
             return False
         self._flush()
@@ -164,14 +167,14 @@ class TLSTransport(UpperTransport):
     # Reading ----------------------------------------------------------------------------------------
 
     def _deliver_bytes(self) -> None:
-        """Give the protocol all that can be decrypted, in one piece."""
+        """Pass all data that can be decrypted to the protocol, in one piece."""
         pieces = [self._taken] if self._taken else []
         self._taken = b""
         incoming, read, pending = self._incoming, self._ssl.read, self._ssl.pending
         error: Exception | None = None
         ended = False
         try:
-            # An attempt in vain costs an exception, so none is made where there is nothing.
+            # A read without data costs an exception.
             while incoming.pending or pending():
                 piece = read(_READ_SIZE)
                 if not piece:
@@ -189,17 +192,17 @@ class TLSTransport(UpperTransport):
         self._after_reading(ended, error)
 
     def _deliver_into(self) -> None:
-        """Have the protocol's own buffer filled, until there is no more or it pauses."""
+        """Fill the protocol's own buffer until there is no more data, or the protocol pauses reading."""
         protocol = self._protocol
         error: Exception | None = None
         ended = False
         try:
             while not (self._paused or self._closing) and self._has_more():
-                if self._protocol is not protocol:  # it has switched to another
+                if self._protocol is not protocol:  # set_protocol() was called
                     if self._deliver is not None:
                         self._deliver()
                     return
-                buffer = self._call(protocol.get_buffer, -1)
+                buffer: Any = self._call(protocol.get_buffer, -1)
                 if self._closing:
                     return
                 if not len(buffer):
@@ -227,31 +230,31 @@ class TLSTransport(UpperTransport):
 
     def _after_reading(self, ended: bool, error: Exception | None) -> None:
         if self._outgoing.pending and not self._closing:
-            self._flush()  # an alert, or a new key
+            self._flush()  # an alert, or a key update
         if error is not None:
             self._fail(as_connection_error(error))
         elif ended and not self._closing:
             self._end()
 
     def _end(self) -> None:
-        """Tell the protocol of the stream's end; close, unless it has more to say."""
+        """Call the protocol's eof_received(); close, unless it returns true."""
         self._ended = True
         self._kept_open = bool(self._call(self._protocol.eof_received)) and not self._closing
         if not self._kept_open:
             self.close()
 
     def is_reading(self) -> bool:
-        """Whether data is taken from the connection."""
+        """Return whether data is read from the connection."""
         return not (self._paused or self._closing or self._ended)
 
     def pause_reading(self) -> None:
-        """Take no more data, until resume_reading()."""
+        """Stop reading until resume_reading()."""
         if not self._paused:
             self._paused = True
             self._below.pause_reading()
 
     def resume_reading(self) -> None:
-        """Go on after pause_reading()."""
+        """Read again after pause_reading()."""
         if self._paused:
             self._paused = False
             if self._has_more():
@@ -260,7 +263,7 @@ class TLSTransport(UpperTransport):
                 self._below.resume_reading()
 
     def _deliver_rest(self) -> None:
-        """Deliver what had come before the protocol paused; then let more come."""
+        """Pass on the data that arrived before the pause, then resume reading below."""
         if self._deliver is not None and not (self._paused or self._closing or self._ended):
             self._deliver()
         if not (self._paused or self._closing):
@@ -268,7 +271,7 @@ class TLSTransport(UpperTransport):
 
     # Writing ----------------------------------------------------------------------------------------
 
-    def write(self, data: Bytes) -> None:
+    def write(self, data: Buffer) -> None:
         """Encrypt and send *data*. Never blocks.
 
         Raises TypeError if it is not bytes-like, RuntimeError after write_eof().
@@ -291,7 +294,7 @@ class TLSTransport(UpperTransport):
         except ssl.SSLError as error:
             self._fail(as_connection_error(error))
 
-    def writelines(self, list_of_data: Iterable[Bytes]) -> None:
+    def writelines(self, list_of_data: Iterable[Buffer]) -> None:
         """Send the pieces, joined."""
         self.write(b"".join(list_of_data))
 
@@ -300,22 +303,22 @@ class TLSTransport(UpperTransport):
         return False
 
     def write_eof(self) -> None:
-        """End the stream of what is sent by close_notify. Reading goes on."""
+        """Send close_notify, which ends the stream that is sent. Reading continues."""
         if not (self._closing or self._eof_written):
             self._eof_written = True
             self._send_close_notify()
 
     def _send_close_notify(self) -> None:
-        """Send close_notify, and don't wait for the client's."""
-        # What has come stays for the protocol: OpenSSL would look among it for the client's own, and take
-        # anything else for an error.
+        """Send close_notify without waiting for the client's."""
+        # Received data is set aside for the protocol: OpenSSL would look for the client's close_notify in it,
+        # and report an error for anything else.
         unread = self._incoming.read()
         try:
             while pending := self._ssl.pending():
                 self._taken += self._ssl.read(pending)
             self._ssl.unwrap()
         except ssl.SSLError:
-            pass  # it is sent, and the client's is not there
+            pass  # it is sent; the client's has not arrived
         if unread:
             self._incoming.write(unread)
         self._flush()
@@ -327,7 +330,7 @@ class TLSTransport(UpperTransport):
     # Ending -----------------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Send what is unsent and close_notify, then close. connection_lost(None) is called after that."""
+        """Send the unsent data and close_notify, then close and call connection_lost(None)."""
         if self._closing:
             return
         if not self._eof_written:
@@ -336,12 +339,12 @@ class TLSTransport(UpperTransport):
         self._below.close()
 
     def abort(self) -> None:
-        """Close now; what is unsent is lost."""
+        """Close at once; unsent data is lost."""
         self._closing = True
         self._below.abort()
 
-    def _call(self, method: Callable[..., Any], *args: Any) -> Any:
-        """Call the protocol; what it raises ends this connection and no other."""
+    def _call(self, method: Callable[[*_Arguments], _Result], *args: *_Arguments) -> _Result | None:
+        """Call a method of the protocol; an exception that it raises ends this connection and no other."""
         try:
             return method(*args)
         except Exception as error:
@@ -357,7 +360,7 @@ class TLSTransport(UpperTransport):
 
     # The rest of a transport ------------------------------------------------------------------------
 
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
+    def get_extra_info(self, name: str, default: object = None) -> Any:
         """Return "ssl_object", "sslcontext", "peercert", "cipher", "compression", or what is known below."""
         if name == "ssl_object":
             return self._ssl
@@ -368,10 +371,10 @@ class TLSTransport(UpperTransport):
         return self._below.get_extra_info(name, default)
 
     def get_protocol(self) -> Any:
-        """Return the protocol; None before and after the connection."""
+        """Return the protocol; None before the handshake is done and after the connection was lost."""
         return self._protocol
 
-    def set_protocol(self, protocol: Any) -> None:
+    def set_protocol(self, protocol: AnyProtocol) -> None:
         """Switch to another protocol."""
         self._protocol = protocol
         self._deliver = self._deliver_into if hasattr(protocol, "get_buffer") else self._deliver_bytes

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
+from plugport.bridges.inline import ProtocolFactory
 from plugport.bridges.tls.layer import TLSTransport
 from plugport.contracts.requests import RequestContext
 
 __all__ = ["secured_protocols"]
 
 
-def secured_protocols(make_protocol: Callable[[RequestContext], Any]) -> Callable[[RequestContext], Any]:
-    """Return what makes the protocol of a connection over TLS, from what makes that above it."""
+def secured_protocols(make_protocol: ProtocolFactory) -> Callable[[RequestContext], TLSTransport]:
+    """Return a factory of the protocol of a connection over TLS, from that of the protocol above it."""
 
     def make(context: RequestContext) -> TLSTransport:
         server = context.server

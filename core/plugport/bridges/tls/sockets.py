@@ -1,4 +1,4 @@
-"""A connection over TLS as a blocking handler sees it, and the handler that is given one."""
+"""A connection over TLS as a blocking handler sees it, and the wrapper of the handler that makes it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from plugport.bridges.inline import BlockingHandler
 from plugport.bridges.tls.failures import as_connection_error, handshake_failed, handshake_timed_out
+from plugport.contracts.interfaces import ClientAddress
 from plugport.contracts.loops import READ, WRITE, Poller
-from plugport.contracts.requests import RequestHandedOver
+from plugport.contracts.requests import RequestHandedOver, Server
 from plugport.loop.poller import blocking_poller
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
     _SSLSocket = ssl.SSLSocket
 else:
     _SSLSocket = object
@@ -31,57 +34,57 @@ __all__ = [
 ]
 
 
-#: What dup() says when there are no descriptors.
+#: The errors of dup() when there are too many open files.
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE})
-#: How often what comes after a handshake that has failed is taken, 64 KiB at most each time.
-_DISCARDED = 16
+#: How many reads, of 64 KiB at most, discard data that arrives after a failed handshake.
+_DISCARDING_READS = 16
 
 
 class SecuredSocketMixIn(_SSLSocket):
-    """Put before a class of TLS sockets, ssl.SSLSocket say: its errors become those of a plain socket.
+    """A mix-in for a class of TLS sockets, as ssl.SSLSocket: it raises the errors of a plain socket.
 
-    A handler need not know that it talks over TLS: where a plain socket would block it gets
-    BlockingIOError, and ConnectionAbortedError from a client that breaks the protocol.
-    shutdown(SHUT_WR) sends close_notify, and reading goes on.
+    So a handler need not know that its connection is over TLS: it gets BlockingIOError where a plain socket
+    would block, and ConnectionAbortedError from a client that breaks the protocol. shutdown(SHUT_WR) sends
+    close_notify, and reading continues.
 
-    ``accepted`` is the plain connection, by which the server knows the request.
+    ``accepted`` is the plain connection, which is the server's request.
     """
 
-    accepted: Any = None
-    #: How to wait for room to say goodbye in; None: as the platform does it.
+    accepted: socket.socket | None = None
+    #: How to wait until close_notify can be sent; None: by the poller of the platform.
     poller_class: ClassVar[type[Poller] | None] = None
-    #: No more can be sent.
-    _ended = False
-    #: The client was told so, by close_notify.
-    _said = False
-    #: Nor received: the client's has come, too.
-    _over = False
+    #: Whether the stream that is sent has ended.
+    _write_ended = False
+    #: Whether close_notify was sent.
+    _close_notify_sent = False
+    #: Whether the stream that is received has ended.
+    _read_ended = False
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
         """Return up to *buflen* bytes, b"" at the end."""
-        if self._over:
+        if self._read_ended:
             return b""
-        if self._ended and not self._said:
+        if self._write_ended and not self._close_notify_sent:
             self._end()
         try:
             return super().recv(buflen, flags)
         except ssl.SSLError as error:
             raise _as_plain(error) from None
 
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int | None = None, flags: int = 0) -> int:
         """Read into *buffer*; return the number of bytes."""
-        if self._over:
+        if self._read_ended:
             return 0
-        if self._ended and not self._said:
+        if self._write_ended and not self._close_notify_sent:
             self._end()
         try:
             return super().recv_into(buffer, nbytes, flags)
         except ssl.SSLError as error:
             raise _as_plain(error) from None
 
-    def send(self, data: Any, flags: int = 0, *more: Any, **named: Any) -> int:
-        """Send *data* as far as it goes; return how many bytes have gone."""
-        if self._ended:
+    def send(self, data: ReadableBuffer, flags: int = 0, *more: Any, **named: Any) -> int:
+        """Send as much of *data* as the socket accepts; return how many bytes."""
+        if self._write_ended:
             raise BrokenPipeError(errno.EPIPE, "Broken pipe")
         try:
             return super().send(data, flags, *more, **named)
@@ -93,19 +96,19 @@ class SecuredSocketMixIn(_SSLSocket):
         if self.fileno() < 0:
             raise OSError(errno.EBADF, "Bad file descriptor")
         if how != socket.SHUT_RD:
-            self._ended = True
+            self._write_ended = True
             self._end()
         if how == socket.SHUT_RD and self.accepted is not None:
-            # Of the connection alone: TLS goes on, for what has come and for what is sent.
+            # Only the plain connection is shut down: TLS still decrypts received data and encrypts sent data.
             self.accepted.shutdown(how)
         elif how != socket.SHUT_WR:
-            self._over = True
+            self._read_ended = True
             super().shutdown(how)
 
     def _end(self) -> None:
-        """Say goodbye, but not before the handler has read what is there.
+        """Send close_notify, unless there is data that the handler has not read.
 
-        OpenSSL looks for the client's own goodbye then, and would take anything else for an error.
+        OpenSSL would look for the client's close_notify in that data, and report an error.
         """
         poller = blocking_poller()
         try:
@@ -118,12 +121,12 @@ class SecuredSocketMixIn(_SSLSocket):
     def unwrap(self) -> socket.socket:
         """End TLS in both directions; see ssl.SSLSocket. send_close_notify() does not wait for the client."""
         plain = super().unwrap()
-        self._ended = self._said = self._over = True
+        self._write_ended = self._close_notify_sent = self._read_ended = True
         return plain
 
 
 class SecuredSocket(SecuredSocketMixIn, ssl.SSLSocket):
-    """That of the standard library."""
+    """The TLS socket of the standard library, with the errors of a plain socket."""
 
 
 def _as_plain(error: ssl.SSLError) -> Exception:
@@ -134,9 +137,9 @@ def _as_plain(error: ssl.SSLError) -> Exception:
 
 
 def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredSocket:
-    """Return *request* behind TLS, before the handshake, on a descriptor of its own.
+    """Return a TLS socket for *request*, before the handshake, with a descriptor of its own.
 
-    *request* stays as it is: shutdown() of it cuts the connection, whoever waits on which.
+    *request* stays a plain socket: its shutdown() ends the connection, whichever socket a thread waits on.
     """
     if context.sslsocket_class is not SecuredSocket:
         suppress_ragged_eof(context)
@@ -153,14 +156,14 @@ def wrap_connection(request: socket.socket, context: ssl.SSLContext) -> SecuredS
 
 
 def suppress_ragged_eof(context: ssl.SSLContext) -> None:
-    """Let a client end the connection and read on, as it may on a plain one: OpenSSL would send an alert."""
+    """Have *context* accept the end of a connection without close_notify, to which OpenSSL sends an alert."""
     wanted = getattr(ssl, "OP_IGNORE_UNEXPECTED_EOF", 0)
     if not context.options & wanted:
         context.options |= wanted
 
 
 def do_handshake(secured: ssl.SSLSocket, limit: float) -> None:
-    """Do the server's side of the handshake, in *limit* seconds altogether.
+    """Do the server's side of the handshake, within *limit* seconds in all.
 
     Raises TimeoutError, or ConnectionAbortedError if the handshake fails.
     """
@@ -177,10 +180,10 @@ def do_handshake(secured: ssl.SSLSocket, limit: float) -> None:
 
 
 def _discard(secured: ssl.SSLSocket) -> None:
-    """Take what has come besides, a request mostly: closed with that unread, the alert might be lost."""
+    """Discard received data: closing a socket with unread data would lose the alert."""
     try:
         secured.settimeout(0.0)
-        for _ in range(_DISCARDED):
+        for _ in range(_DISCARDING_READS):
             if not socket.socket.recv(secured, 65536):
                 return
     except OSError:
@@ -188,14 +191,14 @@ def _discard(secured: ssl.SSLSocket) -> None:
 
 
 def send_close_notify(secured: ssl.SSLSocket) -> None:
-    """Send close_notify, unless it has been, and don't wait for the client's.
+    """Send close_notify, unless it was sent before, without waiting for the client's.
 
-    Waits for room to send it in as long as any send() may wait. A connection that has broken is no error.
+    Waits at most as long as a send() until it can be sent. A broken connection is not an error.
     """
     if isinstance(secured, SecuredSocketMixIn):
-        if secured._said:
+        if secured._close_notify_sent:
             return
-        secured._ended = secured._said = True
+        secured._write_ended = secured._close_notify_sent = True
     timeout = secured.gettimeout()
     try:
         secured.settimeout(0.0)
@@ -203,10 +206,10 @@ def send_close_notify(secured: ssl.SSLSocket) -> None:
             try:
                 secured.unwrap()
             except ssl.SSLWantWriteError:
-                if not _wait_for_room(secured, timeout):
+                if not _wait_until_writable(secured, timeout):
                     return
             except ssl.SSLWantReadError:
-                break  # it is sent, and the client's is not there
+                break  # it is sent; the client's has not arrived
             else:
                 break
         secured.settimeout(timeout)
@@ -214,7 +217,7 @@ def send_close_notify(secured: ssl.SSLSocket) -> None:
         pass
 
 
-def _wait_for_room(secured: ssl.SSLSocket, timeout: float | None) -> bool:
+def _wait_until_writable(secured: ssl.SSLSocket, timeout: float | None) -> bool:
     poller = (getattr(secured, "poller_class", None) or blocking_poller)()
     try:
         poller.register(secured.fileno(), WRITE, lambda events: None)
@@ -224,32 +227,32 @@ def _wait_for_room(secured: ssl.SSLSocket, timeout: float | None) -> bool:
 
 
 class _Forks(threading.local):
-    """How often this thread has forked: a handler may, and leave the connection to the child."""
+    """Counts the forks of this thread: a handler may fork, and leave the connection to the child."""
 
     count = 0
 
-    def note(self) -> None:
+    def increase(self) -> None:
         self.count += 1
 
 
 _forks = _Forks()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_forks.note)
+    os.register_at_fork(after_in_parent=_forks.increase)
 
 
 class SecuredHandler:
-    """A blocking handler that is given its connections behind TLS, after the handshake."""
+    """A blocking handler of plain connections that runs *handler* on a TLS socket, after the handshake."""
 
-    def __init__(self, handler: Callable[[Any, Any, Any], Any]) -> None:
+    def __init__(self, handler: BlockingHandler) -> None:
         self._handler = handler
 
-    def __call__(self, request: Any, client_address: Any, server: Any) -> None:
-        """Shake hands, run the handler, and say goodbye, unless a forked child has the connection."""
+    def __call__(self, request: socket.socket, client_address: ClientAddress, server: Server) -> None:
+        """Do the handshake, run the handler, and send close_notify unless a child has the connection."""
         try:
             secured = server.wrap_connection(request)
         except (OSError, ValueError) as error:
             if getattr(error, "errno", None) in _EXHAUSTED:
-                raise  # that is nothing of the client's
+                raise  # the client is not the cause
             raise handshake_failed(error) from None
         try:
             do_handshake(secured, server.handshake_timeout)
@@ -257,7 +260,7 @@ class SecuredHandler:
             try:
                 self._handler(secured, client_address, server)
             except (OSError, RequestHandedOver):
-                raise  # the connection is of no use any more, or it is the child's
+                raise  # the connection is broken, or a child has it
             except BaseException:
                 if _forks.count == forks:
                     send_close_notify(secured)
@@ -268,6 +271,6 @@ class SecuredHandler:
             secured.close()
 
 
-def secured_handler(handler: Callable[[Any, Any, Any], Any]) -> SecuredHandler:
-    """Return a blocking handler of plain connections, from one of those over TLS."""
+def secured_handler(handler: BlockingHandler) -> SecuredHandler:
+    """Return a blocking handler of plain connections, from one that is to have connections over TLS."""
     return SecuredHandler(handler)

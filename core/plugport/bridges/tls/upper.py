@@ -1,18 +1,21 @@
-"""UpperTransport: the part of a transport's interface that one above another leaves to that."""
+"""UpperTransport: the base of a transport above another one, with the methods that are the same for both."""
 
 from __future__ import annotations
 
 import errno
+import socket
 from collections.abc import Callable
 from typing import Any
 
+from plugport.contracts.loops import TimerHandle
+from plugport.contracts.requests import RequestContext
 from plugport.transports import call_later, clock_of
 
 __all__ = ["UpperTransport"]
 
 
 class UpperTransport:
-    """Asks the transport below, plugport's or asyncio's, what is the same for both."""
+    """Passes calls on to the transport below, which is plugport's or asyncio's."""
 
     __slots__ = ("_below", "_closing")
 
@@ -21,16 +24,17 @@ class UpperTransport:
         self._closing = False
 
     @property
-    def context(self) -> Any:
-        """The RequestContext of the connection, where the transport below has one."""
-        return getattr(self._below, "context", None)
+    def context(self) -> RequestContext | None:
+        """The record of the connection's request, if the transport below has one."""
+        context: RequestContext | None = getattr(self._below, "context", None)
+        return context
 
     def is_closing(self) -> bool:
-        """Whether the transport is closing or closed."""
+        """Return whether the transport is closing or closed."""
         return self._closing
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """Set the sizes of unsent data, encrypted, at which writing pauses and resumes."""
+        """Set the sizes of unsent encrypted data in bytes at which writing pauses and resumes."""
         self._below.set_write_buffer_limits(high, low)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
@@ -39,26 +43,26 @@ class UpperTransport:
         return limits
 
     def get_write_buffer_size(self) -> int:
-        """Return how many bytes, encrypted, are unsent."""
+        """Return how many encrypted bytes are unsent."""
         size: int = self._below.get_write_buffer_size()
         return size
 
-    def detach(self) -> Any:
-        """Not to be had: whoever took the socket could not read what comes. Raises OSError."""
+    def detach(self) -> socket.socket:
+        """Raise OSError: the data on the socket is encrypted."""
         raise OSError(errno.EOPNOTSUPP, "a connection over TLS can't be detached from it")
 
     def call_soon(self, callback: Callable[[], None]) -> None:
-        """Have the loop call *callback* after what it calls now."""
+        """Have the loop run *callback* after the current one."""
         if hasattr(self._below, "call_soon"):
             self._below.call_soon(callback)
         else:
             self.call_later(0.0, callback)
 
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> Any:
-        """Have the loop call *callback* in so many seconds; return a timer with cancel()."""
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> TimerHandle:
+        """Have the loop run *callback* in *seconds*; return a timer with cancel()."""
         return call_later(self._below, seconds, callback)
 
     @property
     def clock(self) -> Callable[[], float]:
-        """The clock by which call_later() counts."""
+        """The clock that call_later() uses."""
         return clock_of(self._below)

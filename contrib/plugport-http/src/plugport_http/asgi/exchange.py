@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from plugport_http.asgi.flowcontrol import ClientDisconnectedError
+from plugport.contracts import Transport
+
+from plugport_http.asgi.flowcontrol import ClientDisconnectedError, FlowControl
 from plugport_http.asgi.interface import ASGIApplication, Message, Scope
-from plugport_http.engine import HTTPError, Request, ResponseError, ResponseHead
-
-if TYPE_CHECKING:
-    from plugport_http.asgi.handler import ASGIProtocol
+from plugport_http.engine import HTTPError, Request, ResponseError, ResponseHead, ServerConnection
 
 __all__ = ["Exchange"]
 
@@ -22,6 +21,25 @@ _HEADS: dict[tuple[object, ...], ResponseHead] = {}
 _MAX_HEADS = 256
 #: Bytes that a response may send before other tasks have their turn.
 _MAX_BURST = 262144
+
+
+class Connection(Protocol):
+    """What an exchange needs of its connection: plugport_http.asgi.handler.ASGIProtocol."""
+
+    http: ServerConnection
+    flow: FlowControl
+    transport: Transport
+    #: Whether the client has ended its side.
+    half_closed: bool
+
+    def request_chunk(self) -> None: ...
+    def start_response(self, head: ResponseHead, body: bytes = b"") -> None: ...
+    def send_response(self, head: ResponseHead, body: bytes = b"") -> None: ...
+    def send_body(self, data: bytes) -> None: ...
+    def end_response(self) -> None: ...
+    def send_error(self, error: HTTPError, *headers: tuple[bytes, bytes]) -> None: ...
+    def reset(self) -> None: ...
+    def exchange_ended(self, exchange: Exchange) -> None: ...
 
 
 class Exchange:
@@ -42,7 +60,7 @@ class Exchange:
         "task",
     )
 
-    def __init__(self, connection: ASGIProtocol, request: Request) -> None:
+    def __init__(self, connection: Connection, request: Request) -> None:
         self._connection = connection
         self._request = request
         #: The message http.response.start, until it is sent with the first piece of the body.

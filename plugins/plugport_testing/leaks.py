@@ -1,4 +1,4 @@
-"""Holdings: what a test may leave behind, which are threads, descriptors, children and socket files."""
+"""LeakCheck: finds the threads, descriptors, children and socket files that a test leaves behind."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 from plugport_testing.waiting import PATIENCE, wait_until
 
-__all__ = ["Holdings", "has_children", "open_files", "socket_files"]
+__all__ = ["LeakCheck", "has_children", "open_files", "socket_files"]
 
 
-class Holdings:
-    """The threads, descriptors and children of this process now, to be compared with those later.
+class LeakCheck:
+    """Records the threads, descriptors and children of this process, and compares them with later ones.
 
-    *folder*: where socket files are looked for, however deep.
+    *folder*: searched for socket files, with all folders below it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -29,16 +29,16 @@ class Holdings:
 
     @contextlib.contextmanager
     def importing(self) -> Iterator[None]:
-        """Count what the block brings about as held before: an import may bring something that stays."""
+        """Allow the threads and descriptors that the block creates: an imported module may keep some."""
         threads, files = set(threading.enumerate()), open_files()
         yield
         self._threads |= set(threading.enumerate()) - threads
         self._files |= dict(open_files().items() - files.items())
 
     def assert_unchanged(self, timeout: float = PATIENCE / 2) -> None:
-        """Wait for what is new to go away, *timeout* seconds at most; AssertionError names what stays."""
+        """Wait at most *timeout* seconds until nothing new is left; AssertionError names what is."""
         with contextlib.suppress(AssertionError):
-            wait_until(lambda: not self._leaks(), timeout, "what is new to go away")
+            wait_until(lambda: not self._leaks(), timeout, "the release of new resources")
         leaks = self._leaks()
         assert not leaks, f"left behind: {', '.join(leaks)}"
 
@@ -51,11 +51,11 @@ class Holdings:
 
 
 def open_files() -> dict[int, str]:
-    """Return the descriptors of this process, and what they are of; none without a /dev/fd."""
+    """Return the open descriptors of this process and their targets; none without /dev/fd."""
     found: dict[int, str] = {}
     with contextlib.suppress(OSError):
         for name in os.listdir("/dev/fd"):
-            with contextlib.suppress(OSError):  # that of listdir itself
+            with contextlib.suppress(OSError):  # listdir's own descriptor is closed by now
                 found[int(name)] = os.readlink(f"/dev/fd/{name}")
     return found
 

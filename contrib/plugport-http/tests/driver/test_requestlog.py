@@ -1,4 +1,4 @@
-"""A line in the log for each request, whatever serves it: log_requests."""
+"""The option log_requests: one log line for each request, under all handlers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SERVERS = [
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Callable[[int], list[tuple[str, ...]]]:
-    """logged(count) waits for so many, and returns (request line, status, bytes, end) of each."""
+    """logged(count) waits for *count* lines, and returns (request line, status, bytes, suffix) of each."""
 
     def lines() -> list[str]:
         return [one.getMessage() for one in caplog.records if one.name == "plugport.http.requests"]
@@ -56,7 +56,7 @@ def served(plugport_serve: Any, tmp_path: Path) -> Callable[..., Any]:
 
 
 @pytest.mark.parametrize(("handler", "strategy"), SERVERS)
-def test_each_request_has_its_line(served: Any, logged: Any, handler: str, strategy: str) -> None:
+def test_each_request_is_logged(served: Any, logged: Any, handler: str, strategy: str) -> None:
     with served(handler, strategy).connect() as sock:
         client = Client(sock)
         size = len(client.ask("GET", "/hello?a=b")[2])
@@ -68,7 +68,7 @@ def test_each_request_has_its_line(served: Any, logged: Any, handler: str, strat
 
 
 @pytest.mark.parametrize(("handler", "strategy"), SERVERS)
-def test_a_head_that_can_t_be_read_has_one_without_its_words(
+def test_invalid_head_is_logged_without_request_line(
     served: Any, logged: Any, handler: str, strategy: str
 ) -> None:
     answer = raw(served(handler, strategy).connect(), b"GET / HTTP/1.1\r\nHost : evil\r\n\r\n")
@@ -77,7 +77,7 @@ def test_a_head_that_can_t_be_read_has_one_without_its_words(
 
 
 @pytest.mark.parametrize("strategy", ["threading", "select"])
-def test_what_an_application_streams_is_counted(served: Any, logged: Any, strategy: str) -> None:
+def test_streamed_bytes_are_logged(served: Any, logged: Any, strategy: str) -> None:
     with served("wsgi", strategy).connect() as sock:
         client = Client(sock)
         assert client.ask("GET", "/generate")[2] == b"one two three"
@@ -97,7 +97,7 @@ def test_what_an_application_streams_is_counted(served: Any, logged: Any, strate
     ("handler", "strategy", "target"),
     [("wsgi", "threading", b"/huge"), ("wsgi", "select", b"/huge"), ("http-files", "select", b"/huge")],
 )
-def test_a_client_that_goes_away_cuts_it(
+def test_disconnect_ends_websocket(
     served: Any, logged: Any, handler: str, strategy: str, target: bytes
 ) -> None:
     with served(handler, strategy).connect() as sock:
@@ -107,14 +107,14 @@ def test_a_client_that_goes_away_cuts_it(
     assert (line, status, end) == (f"GET {target.decode()} HTTP/1.1", "200", ", aborted")
 
 
-def test_a_response_that_fails_in_the_middle_is_cut(served: Any, logged: Any) -> None:
+def test_failure_in_response_resets_connection(served: Any, logged: Any) -> None:
     with served("wsgi", "select").connect() as sock:
         sock.sendall(b"GET /fail_late HTTP/1.1\r\nHost: a\r\n\r\n")
         receive_until(sock, b"begun")
     assert logged(1) == [("GET /fail_late HTTP/1.1", "200", "6", ", aborted")]
 
 
-def test_without_the_option_there_is_none(plugport_serve: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_request_is_logged_without_option(plugport_serve: Any, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         served = plugport_serve("wsgi", app=f"{APPLICATIONS / 'wsgi_cases.py'}:app")
         with served.connect() as sock:

@@ -1,4 +1,4 @@
-"""A request that comes again, byte for byte, is taken for what it was, and for nothing else."""
+"""receive_repeated(): a request is repeated if its bytes are identical, and in no other case."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNKEPT = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 def answered(http: ServerConnection, data: bytes) -> Request:
-    """Have a request come in the usual way, and answer it."""
+    """Receive a request in the usual way, and answer it."""
     http.receive_data(data)
     request = http.next_event()
     assert isinstance(request, Request)
@@ -25,13 +25,13 @@ def http() -> ServerConnection:
     return ServerConnection(Limits(max_requests=4))
 
 
-def test_the_first_request_comes_not_again(http: ServerConnection) -> None:
+def test_first_request_is_not_repeated(http: ServerConnection) -> None:
     assert http.receive_repeated(GET) is None
     assert http.receive_repeated(b"") is None
     assert http.next_event() is NEED_DATA
 
 
-def test_the_same_again_is_the_same(http: ServerConnection) -> None:
+def test_identical_bytes_are_repeated_request(http: ServerConnection) -> None:
     first = answered(http, GET)
     for count in (2, 3):
         again = http.receive_repeated(GET)
@@ -45,7 +45,7 @@ def test_the_same_again_is_the_same(http: ServerConnection) -> None:
         assert http.respond(200, []).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
-def test_the_last_request_of_a_connection_is_the_last(http: ServerConnection) -> None:
+def test_max_requests_ends_repeated_requests(http: ServerConnection) -> None:
     answered(http, GET)
     for _ in range(2):
         assert http.receive_repeated(GET)
@@ -56,7 +56,7 @@ def test_the_last_request_of_a_connection_is_the_last(http: ServerConnection) ->
     assert http.next_event() is CLOSED
 
 
-def test_nothing_else_comes_again(http: ServerConnection) -> None:
+def test_different_bytes_are_not_repeated_request(http: ServerConnection) -> None:
     answered(http, GET)
     for other in (GET[:-1], GET + b"G", GET + GET, b"\r\n" + GET, GET.replace(b"/a", b"/c"), b""):
         assert http.receive_repeated(other) is None
@@ -64,7 +64,7 @@ def test_nothing_else_comes_again(http: ServerConnection) -> None:
     assert http.receive_repeated(GET) is None
 
 
-def test_not_while_a_request_is_at_hand(http: ServerConnection) -> None:
+def test_request_is_not_repeated_before_response(http: ServerConnection) -> None:
     answered(http, GET)
     assert http.receive_repeated(GET)
     assert http.receive_repeated(GET) is None
@@ -72,21 +72,21 @@ def test_not_while_a_request_is_at_hand(http: ServerConnection) -> None:
     assert http.receive_repeated(GET) is None
 
 
-def test_not_in_the_midst_of_another(http: ServerConnection) -> None:
+def test_request_is_not_repeated_inside_another(http: ServerConnection) -> None:
     answered(http, GET)
     http.receive_data(b"POST / HTTP/1.1\r\nX: ")
     assert http.next_event() is NEED_DATA
     assert http.receive_repeated(GET) is None
 
 
-def test_not_after_the_end(http: ServerConnection) -> None:
+def test_request_is_not_repeated_after_end(http: ServerConnection) -> None:
     answered(http, GET)
     http.receive_data(b"")
     assert http.receive_repeated(GET) is None
     assert http.next_event() is CLOSED
 
 
-def test_not_as_the_body_of_another(http: ServerConnection) -> None:
+def test_body_is_not_taken_for_repeated_request(http: ServerConnection) -> None:
     answered(http, GET)
     http.receive_data(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(GET))
     assert isinstance(http.next_event(), Request)
@@ -95,7 +95,7 @@ def test_not_as_the_body_of_another(http: ServerConnection) -> None:
     assert http.next_event() == GET
 
 
-def test_what_has_a_body_is_read(http: ServerConnection) -> None:
+def test_request_with_body_is_not_repeated(http: ServerConnection) -> None:
     for data in (POST + b"ab", POST):
         http.receive_data(data)
         assert isinstance(http.next_event(), Request)
@@ -107,7 +107,7 @@ def test_what_has_a_body_is_read(http: ServerConnection) -> None:
         assert http.next_event() is NEED_DATA
 
 
-def test_a_client_that_goes_comes_not_again(http: ServerConnection) -> None:
+def test_closing_client_has_no_repeated_request(http: ServerConnection) -> None:
     answered(http, UNKEPT)
     assert http.receive_repeated(UNKEPT) is None
     assert http.next_event() is CLOSED

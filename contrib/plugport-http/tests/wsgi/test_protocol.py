@@ -1,4 +1,4 @@
-"""WSGI in a loop: one greenlet for all requests that wait for nobody, and others for those that do."""
+"""WSGIProtocol: one greenlet for all requests that do not wait, and others for those that do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from greenlet import getcurrent
 from plugport import RequestContext
-from plugport.bridges.greenlets import SwitchedProtocol
+from plugport.serving import SwitchedProtocol
 from plugport.transports import StreamTransport
 from plugport_testing.memory import MemoryConnection
 from served import APPLICATIONS, Client, raw, receive_until, serving
@@ -33,7 +33,7 @@ BUFFERED = 16 * 2**20
 
 
 class Streaming:
-    """Applications whose responses do not end, and what has come of them."""
+    """Applications whose responses do not end, and the events that they record."""
 
     def __init__(self) -> None:
         self.produced = 0
@@ -61,7 +61,7 @@ class Streaming:
         self.closed += 1
 
 
-def test_requests_that_wait_for_nobody_share_a_greenlet(plugport_serve: Any) -> None:
+def test_requests_that_do_not_wait_share_greenlet(plugport_serve: Any) -> None:
     callers: list[Any] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -85,7 +85,7 @@ def test_requests_that_wait_for_nobody_share_a_greenlet(plugport_serve: Any) -> 
     assert len(set(callers[4:])) == 3
 
 
-def test_what_an_application_keeps_in_context_is_its_connection_s(plugport_serve: Any) -> None:
+def test_context_variables_belong_to_connection(plugport_serve: Any) -> None:
     name: ContextVar[str] = ContextVar("name", default="nobody")
 
     def application(environ: Any, start_response: Any) -> Iterator[bytes]:
@@ -112,7 +112,7 @@ def test_what_an_application_keeps_in_context_is_its_connection_s(plugport_serve
 
 
 @pytest.mark.parametrize("when", ["call", "iteration"])
-def test_an_application_that_exits_ends_its_connection_and_no_other(plugport_serve: Any, when: str) -> None:
+def test_system_exit_ends_its_connection_only(plugport_serve: Any, when: str) -> None:
     def application(environ: Any, start_response: Any) -> Iterator[bytes]:
         def pieces() -> Iterator[bytes]:
             yield b"begun"
@@ -132,7 +132,7 @@ def test_an_application_that_exits_ends_its_connection_and_no_other(plugport_ser
     assert outcomes == ["aborted", "completed"]
 
 
-def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector(
+def test_closed_connection_leaves_no_reference_cycle(
     plugport_serve: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(logging.getLogger("plugport.http.wsgi"), "disabled", True)  # pytest keeps it
@@ -169,7 +169,7 @@ def test_a_connection_that_has_ended_leaves_nothing_to_the_garbage_collector(
     assert len(locals_of_failures) <= 1
 
 
-def test_requests_that_come_at_once_keep_their_order_where_one_of_them_waits(plugport_serve: Any) -> None:
+def test_pipelined_requests_keep_order_if_one_waits(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", concurrency="select", app=APP)
     pieces = [GET % b"/hello", POST % b"/echo", b"one.", GET % b"/generate", GET % b"/hello", POST % b"/echo"]
     with served.connect() as sock:
@@ -183,7 +183,7 @@ def test_requests_that_come_at_once_keep_their_order_where_one_of_them_waits(plu
     assert answer == b""
 
 
-def test_one_byte_after_the_other(plugport_serve: Any) -> None:
+def test_body_in_single_bytes(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", concurrency="select", app=APP)
     with served.connect() as sock:
         for byte in GET % b"/hello" + POST % b"/echo" + b"body" + GET % b"/generate":
@@ -192,7 +192,7 @@ def test_one_byte_after_the_other(plugport_serve: Any) -> None:
 
 
 @pytest.mark.parametrize("path", [b"/", b"/?100000"], ids=["generate", "write"])
-def test_a_client_that_takes_nothing_holds_up_nobody_and_fills_no_memory(
+def test_client_that_does_not_read_costs_no_memory_and_delays_nobody(
     plugport_serve: Any, path: bytes
 ) -> None:
     streaming = Streaming()
@@ -211,7 +211,7 @@ def test_a_client_that_takes_nothing_holds_up_nobody_and_fills_no_memory(
         assert streaming.closed == 4
 
 
-def test_a_client_that_takes_all_at_once_holds_up_nobody(plugport_serve: Any) -> None:
+def test_fast_client_does_not_delay_others(plugport_serve: Any) -> None:
     streaming = Streaming()
     served = plugport_serve(serving(streaming.generate), concurrency="select")
     with served.connect() as greedy, served.connect() as other:
@@ -221,7 +221,7 @@ def test_a_client_that_takes_all_at_once_holds_up_nobody(plugport_serve: Any) ->
         receive_until(other, PIECE[:1000])
 
 
-def test_many_requests_at_once_leave_the_loop_to_others(plugport_serve: Any) -> None:
+def test_pipelined_requests_yield_to_other_connections(plugport_serve: Any) -> None:
     calls: list[str] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -243,7 +243,7 @@ def test_many_requests_at_once_leave_the_loop_to_others(plugport_serve: Any) -> 
     assert calls.count("/greedy") == 500
 
 
-def test_a_client_that_takes_nothing_of_a_large_answer_is_cut(plugport_serve: Any) -> None:
+def test_client_that_does_not_read_large_response_is_disconnected(plugport_serve: Any) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         environ["wsgi.input"].read()
         start_response("200 OK", TEXT)
@@ -257,7 +257,7 @@ def test_a_client_that_takes_nothing_of_a_large_answer_is_cut(plugport_serve: An
         served.wait_for_event("request_finished", count=count)
 
 
-def test_an_idle_timeout_that_is_shorter_ends_a_connection_without_a_fuss(plugport_serve: Any) -> None:
+def test_shorter_idle_timeout_limits_other_timeouts(plugport_serve: Any) -> None:
     served = plugport_serve("wsgi", concurrency="select", app=APP, idle_timeout=0.3)
     with served.connect() as sock, served.connect() as slow:
         slow.sendall(b"GET / HT")
@@ -268,7 +268,7 @@ def test_an_idle_timeout_that_is_shorter_ends_a_connection_without_a_fuss(plugpo
     assert outcomes == {"completed"}
 
 
-def test_a_handler_with_ways_of_its_own_keeps_them(plugport_serve: Any) -> None:
+def test_overridden_handler_runs_in_greenlet(plugport_serve: Any) -> None:
     class Own(WSGIHandler):
         def setup(self) -> None:
             super().setup()
@@ -280,7 +280,7 @@ def test_a_handler_with_ways_of_its_own_keeps_them(plugport_serve: Any) -> None:
         assert Client(sock).ask("GET", "/hello")[2] == b"Hello, world!"
 
 
-def test_a_failure_is_logged_although_the_client_has_gone(caplog: pytest.LogCaptureFixture) -> None:
+def test_failure_after_disconnect_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     connections: list[MemoryConnection] = []
 
     def application(environ: Any, start_response: Any) -> Any:
@@ -292,7 +292,7 @@ def test_a_failure_is_logged_although_the_client_has_gone(caplog: pytest.LogCapt
     assert "GET / failed" in caplog.text
 
 
-def test_what_was_returned_is_closed_when_the_client_goes_before_it_is_sent() -> None:
+def test_returned_iterable_is_closed_after_disconnect() -> None:
     streaming = Streaming()
     connections: list[MemoryConnection] = []
 

@@ -1,4 +1,4 @@
-"""Requests that come again on a connection: what the server knows of one is for that one, and no other."""
+"""Repeated requests on a connection: nothing that is stored of one is used for another."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def connect(request: pytest.FixtureRequest, plugport_serve: Any) -> Callable[...
 
 
 def describe(environ: Any, start_response: Any) -> list[bytes]:
-    """Answer with what the environ says, the body included; leave a mark in it."""
+    """Answer with the contents of the environ and the body; leave a mark in the environ."""
     body = environ["wsgi.input"].read().decode()
     words = [environ["REQUEST_METHOD"], environ["REQUEST_URI"], environ.get("HTTP_MARK", ""), body]
     assert "mark" not in environ
@@ -37,7 +37,7 @@ def describe(environ: Any, start_response: Any) -> list[bytes]:
     return [" ".join(words).encode()]
 
 
-def test_each_gets_an_environ_of_its_own(connect: Any) -> None:
+def test_each_request_has_its_own_environ(connect: Any) -> None:
     with connect(describe) as sock:
         client = Client(sock)
         for _ in range(3):
@@ -49,7 +49,7 @@ def test_each_gets_an_environ_of_its_own(connect: Any) -> None:
 
 
 @pytest.mark.parametrize("size", [300, 446, 447, 448, 479, 480, 5000, 20000])
-def test_requests_of_any_size_may_follow(connect: Any, size: int) -> None:
+def test_repeated_requests_of_any_size(connect: Any, size: int) -> None:
     with connect(describe, max_line_size=30000) as sock:
         client = Client(sock)
         for _ in range(2):
@@ -59,7 +59,7 @@ def test_requests_of_any_size_may_follow(connect: Any, size: int) -> None:
                 assert client.ask("GET", "/" + "x" * size)[2] == b"GET /%b  " % (b"x" * size)
 
 
-def test_requests_that_come_in_pieces_and_together_may_follow(connect: Any) -> None:
+def test_split_and_pipelined_requests_after_repeated_ones(connect: Any) -> None:
     with connect(describe) as sock:
         answer = b"GET /again  "
         for _ in range(2):
@@ -78,7 +78,7 @@ def test_requests_that_come_in_pieces_and_together_may_follow(connect: Any) -> N
                     received += receive_until(sock, answer)
 
 
-def test_the_response_may_be_another(connect: Any) -> None:
+def test_response_to_repeated_request_can_differ(connect: Any) -> None:
     headers = [("Content-Type", "text/plain")]
     answers = iter(
         [
@@ -116,7 +116,7 @@ def test_the_response_may_be_another(connect: Any) -> None:
     ]
 
 
-def test_an_application_may_change_the_list_that_it_gave(connect: Any) -> None:
+def test_application_can_change_its_header_list(connect: Any) -> None:
     headers: list[tuple[str, str]] = []
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -130,7 +130,7 @@ def test_an_application_may_change_the_list_that_it_gave(connect: Any) -> None:
             assert sum(name.startswith("field-") for name in client.ask("GET", "/")[1]) == count
 
 
-def test_an_application_may_change_what_is_in_the_list(connect: Any) -> None:
+def test_application_can_change_items_of_header_list(connect: Any) -> None:
     headers = [["Count", "0"], ["Content-Type", "text/plain"]]
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -144,7 +144,7 @@ def test_an_application_may_change_what_is_in_the_list(connect: Any) -> None:
 
 
 @pytest.mark.parametrize("size", ["0", "4"])
-def test_the_length_of_a_head_is_told_as_without_one_before(connect: Any, size: str) -> None:
+def test_length_of_head_response_after_repeated_request(connect: Any, size: str) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)
         return [b""] if size == "0" or "empty" in environ["REQUEST_URI"] else [b"body"]
@@ -157,7 +157,7 @@ def test_the_length_of_a_head_is_told_as_without_one_before(connect: Any, size: 
             assert "content-length" not in client.ask("HEAD", "/empty")[1]
 
 
-def test_one_that_fails_is_answered_and_is_the_last(connect: Any) -> None:
+def test_failed_repeated_request_is_answered_and_last(connect: Any) -> None:
     count = 0
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -174,7 +174,7 @@ def test_one_that_fails_is_answered_and_is_the_last(connect: Any) -> None:
         assert sock.recv(1) == b""
 
 
-def test_start_response_is_wanted_each_time(connect: Any) -> None:
+def test_start_response_is_required_for_each_request(connect: Any) -> None:
     count = 0
 
     def application(environ: Any, start_response: Any) -> list[bytes]:
@@ -189,7 +189,7 @@ def test_start_response_is_wanted_each_time(connect: Any) -> None:
         assert [client.ask("GET", "/")[0] for _ in range(3)] == [200, 200, 500]
 
 
-def test_the_last_request_of_a_connection_says_so(connect: Any) -> None:
+def test_last_response_has_connection_close(connect: Any) -> None:
     with connect(describe, max_requests=4) as sock:
         client = Client(sock)
         got = [client.ask("GET", "/")[1].get("connection") for _ in range(4)]
@@ -197,7 +197,7 @@ def test_the_last_request_of_a_connection_says_so(connect: Any) -> None:
         assert sock.recv(1) == b""
 
 
-def test_a_client_that_asks_no_more_is_let_go_without_a_word(
+def test_connection_without_further_request_is_closed_silently(
     connect: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     with connect(describe, keep_alive_timeout=0.2) as sock:
@@ -210,7 +210,7 @@ def test_a_client_that_asks_no_more_is_let_go_without_a_word(
 
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("length", [478, 479, 480])
-def test_what_follows_a_request_of_any_length_is_seen(connect: Any, length: int, kept: bool) -> None:
+def test_bytes_after_request_of_any_length_are_read(connect: Any, length: int, kept: bool) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start_response("200 OK", TEXT)
         return [b"x" * 70_000]
@@ -230,9 +230,7 @@ def test_what_follows_a_request_of_any_length_is_seen(connect: Any, length: int,
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_that_comes_with_its_head_is_dropped_as_after_a_long_request(
-    connect: Any, chunked: bool
-) -> None:
+def test_body_that_arrives_with_its_head_is_dropped_after_long_request(connect: Any, chunked: bool) -> None:
     def application(environ: Any, start_response: Any) -> list[bytes]:
         start = environ["wsgi.input"].read(1)
         start_response("200 OK", TEXT)
@@ -252,7 +250,7 @@ def test_a_body_that_comes_with_its_head_is_dropped_as_after_a_long_request(
 
 
 class _Link:
-    """Keeps what is sent."""
+    """Records what is sent."""
 
     def __init__(self) -> None:
         self.sent = b""
@@ -261,7 +259,7 @@ class _Link:
         self.sent += data
 
 
-def test_the_date_is_that_of_each_response(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_date_is_current_for_each_response(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_800_000_000.0
     for module in ("connection", "response"):
         monkeypatch.setattr(f"plugport_http.engine.{module}.time", lambda: now)
@@ -280,7 +278,7 @@ def test_the_date_is_that_of_each_response(monkeypatch: pytest.MonkeyPatch) -> N
     assert dates == [b"00", b"00", b"01", b"00", b"07"]
 
 
-def test_a_response_is_in_memory_once_while_it_is_sent() -> None:
+def test_response_is_in_memory_once_while_it_is_sent() -> None:
     body = bytes(100)
     holders = []
 

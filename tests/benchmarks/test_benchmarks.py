@@ -346,9 +346,10 @@ def test_what_the_server_said_goes_with_an_error_of_the_load(processor: int) -> 
 
 
 def test_only_the_plugins_that_are_meant_are_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    SitePackages(tmp_path).add("stranger")
+    site = SitePackages(tmp_path)
+    site.add("stranger")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", site.python_path)
     for server, expected in ((OURS, {"builtins"}), (counting(OURS), {"builtins", "counting"})):
         command = [sys.executable, "-m", "plugport", "list", "plugins", "--json"]
         listed = json.loads(subprocess.check_output(command, env=server.environ()))

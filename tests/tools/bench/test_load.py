@@ -81,7 +81,7 @@ def test_every_answer_in_the_window_is_counted_and_no_other(press: Press, listen
 
 def test_a_connection_for_each_request(press: Press, listen: Any) -> None:
     service = Tells()
-    tally = press(listen(service.handler), RENEWED)
+    tally = press(listen(service.handler), RENEWED, seconds=0.5)
     assert tally.requests > 8
     assert not tally.errors
     assert tally.requests <= service.connections <= tally.requests + 8

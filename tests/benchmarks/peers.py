@@ -79,7 +79,7 @@ def socketserver_udp_threading(host: str) -> None:
 def socketserver_forking_beside_plugport(host: str) -> None:
     """The same in a process with the modules that `plugport serve` has: what they alone cost a fork."""
     import plugport.cli.serve
-    import plugport.serving.service  # noqa: F401
+    import plugport.cli.service  # noqa: F401
     import plugport_builtins.concurrency.forking
     import plugport_builtins.servers.tcp  # noqa: F401
 

@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import gc
-import logging
 import math
-import os
-import sys
-from typing import Any, NamedTuple
 
 import click
 
 from plugport.cli.completion import complete_component
-from plugport.cli.parts import Parts
 from plugport.cli.session import Session, warn
-from plugport.combination.options import parse_own
-from plugport.combination.plugin_options import parse_plugin_options
-from plugport.contracts.hooks import ServerHooks
-from plugport.contracts.members import configure
-from plugport.errors import IncompatibleError
-from plugport.plugin.registry import Registry
-from plugport.serving.service import Service, build_server
-from plugport.serving.url import Url, parse_url
 
 __all__ = ["serve"]
 
@@ -91,86 +77,18 @@ def serve(
     HANDLER is a name (see plugport list handlers), package.module:attribute or
     path/to/file.py:attribute.
     """
+    from plugport.cli.service import log_to_stderr, plan_service, run_service
+    from plugport.combination.plugin_options import parse_plugin_options
+
     session = context.find_object(Session)
     assert session is not None
     options_left, members = parse_plugin_options(session.plugins, options)
-    plan = _plan(session.registry, handler, urls or (DEFAULT_URL,), concurrency, options_left)
+    plan = plan_service(session.registry, handler, urls or (DEFAULT_URL,), concurrency, options_left)
     for warning in plan.warnings:
         warn(warning)
-    _log_to_stderr(log_level)
+    log_to_stderr(log_level)
     if access_log:
         from plugport.cli.accesslog import add_access_log
 
         add_access_log(session.plugins)
-    context.exit(_serve(plan, session.plugins.server_hooks(members), grace))
-
-
-class _Plan(NamedTuple):
-    """A service that was checked, and is not built yet."""
-
-    handler: Any
-    handler_name: str
-    servers: list[tuple[Any, Url]]
-    warnings: list[str]
-
-
-def _plan(
-    registry: Registry, handler: str, urls: tuple[str, ...], concurrency: str, options: list[str]
-) -> _Plan:
-    """Check everything that can be checked before anything is bound."""
-    strategy = registry.find("concurrency", concurrency)
-    # Before the handler and the servers are imported: a strategy may have to change the process first.
-    warnings = _prepare_process(registry.load(strategy), options)
-    handler_entry = registry.find("handler", handler)
-    parsed = [parse_url(text) for text in urls]
-    servers = [registry.find("server", url.scheme) for url in parsed]
-    parts = Parts(registry, handler_entry, servers, strategy)
-    registry.load(handler_entry)
-    for server, verdict in zip(servers, parts.verdicts(), strict=True):
-        if not verdict.legal:
-            raise IncompatibleError(
-                f"{handler_entry.name} can't be served by {server.name} under {strategy.name}: "
-                f"{verdict.reason}"
-            )
-        warnings += [warning for warning in verdict.warnings if warning not in warnings]
-    configured, server_classes = parts.configure(options)
-    for server_class, url in zip(server_classes, parsed, strict=True):
-        server_class.resolve_url(url)
-    return _Plan(configured, handler_entry.selector, list(zip(server_classes, parsed, strict=True)), warnings)
-
-
-def _prepare_process(strategy: object, options: list[str]) -> list[str]:
-    """Call the ``prepare_process()`` of a strategy that has one; return its warnings."""
-    if not hasattr(strategy, "prepare_process"):
-        return []
-    return list(configure(strategy, parse_own(options, "concurrency", strategy)).prepare_process())
-
-
-def _serve(plan: _Plan, hooks: ServerHooks, grace: float) -> int:
-    servers: list[Any] = []
-    try:
-        for server_class, url in plan.servers:
-            servers.append(
-                build_server(server_class, url, plan.handler, handler_name=plan.handler_name, hooks=hooks)
-            )
-    except BaseException:
-        Service(servers).close()
-        raise
-    service = Service(servers, grace, last=True)
-    # Objects that exist now stay: the collector need not visit them, and forked children need not copy them.
-    gc.collect()
-    gc.freeze()
-    status = service.run()
-    if service.abandoned:
-        # Threads that do not end would keep the interpreter from exiting.
-        logging.shutdown()
-        sys.stderr.flush()
-        os._exit(status)
-    return status
-
-
-def _log_to_stderr(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    logging.getLogger().addHandler(handler)
-    logging.getLogger().setLevel(level.upper())
+    context.exit(run_service(plan, session.plugins.server_hooks(members), grace))

@@ -374,4 +374,4 @@ def test_what_can_not_be_served_is_one_line(tmp_path: Path) -> None:
 
     assert "descriptor 0 is not a socket" in refused("fd://0")
     env = {"LISTEN_PID": "1", "LISTEN_FDS": "1"}
-    assert "LISTEN_PID says that they are for process 1" in refused("fd://web", env)
+    assert "LISTEN_PID names process 1" in refused("fd://web", env)

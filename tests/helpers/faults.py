@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from types import FunctionType
 from typing import Any, NamedTuple
 
 import pytest
 
+from plugport import BaseServer
 from plugport.errors import PlugportError
 from plugport_testing.conformance import Conformance
 
@@ -52,6 +54,16 @@ def verdict(suite: type[Conformance], case: str, arguments: tuple[str, ...] = ()
     except (AssertionError, OSError, LookupError, PlugportError) as error:
         return str(error) or repr(error)
     return ""
+
+
+def new_methods(component: type) -> list[str]:
+    """Return the methods of a strategy or server that override none: after a rename it has no fault."""
+    bases = (*component.__mro__[1:], *BaseServer.__mro__)
+    return [
+        name
+        for name, value in vars(component).items()
+        if isinstance(value, (FunctionType, classmethod)) and not any(name in vars(base) for base in bases)
+    ]
 
 
 def cases_of(*suites: type[Conformance]) -> set[str]:

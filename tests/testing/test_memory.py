@@ -273,7 +273,7 @@ def test_a_reset(paused: bool) -> None:
     assert connection.context.outcome == "aborted"
 
 
-def test_what_comes_after_the_end() -> None:
+def test_feed_after_the_end() -> None:
     connection = connect(HalfOpen)
     connection.eof()
     with pytest.raises(ValueError, match="after eof"):
@@ -282,7 +282,7 @@ def test_what_comes_after_the_end() -> None:
     assert connection.feed(b"to no effect") == b""
 
 
-def test_what_a_handler_may_ask_of_its_transport() -> None:
+def test_extra_info_of_the_transport() -> None:
     connection = connect(Script, client_address=("192.0.2.1", 7))
     assert connection.transport.get_extra_info("peername") == ("192.0.2.1", 7)
     assert connection.transport.get_extra_info("nothing", 5) == 5
@@ -416,7 +416,7 @@ def test_what_a_handler_raises_is_raised(style: str) -> None:
     assert connection.feed(b"b\n") == b""
 
 
-def test_what_is_raised_at_the_beginning_and_at_the_end() -> None:
+def test_errors_in_connection_made_and_connection_lost() -> None:
     class Early(asyncio.Protocol):
         def connection_made(self, transport: Any) -> None:
             raise LookupError("early")
@@ -434,7 +434,7 @@ def test_what_is_raised_at_the_beginning_and_at_the_end() -> None:
         connect(Late).reset()
 
 
-def test_handlers_that_can_not_be_had() -> None:
+def test_handlers_that_can_not_run_in_memory() -> None:
     async def talk(reader: Any, writer: Any) -> None: ...
 
     async def answer(message: bytes, reply: Any) -> None: ...

@@ -83,10 +83,10 @@ def test_socket_file(plugport_leaks, tmp_path):
         bound.bind(f"{tmp_path}/lost")
 
 def test_served(plugport_serve):
-    class Forgets(BaseRequestHandler):
+    class LeaksAFile(BaseRequestHandler):
         def handle(self):
             KEPT.append(open(__file__).close)
-    service = plugport_serve(Forgets)
+    service = plugport_serve(LeaksAFile)
     service.exchange(b"")
 
 def test_both(plugport_serve):
@@ -205,7 +205,7 @@ def test_nothing():
 
 
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf", ""])
-def test_a_patience_that_is_none(value: str) -> None:
+def test_invalid_patience(value: str) -> None:
     result = subprocess.run(
         [sys.executable, "-c", "import plugport_testing.waiting"],
         env={**os.environ, "PLUGPORT_TEST_PATIENCE": value},

@@ -102,7 +102,7 @@ def test_options_go_where_they_belong(plugport_serve: Serve) -> None:
         (("echo", "tcp://192.0.2.1:0"), {}, ListenError, "no interface"),
     ],
 )
-def test_what_can_not_be_served(
+def test_combination_that_can_not_be_served(
     plugport_serve: Serve, arguments: Any, options: Any, error: Any, message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -117,7 +117,7 @@ def test_large_exchanges(plugport_serve: Serve) -> None:
     assert plugport_serve("daytime").exchange(b"x" * 10, size=1000).endswith(b"\r\n")
 
 
-def test_an_exchange_waits_no_longer_than_its_patience(plugport_serve: Serve) -> None:
+def test_exchange_ends_with_patience(plugport_serve: Serve) -> None:
     service = plugport_serve("discard")
     service.patience = 0.05
     with pytest.raises(TimeoutError):
@@ -173,7 +173,7 @@ def test_plugins(plugport_serve: Serve, caplog: pytest.LogCaptureFixture) -> Non
     assert "service_actions" not in [event.hook for event in service.events]
 
 
-def test_a_plugin_that_is_none(plugport_serve: Serve) -> None:
+def test_plugin_with_an_unknown_hook(plugport_serve: Serve) -> None:
     class Slip:
         @hookimpl
         def plugport_request_finish(self, context: RequestContext) -> None: ...
@@ -270,7 +270,7 @@ def test_an_error_at_its_end_is_raised(plugport_leaks: None) -> None:
         service.stop()
 
 
-def test_a_request_that_does_not_end_is_told(plugport_leaks: None) -> None:
+def test_request_that_does_not_end_is_reported(plugport_leaks: None) -> None:
     gate = threading.Event()
 
     class Stuck(BaseRequestHandler):
@@ -287,7 +287,7 @@ def test_a_request_that_does_not_end_is_told(plugport_leaks: None) -> None:
     gate.set()
 
 
-def test_a_service_that_does_not_begin_is_told(plugport_leaks: None) -> None:
+def test_service_that_does_not_start_is_reported(plugport_leaks: None) -> None:
     gate = threading.Event()
 
     def serve_forever(self: Any, poll_interval: float = 0.5) -> None:
@@ -301,7 +301,7 @@ def test_a_service_that_does_not_begin_is_told(plugport_leaks: None) -> None:
     service.abandon()
 
 
-def test_a_socket_file_that_is_left_is_told(plugport_leaks: None) -> None:
+def test_socket_file_left_behind_is_reported(plugport_leaks: None) -> None:
     service = ServedService(patience=0.5)
     server_class = type("Server", (Sound, UnixStreamServer), {"_remove_file": lambda self: None})
     service.add(server_class, "unix", EchoHandler, "echo")

@@ -15,8 +15,10 @@ from plugport.contracts.requests import RequestContext
 __all__ = ["LoopTransport", "with_peername"]
 
 
-class _Write(Protocol):
-    def __call__(self, data: Buffer) -> None: ...
+if TYPE_CHECKING:
+
+    class _Write(Protocol):
+        def __call__(self, data: Buffer) -> None: ...
 
 
 class LoopTransport(asyncio.Transport):

@@ -14,7 +14,23 @@ if TYPE_CHECKING:
 
     from plugport.contracts.interfaces import DetachableTransport
 
-__all__ = ["Link", "SwitchedSocket"]
+    class _Connection(Protocol):
+        """The connection of a SwitchedSocket; its methods wait in the handler's greenlet."""
+
+        unread: bytes | bytearray
+
+        @property
+        def transport(self) -> DetachableTransport: ...
+        def wait_for_data(self, count: int, timeout: float | None) -> None: ...
+        def receive(self, count: int, timeout: float | None) -> bytes: ...
+        def take(self, count: int) -> bytes: ...
+        def write(self, data: Buffer, timeout: float | None) -> None: ...
+        def end_reading(self) -> None: ...
+        def write_eof(self) -> None: ...
+        def detach(self) -> int: ...
+
+
+__all__ = ["SwitchedSocket"]
 
 _CHUNK = 65536
 # As plain integers: the socket module has enumerations, which are slower to test.
@@ -39,22 +55,6 @@ _TLS_ATTRIBUTES = frozenset(
 )
 
 
-class Link(Protocol):
-    """The connection of a SwitchedSocket; its methods wait in the handler's greenlet."""
-
-    unread: bytes | bytearray
-
-    @property
-    def transport(self) -> DetachableTransport: ...
-    def wait_for_data(self, count: int, timeout: float | None) -> None: ...
-    def receive(self, count: int, timeout: float | None) -> bytes: ...
-    def take(self, count: int) -> bytes: ...
-    def write(self, data: Buffer, timeout: float | None) -> None: ...
-    def end_reading(self) -> None: ...
-    def write_eof(self) -> None: ...
-    def detach(self) -> int: ...
-
-
 class SwitchedSocket:
     """A connection as a blocking handler sees it: the part of socket.socket that handlers use.
 
@@ -62,10 +62,10 @@ class SwitchedSocket:
     seconds. The transport sends what is written; a call that writes waits while too much data is unsent.
     """
 
-    __slots__ = ("_closed", "_io_refs", "_link", "_timeout")
+    __slots__ = ("_closed", "_connection", "_io_refs", "_timeout")
 
-    def __init__(self, link: Link) -> None:
-        self._link = link
+    def __init__(self, connection: _Connection) -> None:
+        self._connection = connection
         self._timeout: float | None = None
         self._io_refs = 0
         self._closed = False
@@ -76,15 +76,15 @@ class SwitchedSocket:
         """Return up to *bufsize* bytes, b"" at the end. Honours MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT."""
         if self._closed:
             self._check_open()
-        link = self._link
+        connection = self._connection
         if flags:
             timeout = 0.0 if flags & _DONT_WAIT else self._timeout
-            link.wait_for_data(bufsize if flags & _WAITALL else min(bufsize, 1), timeout)
+            connection.wait_for_data(bufsize if flags & _WAITALL else min(bufsize, 1), timeout)
             if flags & _PEEK:
-                return bytes(link.unread[:bufsize])
+                return bytes(connection.unread[:bufsize])
         elif bufsize:
-            return link.receive(bufsize, self._timeout)
-        return link.take(bufsize)
+            return connection.receive(bufsize, self._timeout)
+        return connection.take(bufsize)
 
     def recv_into(self, buffer: bytearray | memoryview, nbytes: int = 0, flags: int = 0) -> int:
         """Read into *buffer*; return the number of bytes."""
@@ -103,7 +103,7 @@ class SwitchedSocket:
         """Send all of *data*."""
         if self._closed:
             self._check_open()
-        self._link.write(data, self._timeout)
+        self._connection.write(data, self._timeout)
 
     def send(self, data: Buffer, flags: int = 0) -> int:
         """Send *data*; return its length in bytes."""
@@ -164,15 +164,15 @@ class SwitchedSocket:
     def shutdown(self, how: int) -> None:
         """Shut down reading, writing or both."""
         if how in (socket.SHUT_RD, socket.SHUT_RDWR):
-            self._link.end_reading()
+            self._connection.end_reading()
         if how in (socket.SHUT_WR, socket.SHUT_RDWR):
-            self._link.write_eof()
+            self._connection.write_eof()
 
     def close(self) -> None:
         """Close the connection, once the files on it are closed."""
         self._closed = True
         if self._io_refs <= 0:
-            self._link.transport.close()
+            self._connection.transport.close()
 
     def _check_open(self) -> None:
         if self._closed and self._io_refs <= 0:  # makefile()'s files keep it open
@@ -187,7 +187,7 @@ class SwitchedSocket:
     def detach(self) -> int:
         """Return the descriptor; from now on the caller uses and closes it."""
         self._closed, self._io_refs = True, 0
-        return self._link.detach()
+        return self._connection.detach()
 
     def fileno(self) -> int:
         """Return the descriptor, -1 once the connection is closed."""
@@ -246,13 +246,13 @@ class SwitchedSocket:
     def __getattr__(self, name: str) -> Any:
         # Over TLS, and only there, it has the attributes of an ssl.SSLSocket.
         if name in _TLS_ATTRIBUTES:
-            tls = self._link.transport.get_extra_info("ssl_object")
+            tls = self._connection.transport.get_extra_info("ssl_object")
             if tls is not None:
                 return getattr(tls, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def _real(self) -> Any:
-        return self._link.transport.get_extra_info("socket")
+        return self._connection.transport.get_extra_info("socket")
 
     def __enter__(self) -> Self:
         return self

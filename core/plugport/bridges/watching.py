@@ -180,12 +180,13 @@ class _DataProtocol(WatchedProtocol):
             self.data_received = watch.marking_activity(receive)
 
 
-class _GetBuffer(Protocol):
-    def __call__(self, sizehint: int) -> Buffer: ...
+if TYPE_CHECKING:
 
+    class _GetBuffer(Protocol):
+        def __call__(self, sizehint: int) -> Buffer: ...
 
-class _BufferUpdated(Protocol):
-    def __call__(self, nbytes: int) -> None: ...
+    class _BufferUpdated(Protocol):
+        def __call__(self, nbytes: int) -> None: ...
 
 
 class _BufferedProtocol(WatchedProtocol, asyncio.BufferedProtocol):

@@ -40,6 +40,7 @@ class Intake:
     ``settled``   how many of those have begun or were rejected
     ``burst``     how many requests the loop may take when the socket is ready; above 1 only where
                   get_request() raises BlockingIOError instead of waiting for one
+    ``back_off``  seconds of the current pause, after accept() failed for want of a resource; else 0
     ``deliver``   called with each request that was taken, (request, client_address)
 
     A strategy that takes requests in a way of its own makes an object of a subclass in make_intake().
@@ -47,10 +48,10 @@ class Intake:
 
     __slots__ = (
         "_adopt",
-        "_back_off",
         "_resumes",
         "_server",
         "_take_one",
+        "back_off",
         "burst",
         "deliver",
         "pending",
@@ -69,8 +70,7 @@ class Intake:
         self.settled = 0
         self.burst = 1
         self.deliver: Callable[[Request, ClientAddress], None] = server.begin_and_process
-        #: Seconds of the current pause after accept() failed for want of a resource, 0 if it works.
-        self._back_off = 0.0
+        self.back_off = 0.0
         self._resumes = 0.0
 
     def take_one_by(self, method: Callable[[], object]) -> None:
@@ -111,8 +111,8 @@ class Intake:
                 except OSError as error:
                     self.accept_failed(error)
                     return taken
-                if self._back_off:
-                    self._back_off = 0.0
+                if self.back_off:
+                    self.back_off = 0.0
                 deliver(request if adopt is None else adopt(request), client_address)
             if server.stopping or (most > 1 and self._burst_is_over(ends)):
                 return taken + 1
@@ -142,7 +142,7 @@ class Intake:
         except OSError as error:
             self.accept_failed(error)
             return None
-        self._back_off = 0.0
+        self.back_off = 0.0
         return request if self._adopt is None else self._adopt(request), client_address
 
     def append(self, request: Request, client_address: ClientAddress) -> None:
@@ -160,18 +160,13 @@ class Intake:
             server.handle_failure(None, error.client_address, error)
             server.reject_request(error.client_address, str(error.strerror))
         elif error.errno in _EXHAUSTED:
-            if not self._back_off:
+            if not self.back_off:
                 logger.warning("%s can't accept, will try again: %s", server.listening_url(), error)
-            self._back_off = min(self._back_off * 2 or _BACK_OFF, _BACK_OFF_MAX)
-            self._resumes = monotonic() + self._back_off
+            self.back_off = min(self.back_off * 2 or _BACK_OFF, _BACK_OFF_MAX)
+            self._resumes = monotonic() + self.back_off
             if self.pending:
                 self.pending.reject_oldest_half()
         # else: none waits, or the client closed the connection before it was accepted
-
-    @property
-    def is_backing_off(self) -> bool:
-        """Whether accepting has failed for want of a resource, and no request was taken since."""
-        return self._back_off > 0.0
 
     def seconds_to_retry(self) -> float:
         """Return the seconds until accepting may be tried again, after it failed; 0 or less for now."""

@@ -127,7 +127,7 @@ class Listener:
             return
         taken = intake.take(self._burst)
         if (
-            intake.is_backing_off
+            intake.back_off
             or self._is_stopping()  # the flag may have been set without waking the loop
             or not server.has_room()
         ):
@@ -225,7 +225,7 @@ class Listener:
             server.wakes_at_end = False
         if wanted and intake.queue:
             timeout = 0.0  # the next of them
-        if intake.is_backing_off:
+        if intake.back_off:
             pause = intake.seconds_to_retry()
             if pause > 0:
                 wanted = False

@@ -200,11 +200,12 @@ class TCPServer(BaseServer):
 
     def shutdown_request(self, request: Request) -> None:
         """Close the record of a connection, send the end of the stream, and close."""
+        connection: Any = request
         if id(request) in self.active_requests:
             self.end_request(request)
         try:
             # close() alone has no effect while another process, a forked child, holds the connection.
-            cast("socket.socket", request).shutdown(socket.SHUT_WR)
+            connection.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # the client has closed the connection
         self.close_request(request)
@@ -213,7 +214,8 @@ class TCPServer(BaseServer):
         """Close the connection in this process."""
         if id(request) in self.active_requests:
             self.end_request(request)
-        cast("socket.socket", request).close()
+        connection: Any = request
+        connection.close()
 
 
 def _is_tls(sock: object) -> bool:

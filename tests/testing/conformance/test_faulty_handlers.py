@@ -44,8 +44,8 @@ class UpperDatagram(DatagramRequestHandler):
         self.wfile.write(self.packet.upper())
 
 
-class AnswersAnother(Upper):
-    """Gives the second client the answer of the first."""
+class RepliesWithAnother(Upper):
+    """Gives the second client the reply of the first."""
 
     answers: list[bytes] = []
 
@@ -54,7 +54,7 @@ class AnswersAnother(Upper):
         self.request.sendall(self.answers[0] if len(self.answers) % 2 else b"")
 
 
-class FailsInTheEnd(Upper):
+class FailsAtTheEnd(Upper):
     def handle(self) -> None:
         super().handle()
         raise LookupError("no such thing")
@@ -70,7 +70,7 @@ class LeavesThreads(Upper):
 
 
 class ReadsOnce(Upper):
-    """Takes what comes first for all there is."""
+    """Reads one piece, and takes it for the whole question."""
 
     def read(self) -> bytes:
         data: bytes = self.request.recv(65536)
@@ -78,7 +78,7 @@ class ReadsOnce(Upper):
 
 
 class OneByOne(Upper):
-    """Is busy while it serves another."""
+    """Serves one client at a time, and replies b"busy" to others."""
 
     busy = threading.Semaphore(1)
 
@@ -93,8 +93,8 @@ class OneByOne(Upper):
             self.busy.release()
 
 
-class KeepsWhatWasBegun(Upper):
-    """Forgets a descriptor where the client leaves before it has said all."""
+class LeaksOnDisconnect(Upper):
+    """Leaks a descriptor if the client disconnects before the end of its question."""
 
     def handle(self) -> None:
         file = open(__file__)
@@ -105,8 +105,8 @@ class KeepsWhatWasBegun(Upper):
         self.request.sendall(data.upper())
 
 
-class Locks(Upper):
-    """Has all clients wait for the one that it reads from."""
+class ReadsUnderALock(Upper):
+    """Holds a lock while it reads from a client."""
 
     lock = threading.Lock()
 
@@ -115,15 +115,15 @@ class Locks(Upper):
             return super().read()
 
 
-class Shouts(Upper):
-    """Has no fault, and more to say than the system buffers."""
+class LongUpper(Upper):
+    """Has no fault, and a reply longer than the system buffers."""
 
     def handle(self) -> None:
         self.request.sendall(self.read().upper() * 2**24)
 
 
-class LocksToWrite(Shouts):
-    """Has all clients wait for the one that it writes to."""
+class WritesUnderALock(LongUpper):
+    """Holds a lock while it writes to a client."""
 
     lock = threading.Lock()
 
@@ -132,8 +132,8 @@ class LocksToWrite(Shouts):
             super().handle()
 
 
-class TakesOffence(UpperDatagram):
-    """Answers nobody any more once it has not understood somebody."""
+class StopsReplying(UpperDatagram):
+    """Stops replying after a datagram that it does not understand."""
 
     offended: list[bytes] = []
 
@@ -148,15 +148,15 @@ TCP, UDP = ("tcp-threading",), ("udp-threading",)
 LARGE_ANSWER: dict[str, Any] = {"exchange": (b"x", b"X" * 2**24)}
 
 FAULTS: list[Fault] = [
-    Fault(AnswersAnother, "test_exchange", TCP),
-    Fault(FailsInTheEnd, "test_exchange", TCP),
+    Fault(RepliesWithAnother, "test_exchange", TCP),
+    Fault(FailsAtTheEnd, "test_exchange", TCP),
     Fault(LeavesThreads, "test_exchange", TCP),
     Fault(ReadsOnce, "test_any_split", TCP),
     Fault(OneByOne, "test_many_at_once", TCP),
-    Fault(KeepsWhatWasBegun, "test_client_that_disconnects_early", TCP),
-    Fault(Locks, "test_silent_client", TCP),
-    Fault(LocksToWrite, "test_client_that_does_not_read", TCP, LARGE_ANSWER),
-    Fault(TakesOffence, "test_unexpected_datagrams", UDP),
+    Fault(LeaksOnDisconnect, "test_client_that_disconnects_early", TCP),
+    Fault(ReadsUnderALock, "test_silent_client", TCP),
+    Fault(WritesUnderALock, "test_client_that_does_not_read", TCP, LARGE_ANSWER),
+    Fault(StopsReplying, "test_unexpected_datagrams", UDP),
 ]
 
 
@@ -183,7 +183,7 @@ def test_every_case_finds_a_fault() -> None:
         (Upper, {"exchange": (b"a", re.compile(b"[^A]"))}, TCP),
     ],
 )
-def test_a_wrong_answer_is_told(handler: Any, settings: Any, combination: tuple[str, ...]) -> None:
+def test_wrong_reply_is_reported(handler: Any, settings: Any, combination: tuple[str, ...]) -> None:
     told = verdict(HandlerConformance, "test_exchange", combination, handler=handler, **settings)
     assert "b'A'" in told
     assert "should" in told

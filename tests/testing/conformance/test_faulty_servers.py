@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from faults import LOST, Fault, cases_of, found, releasing, verdict
+from faults import LOST, Fault, cases_of, found, new_methods, releasing, verdict
 from patience import PATIENCE
 
 from plugport.serving.url import Url
@@ -28,8 +28,8 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 # Addresses ----------------------------------------------------------------------------------------
 
 
-class SaysWhatItWasTold(TCPServer):
-    """Does not look which port it got."""
+class KeepsTheGivenAddress(TCPServer):
+    """Keeps the address that was given, with port 0."""
 
     def server_bind(self) -> None:
         wanted = self.server_address
@@ -37,13 +37,13 @@ class SaysWhatItWasTold(TCPServer):
         self.server_address = wanted
 
 
-class LosesThePort(TCPServer):
+class ReportsAnotherPort(TCPServer):
     def listening_url(self) -> str:
         return f"{self.scheme}://{self.server_address[0]}:1"
 
 
-class Curt(TCPServer):
-    """Takes URLs apart without looking."""
+class AcceptsAnyUrl(TCPServer):
+    """Does not check URLs."""
 
     @classmethod
     def resolve_url(cls, url: Url) -> tuple[Any, dict[str, Any]]:
@@ -51,8 +51,8 @@ class Curt(TCPServer):
         return (host, int(port)), {}
 
 
-class Generous(TCPServer):
-    """Shares its port with everybody."""
+class SharesThePort(TCPServer):
+    """Always shares its port."""
 
     def _share_port(self) -> None:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
@@ -62,14 +62,14 @@ class Generous(TCPServer):
         super().server_bind()
 
 
-class Jealous(TCPServer):
-    """Shares its port with nobody."""
+class SharesNoPort(TCPServer):
+    """Never shares its port."""
 
     def _share_port(self) -> None:
         pass
 
 
-class Leaks(TCPServer):
+class LeaksItsSocket(TCPServer):
     """Keeps a socket that could not be bound."""
 
     def server_close(self) -> None:
@@ -79,8 +79,8 @@ class Leaks(TCPServer):
             super().server_close()
 
 
-class Sticks(TCPServer):
-    """Can't have the address of one that was closed a moment ago."""
+class DoesNotReuseTheAddress(TCPServer):
+    """Binds without SO_REUSEADDR."""
 
     def server_bind(self) -> None:
         self.allow_reuse_address = False
@@ -107,7 +107,7 @@ class LeavesTheFileAtFirst(UnixStreamServer):
         TCPServer.stop_listening(self)
 
 
-class MindsStaleFiles(UnixStreamServer):
+class RefusesStaleFiles(UnixStreamServer):
     def server_bind(self) -> None:
         if os.path.lexists(self.server_address):
             raise FileExistsError(17, "File exists")
@@ -131,8 +131,8 @@ class RemovesAnything(UnixStreamServer):
 # Template methods ---------------------------------------------------------------------------------
 
 
-class Hurried(TCPServer):
-    """Accepts connections that don't block."""
+class AcceptsNonBlocking(TCPServer):
+    """Returns non-blocking connections."""
 
     def get_request(self) -> tuple[Any, Any]:
         request, client_address = super().get_request()
@@ -140,26 +140,26 @@ class Hurried(TCPServer):
         return request, client_address
 
 
-class Nameless(TCPServer):
-    """Says of no client where it is."""
+class ReportsNoAddress(TCPServer):
+    """Reports no client's address."""
 
     def get_request(self) -> tuple[Any, Any]:
         return super().get_request()[0], ("", 0)
 
 
-class Cuts(UDPServer):
+class TruncatesDatagrams(UDPServer):
     def get_request(self) -> tuple[Any, Any]:
         data, client_address = self.socket.recvfrom(8192)
         return (data, self.socket), client_address
 
 
-class SaysNoGoodbye(TCPServer):
+class SendsNoEof(TCPServer):
     def shutdown_request(self, request: Any) -> None:
         self.close_request(request)
 
 
-class EndsForAll(TCPServer):
-    """Ends a connection that a child goes on with."""
+class EndsForAllProcesses(TCPServer):
+    """Ends a connection that a child still uses."""
 
     def close_request(self, request: Any) -> None:
         with contextlib.suppress(OSError):
@@ -174,20 +174,20 @@ class NeverCloses(TCPServer):
 
 
 class ClosesItsSocket(UDPServer):
-    """Closes with a datagram what the datagram came through."""
+    """Closes the server's socket with a datagram."""
 
     def close_request(self, request: Any) -> None:
         self.end_request(request)
         request[1].close()
 
 
-class ListensOn(TCPServer):
+class ListensForever(TCPServer):
     def stop_listening(self) -> None:
         pass
 
 
-class FallsMute(UDPServer):
-    """Loses what answers leave through when it stops listening."""
+class ClosesTheReplySocket(UDPServer):
+    """Closes the socket, which replies still need, when it stops listening."""
 
     def stop_listening(self) -> None:
         self.socket.close()
@@ -203,7 +203,7 @@ class ClosesOnce(TCPServer):
 
 
 class ServesOne(TCPServer):
-    """Takes one request, and fails to take any other."""
+    """Accepts one request, and fails to accept another."""
 
     taken = False
 
@@ -221,7 +221,7 @@ class OneAtATime(TCPServer):
         return not self.active_requests
 
 
-class ShutsOutTheFailed(TCPServer):
+class KeepsFailedConnections(TCPServer):
     """Does not close the connection of a handler that failed."""
 
     failed: Any = None
@@ -238,8 +238,8 @@ class ShutsOutTheFailed(TCPServer):
             super().shutdown_request(request)
 
 
-class CallsByName(TCPServer):
-    """Stumbles over a client that is gone before it is asked who it is."""
+class AsksForThePeerName(TCPServer):
+    """Fails if a client has disconnected before getpeername()."""
 
     def get_request(self) -> tuple[Any, Any]:
         request, _ = super().get_request()
@@ -250,16 +250,16 @@ class CallsByName(TCPServer):
             raise LookupError("who is it?") from error
 
 
-class Trusting(TCPServer):
-    """Asks itself nothing before a request begins."""
+class SkipsVerifyRequest(TCPServer):
+    """Never calls its own verify_request()."""
 
     def begin_request(self, request: Any, client_address: Any) -> Any:
         vars(self)["verify_request"] = lambda request, client_address: True
         return super().begin_request(request, client_address)
 
 
-class KeepsWhomItRefuses(TCPServer):
-    """Does not close the connection of who is turned away."""
+class KeepsRejectedConnections(TCPServer):
+    """Does not close a rejected connection."""
 
     refused: Any = None
 
@@ -277,7 +277,7 @@ class KeepsWhomItRefuses(TCPServer):
 
 
 class Answers(UDPServer):
-    """Answers whom it turns away."""
+    """Replies to a rejected client."""
 
     def reject_request(self, client_address: Any, reason: str) -> None:
         self.socket.sendto(b"go away", client_address)
@@ -298,14 +298,14 @@ class TakesAnySize(UDPServer):
 # The end ------------------------------------------------------------------------------------------
 
 
-class CutsWhileItDrains(TCPServer):
+class AbortsWhileItDrains(TCPServer):
     def stop_listening(self) -> None:
         super().stop_listening()
         self.abort_requests()
 
 
-class Forgets(TCPServer):
-    """Leaves what waits when it is to drain."""
+class ForgetsTheBacklog(TCPServer):
+    """Drops the backlog when it drains."""
 
     def drain(self, timeout: float) -> None:
         self.stop_listening()
@@ -315,43 +315,43 @@ class Forgets(TCPServer):
 UNDER_THREADS = ("threading",)
 
 FAULTS: list[Fault] = [
-    Fault(SaysWhatItWasTold, "test_address"),
-    Fault(LosesThePort, "test_url"),
-    Fault(Curt, "test_invalid_urls"),
-    Fault(Generous, "test_address_in_use"),
-    Fault(Leaks, "test_address_in_use"),
-    Fault(Jealous, "test_allow_reuse_port"),
-    Fault(Sticks, "test_address_is_free_again"),
+    Fault(KeepsTheGivenAddress, "test_address"),
+    Fault(ReportsAnotherPort, "test_url"),
+    Fault(AcceptsAnyUrl, "test_invalid_urls"),
+    Fault(SharesThePort, "test_address_in_use"),
+    Fault(LeaksItsSocket, "test_address_in_use"),
+    Fault(SharesNoPort, "test_allow_reuse_port"),
+    Fault(DoesNotReuseTheAddress, "test_address_is_free_again"),
     Fault(LongQueue, "test_request_queue_size"),
     Fault(ShortQueue, "test_request_queue_size"),
     Fault(LeavesTheFile, "test_socket_file"),
     Fault(LeavesTheFileAtFirst, "test_socket_file_after_stop_listening"),
-    Fault(MindsStaleFiles, "test_stale_socket_file"),
+    Fault(RefusesStaleFiles, "test_stale_socket_file"),
     Fault(ReplacesAnything, "test_file_of_another_kind"),
     Fault(ReplacesAnything, "test_address_in_use"),
     Fault(RemovesAnything, "test_socket_file_of_another_server"),
-    Fault(Hurried, "test_get_request"),
-    Fault(Nameless, "test_get_request"),
-    Fault(Cuts, "test_get_datagram"),
-    Fault(SaysNoGoodbye, "test_shutdown_request"),
-    Fault(EndsForAll, "test_close_request"),
+    Fault(AcceptsNonBlocking, "test_get_request"),
+    Fault(ReportsNoAddress, "test_get_request"),
+    Fault(TruncatesDatagrams, "test_get_datagram"),
+    Fault(SendsNoEof, "test_shutdown_request"),
+    Fault(EndsForAllProcesses, "test_close_request"),
     Fault(NeverCloses, "test_close_request"),
     Fault(ClosesItsSocket, "test_close_datagram"),
-    Fault(ListensOn, "test_stop_listening"),
-    Fault(FallsMute, "test_stop_listening_to_datagrams"),
+    Fault(ListensForever, "test_stop_listening"),
+    Fault(ClosesTheReplySocket, "test_stop_listening_to_datagrams"),
     Fault(ClosesOnce, "test_server_close"),
     Fault(ServesOne, "test_serves", UNDER_THREADS),
     Fault(OneAtATime, "test_serves_several_at_once", UNDER_THREADS),
-    Fault(ShutsOutTheFailed, "test_failed_request", UNDER_THREADS),
-    Fault(CallsByName, "test_client_reset_before_accept", UNDER_THREADS),
-    Fault(Trusting, "test_verify_request", UNDER_THREADS),
-    Fault(KeepsWhomItRefuses, "test_verify_request", UNDER_THREADS),
-    Fault(KeepsWhomItRefuses, "test_verify_request_hook", UNDER_THREADS),
+    Fault(KeepsFailedConnections, "test_failed_request", UNDER_THREADS),
+    Fault(AsksForThePeerName, "test_client_reset_before_accept", UNDER_THREADS),
+    Fault(SkipsVerifyRequest, "test_verify_request", UNDER_THREADS),
+    Fault(KeepsRejectedConnections, "test_verify_request", UNDER_THREADS),
+    Fault(KeepsRejectedConnections, "test_verify_request_hook", UNDER_THREADS),
     Fault(Answers, "test_verify_request_hook", UNDER_THREADS),
     Fault(Unlimited, "test_max_active_requests", UNDER_THREADS),
     Fault(TakesAnySize, "test_max_packet_size", UNDER_THREADS),
-    Fault(CutsWhileItDrains, "test_drain", UNDER_THREADS),
-    Fault(Forgets, "test_drain_serves_the_backlog", UNDER_THREADS),
+    Fault(AbortsWhileItDrains, "test_drain", UNDER_THREADS),
+    Fault(ForgetsTheBacklog, "test_drain_serves_the_backlog", UNDER_THREADS),
 ]
 
 
@@ -373,6 +373,11 @@ def test_a_fault_is_found(fault: Fault) -> None:
     assert not verdict(
         ServerConformance, fault.case, fault.arguments, server=sane, patience=PATIENCE, **settings
     )
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_a_fault_overrides_methods_that_exist(fault: Fault) -> None:
+    assert new_methods(fault.component) == []
 
 
 def test_every_case_finds_a_fault() -> None:

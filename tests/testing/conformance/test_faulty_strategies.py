@@ -14,7 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from faults import LOST, Fault, cases_of, found, releasing, verdict
+from faults import LOST, Fault, cases_of, found, new_methods, releasing, verdict
 from patience import PATIENCE
 
 from plugport import StrategyTraits
@@ -44,7 +44,7 @@ class NeverCloses(ThreadingMixIn):
         self.end_request(request)
 
 
-class ClosesWithoutAnAccount(ThreadingMixIn):
+class ClosesWithoutARecord(ThreadingMixIn):
     def run_request(self, request: Any, client_address: Any) -> None:
         self.finish_request(request, client_address)
         request.close()
@@ -58,8 +58,8 @@ class EndsTwice(ThreadingMixIn):
             self.hooks.request_finished(context=context)
 
 
-class Silent(ThreadingMixIn):
-    """Fires no hooks for requests."""
+class CallsNoHooks(ThreadingMixIn):
+    """Calls no hooks for requests."""
 
     def begin_request(self, request: Any, client_address: Any) -> Any:
         hooks, self.hooks = self.hooks, type(self).hooks
@@ -69,7 +69,7 @@ class Silent(ThreadingMixIn):
             self.hooks = hooks
 
 
-class HushesErrors(ThreadingMixIn):
+class HidesErrors(ThreadingMixIn):
     def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
         pass
 
@@ -81,8 +81,8 @@ class Unlimited(ThreadingMixIn):
         return True
 
 
-class TurnsAway(ThreadingMixIn):
-    """Accepts what it has no room for, only to turn it away."""
+class RejectsForLackOfRoom(ThreadingMixIn):
+    """Accepts requests without room for them, and rejects them."""
 
     def has_room(self) -> bool:
         return sys._getframe(1).f_code.co_name.startswith("_prepare") or super().has_room()
@@ -92,36 +92,36 @@ class SecretlySerial(SyncMixIn):
     traits = StrategyTraits(parallel=True)
 
 
-class Deaf(ThreadingMixIn):
+class DoesNotDrain(ThreadingMixIn):
     """Does not drain."""
 
     def drain(self, timeout: float) -> None:
         pass
 
 
-class Forgets(ThreadingMixIn):
-    """Leaves the backlog when it drains."""
+class ForgetsTheBacklog(ThreadingMixIn):
+    """Drops the backlog when it drains."""
 
     def drain(self, timeout: float) -> None:
         self.stop_listening()
         super().drain(timeout)
 
 
-class Patient(ThreadingMixIn):
-    """Cuts nothing at the deadline of a drain."""
+class IgnoresTheDeadline(ThreadingMixIn):
+    """Aborts nothing at the deadline of a drain."""
 
     def abort_requests(self, *, force: bool = False) -> None:
         pass
 
 
-class Swallows(ThreadingMixIn):
+class SendsHalf(ThreadingMixIn):
     """Sends only the first half of what is written at once, when it is much."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        super().finish_request(_Swallowing(request), client_address)
+        super().finish_request(_SendingHalf(request), client_address)
 
 
-class _Swallowing:
+class _SendingHalf:
     def __init__(self, request: Any) -> None:
         self._request = request
 
@@ -132,16 +132,16 @@ class _Swallowing:
         return getattr(self._request, name)
 
 
-class Hoards(ThreadingMixIn):
-    """Keeps what a client does not take in memory, without limit."""
+class BuffersReplies(ThreadingMixIn):
+    """Buffers replies in memory without limit."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        hoard = _Hoarding(request)
-        super().finish_request(hoard, client_address)
-        request.sendall(b"".join(hoard.kept))
+        buffering = _Buffering(request)
+        super().finish_request(buffering, client_address)
+        request.sendall(b"".join(buffering.kept))
 
 
-class _Hoarding(_Swallowing):
+class _Buffering(_SendingHalf):
     def __init__(self, request: Any) -> None:
         super().__init__(request)
         self.kept: list[bytes] = []
@@ -151,7 +151,7 @@ class _Hoarding(_Swallowing):
 
 
 class EndsAtHalfClose(ThreadingMixIn):
-    """Takes the client's end of input for the end of the connection."""
+    """Ends the connection at the client's end of input."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         poll = select.poll()
@@ -167,8 +167,8 @@ class LeavesThreads(ThreadingMixIn):
         super().process_request(request, client_address)
 
 
-class Timeless(ThreadingMixIn):
-    """Knows of no timeouts."""
+class IgnoresTimeouts(ThreadingMixIn):
+    """Ignores all timeouts."""
 
     def expire_request(self, context: Any, reason: str) -> None:
         pass
@@ -179,8 +179,8 @@ class Timeless(ThreadingMixIn):
         return context
 
 
-class WantsAWord(ThreadingMixIn):
-    """Takes a client that says nothing for a failure."""
+class RequiresData(ThreadingMixIn):
+    """Fails a request if the client sends nothing."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         if not request.recv(1, socket.MSG_PEEK):
@@ -188,7 +188,7 @@ class WantsAWord(ThreadingMixIn):
         super().finish_request(request, client_address)
 
 
-class _Replaced(_Swallowing):
+class _Replaced(_SendingHalf):
     """A request with another file to read from."""
 
     def __init__(self, request: Any, lines: Iterable[bytes]) -> None:
@@ -208,8 +208,8 @@ class _Replaced(_Swallowing):
         pass
 
 
-class HearsOnlySome(ThreadingMixIn):
-    """Takes thirty lines, and what begins with !."""
+class ReadsThirtyLines(ThreadingMixIn):
+    """Reads thirty lines, and those that begin with !."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         with request.makefile("rb") as file:
@@ -218,19 +218,19 @@ class HearsOnlySome(ThreadingMixIn):
 
 
 def _last_of(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """What begins with !, of *lines*."""
+    """Return those of *lines* that begin with !."""
     return (line for line in lines if line.startswith(b"!"))
 
 
-class HearsOnePiece(ThreadingMixIn):
-    """Takes what comes first for all there is."""
+class ReadsOnePiece(ThreadingMixIn):
+    """Reads one piece, and takes it for the whole request."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         super().finish_request(_Replaced(request, [request.recv(65536)]), client_address)
 
 
-class Gobbles(ThreadingMixIn):
-    """Keeps in memory what the handler does not read, without limit."""
+class BuffersInput(ThreadingMixIn):
+    """Buffers in memory, without limit, what the handler does not read."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         chunks: SimpleQueue[bytes] = SimpleQueue()
@@ -249,14 +249,14 @@ class Gobbles(ThreadingMixIn):
             thread.join()
 
 
-class BlamesTheHandler(ThreadingMixIn):
-    """Takes a client that leaves for a failure of the handler."""
+class ReportsDisconnectionsAsFailures(ThreadingMixIn):
+    """Reports a client's disconnection as a failure of the handler."""
 
     def fail_request(self, request: Any, error: BaseException) -> None:
         super().fail_request(request, RuntimeError(str(error)))
 
 
-class OverlooksWhatBreaks(ThreadingMixIn):
+class IgnoresConnectionErrors(ThreadingMixIn):
     def finish_request(self, request: Any, client_address: Any) -> None:
         with contextlib.suppress(ConnectionError):
             super().finish_request(request, client_address)
@@ -270,8 +270,8 @@ class Miscounts(ThreadingMixIn):
         super().end_request(request)
 
 
-class Hasty(ThreadingMixIn):
-    """Cuts what is active as soon as it is to drain."""
+class AbortsAtOnce(ThreadingMixIn):
+    """Aborts active requests as soon as it drains."""
 
     def drain(self, timeout: float) -> None:
         super().drain(0.0)
@@ -282,8 +282,8 @@ class Unstoppable(ThreadingMixIn):
         pass
 
 
-class Choosy(ThreadingMixIn):
-    """Turns some clients away."""
+class RejectsSome(ThreadingMixIn):
+    """Rejects some clients."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return bool(client_address[1] % 5)
@@ -297,7 +297,7 @@ class ServesOne(ThreadingMixIn):
         super().serve_together(servers[:1], poll_interval)
 
 
-class KeepsTheFailed(ThreadingMixIn):
+class KeepsFailedConnections(ThreadingMixIn):
     """Does not close the connection of a handler that failed."""
 
     def run_request(self, request: Any, client_address: Any) -> None:
@@ -311,24 +311,24 @@ class KeepsTheFailed(ThreadingMixIn):
             self.conclude_request(request)
 
 
-class HushesTheEnd(HushesErrors):
-    """Says nothing of what fails while the handler clears up."""
+class HidesErrorsAtTheEnd(HidesErrors):
+    """Does not report an error of the handler's clean-up."""
 
     def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
         if "at the end" not in str(error):
             ThreadingMixIn.handle_failure(self, request, client_address, error)
 
 
-class Panics(ThreadingMixIn):
-    """Cuts all when one fails."""
+class AbortsAllOnAnError(ThreadingMixIn):
+    """Aborts all requests when one fails."""
 
     def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
         super().handle_failure(request, client_address, error)
         self.abort_requests()
 
 
-class BeginsAtOnce(ThreadingMixIn):
-    """Waits for no prelude."""
+class SkipsPreludes(ThreadingMixIn):
+    """Begins a request without its preludes."""
 
     def enter_loop(self, loop: Any) -> None:
         super().enter_loop(loop)
@@ -336,29 +336,29 @@ class BeginsAtOnce(ThreadingMixIn):
         self.intake.deliver = self.begin_and_process
 
 
-class GivesThemPlaces(ThreadingMixIn):
-    """Counts who waits among the active requests."""
+class CountsPendingConnections(ThreadingMixIn):
+    """Counts pending connections as active requests."""
 
     def has_room(self) -> bool:
         waiting = len(self.intake.pending or ())
         return super().has_room() and waiting < (self.max_active_requests or waiting + 1)
 
 
-class TakesAnyNumber(ThreadingMixIn):
-    """Lets wait who likes, as long as they like."""
+class HasNoPreludeLimits(ThreadingMixIn):
+    """Sets no limit to the number and the time of pending connections."""
 
     def enter_loop(self, loop: Any) -> None:
         self.max_preludes, self.prelude_timeout = 10**6, 1e6
         super().enter_loop(loop)
 
 
-class HushesRejections(ThreadingMixIn):
+class HidesRejections(ThreadingMixIn):
     def reject_request(self, client_address: Any, reason: str) -> None:
         pass
 
 
-class DropsWhoWaits(ThreadingMixIn):
-    """Turns away who is at its preludes when it is to listen no more."""
+class RejectsPendingOnDrain(ThreadingMixIn):
+    """Rejects pending connections when it stops listening."""
 
     def stop_listening(self) -> None:
         if self.intake.pending is not None and self.is_draining():
@@ -366,20 +366,20 @@ class DropsWhoWaits(ThreadingMixIn):
         super().stop_listening()
 
 
-class ChecksItselfAlone(ThreadingMixIn):
+class SkipsTheServersCheck(ThreadingMixIn):
     @classmethod
     def check_options(cls) -> None:
         pass
 
 
-class CutsDatagrams(ThreadingMixIn):
+class TruncatesDatagrams(ThreadingMixIn):
     def finish_request(self, request: Any, client_address: Any) -> None:
         data, sock = request
         super().finish_request((data[:1000], sock), client_address)
 
 
-class MixesUp(ThreadingMixIn):
-    """Answers one client what another has asked, now and then."""
+class RepliesToAnother(ThreadingMixIn):
+    """Sends a reply to the client of an earlier datagram."""
 
     _former: Any = None
 
@@ -388,8 +388,8 @@ class MixesUp(ThreadingMixIn):
         super().finish_request(request, former or client_address)
 
 
-class GivesUp(ThreadingMixIn):
-    """Ends when an answer can't be delivered."""
+class StopsOnAnError(ThreadingMixIn):
+    """Stops serving when a reply can't be delivered."""
 
     def handle_failure(self, request: Any, client_address: Any, error: Exception) -> None:
         self._BaseServer__shutdown_request = True
@@ -398,7 +398,7 @@ class GivesUp(ThreadingMixIn):
 
 
 class DropsTheBacklog(ThreadingMixIn):
-    """Turns away what waits when it is to drain."""
+    """Rejects the backlog when it drains."""
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         return not self.is_draining()
@@ -407,59 +407,59 @@ class DropsTheBacklog(ThreadingMixIn):
 STREAM: list[Fault] = [
     Fault(NeverCloses, "test_echo"),
     Fault(NeverCloses, "test_server_closes_early"),
-    Fault(ClosesWithoutAnAccount, "test_echo"),
+    Fault(ClosesWithoutARecord, "test_echo"),
     Fault(EndsTwice, "test_echo"),
-    Fault(WantsAWord, "test_empty_connection"),
-    Fault(Swallows, "test_large_download"),
-    Fault(HearsOnlySome, "test_large_upload"),
-    Fault(Swallows, "test_large_both_ways"),
+    Fault(RequiresData, "test_empty_connection"),
+    Fault(SendsHalf, "test_large_download"),
+    Fault(ReadsThirtyLines, "test_large_upload"),
+    Fault(SendsHalf, "test_large_both_ways"),
     Fault(EndsAtHalfClose, "test_half_close"),
-    Fault(BlamesTheHandler, "test_client_closes_early"),
-    Fault(OverlooksWhatBreaks, "test_reset"),
-    Fault(Hoards, "test_slow_reader"),
-    Fault(HearsOnePiece, "test_slow_writer"),
-    Fault(Gobbles, "test_neither_side_reads", settings={"buffers": 8 * 2**20}),
+    Fault(ReportsDisconnectionsAsFailures, "test_client_closes_early"),
+    Fault(IgnoresConnectionErrors, "test_reset"),
+    Fault(BuffersReplies, "test_slow_reader"),
+    Fault(ReadsOnePiece, "test_slow_writer"),
+    Fault(BuffersInput, "test_neither_side_reads", settings={"buffers": 8 * 2**20}),
     Fault(EndsTwice, "test_hooks"),
-    Fault(Silent, "test_hooks"),
-    Fault(Deaf, "test_hooks"),
+    Fault(CallsNoHooks, "test_hooks"),
+    Fault(DoesNotDrain, "test_hooks"),
     Fault(Miscounts, "test_bytes_are_counted"),
     Fault(Unlimited, "test_max_active_requests"),
-    Fault(TurnsAway, "test_max_active_requests"),
+    Fault(RejectsForLackOfRoom, "test_max_active_requests"),
     Fault(SecretlySerial, "test_max_active_requests"),
-    Fault(Timeless, "test_request_timeout"),
-    Fault(Timeless, "test_idle_timeout"),
-    Fault(Hasty, "test_drain_finishes_what_is_active"),
-    Fault(Forgets, "test_drain_serves_the_backlog"),
-    Fault(Patient, "test_drain_aborts_at_the_deadline"),
+    Fault(IgnoresTimeouts, "test_request_timeout"),
+    Fault(IgnoresTimeouts, "test_idle_timeout"),
+    Fault(AbortsAtOnce, "test_drain_finishes_what_is_active"),
+    Fault(ForgetsTheBacklog, "test_drain_serves_the_backlog"),
+    Fault(IgnoresTheDeadline, "test_drain_aborts_at_the_deadline"),
     Fault(Unstoppable, "test_shutdown"),
     Fault(SecretlySerial, "test_clients_at_once", settings={"at_once": 2}),
-    Fault(Choosy, "test_many_clients", settings={"client_count": 50}),
+    Fault(RejectsSome, "test_many_clients", settings={"client_count": 50}),
     Fault(ServesOne, "test_listeners"),
-    Fault(HushesErrors, "test_error_at_the_beginning"),
-    Fault(KeepsTheFailed, "test_error_at_the_beginning"),
-    Fault(HushesErrors, "test_error_on_data"),
-    Fault(KeepsTheFailed, "test_error_after_a_wait"),
-    Fault(HushesErrors, "test_error_at_the_end_of_input"),
-    Fault(HushesTheEnd, "test_error_at_the_end"),
-    Fault(Panics, "test_error_affects_no_other_client"),
+    Fault(HidesErrors, "test_error_at_the_beginning"),
+    Fault(KeepsFailedConnections, "test_error_at_the_beginning"),
+    Fault(HidesErrors, "test_error_on_data"),
+    Fault(KeepsFailedConnections, "test_error_after_a_wait"),
+    Fault(HidesErrors, "test_error_at_the_end_of_input"),
+    Fault(HidesErrorsAtTheEnd, "test_error_at_the_end"),
+    Fault(AbortsAllOnAnError, "test_error_affects_no_other_client"),
     Fault(SecretlySerial, "test_blocking_handler_delays_no_other"),
     Fault(LeavesThreads, "test_echo"),
-    Fault(ChecksItselfAlone, "test_options_of_the_server"),
-    Fault(BeginsAtOnce, "test_prelude"),
-    Fault(GivesThemPlaces, "test_silent_clients_delay_no_other"),
-    Fault(TakesAnyNumber, "test_too_many_silent_clients"),
-    Fault(TakesAnyNumber, "test_prelude_timeout"),
-    Fault(HushesRejections, "test_bad_prelude"),
+    Fault(SkipsTheServersCheck, "test_options_of_the_server"),
+    Fault(SkipsPreludes, "test_prelude"),
+    Fault(CountsPendingConnections, "test_silent_clients_delay_no_other"),
+    Fault(HasNoPreludeLimits, "test_too_many_silent_clients"),
+    Fault(HasNoPreludeLimits, "test_prelude_timeout"),
+    Fault(HidesRejections, "test_bad_prelude"),
     Fault(Unlimited, "test_prelude_waits_for_room"),
-    Fault(DropsWhoWaits, "test_drain_waits_for_preludes"),
+    Fault(RejectsPendingOnDrain, "test_drain_waits_for_preludes"),
 ]
 
 DATAGRAM: list[Fault] = [
-    Fault(CutsDatagrams, "test_echo"),
-    Fault(HushesErrors, "test_error"),
-    Fault(MixesUp, "test_burst"),
-    Fault(GivesUp, "test_unreachable_client", settings={"server": UnixDatagramServer, "url": "unix"}),
-    Fault(Silent, "test_hooks"),
+    Fault(TruncatesDatagrams, "test_echo"),
+    Fault(HidesErrors, "test_error"),
+    Fault(RepliesToAnother, "test_burst"),
+    Fault(StopsOnAnError, "test_unreachable_client", settings={"server": UnixDatagramServer, "url": "unix"}),
+    Fault(CallsNoHooks, "test_hooks"),
     Fault(DropsTheBacklog, "test_drain_answers_waiting_datagrams"),
     Fault(ServesOne, "test_listeners"),
 ]
@@ -480,6 +480,11 @@ def test_a_fault_is_found(fault: Fault) -> None:
 @pytest.mark.parametrize("fault", DATAGRAM, ids=str)
 def test_a_fault_with_datagrams_is_found(fault: Fault) -> None:
     assert_found(DatagramConformance, fault, UDPServer)
+
+
+@pytest.mark.parametrize("fault", STREAM + DATAGRAM, ids=str)
+def test_a_fault_overrides_methods_that_exist(fault: Fault) -> None:
+    assert new_methods(fault.component) == []
 
 
 def test_every_case_finds_a_fault() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from faults import LOST, Fault, releasing, verdict
+from faults import LOST, Fault, new_methods, releasing, verdict
 from patience import PATIENCE
 
 from plugport import RequestContext
@@ -56,14 +56,14 @@ class SyncWithoutATimer(SyncMixIn):
         self.run_request(request, client_address)
 
 
-class SyncThatDropsTheNext(SyncMixIn):
-    """Turns away what waits while it was busy."""
+class SyncThatRejectsTheBacklog(SyncMixIn):
+    """Rejects the connections that waited while it was busy."""
 
     def has_room(self) -> bool:
         return not self.is_draining() and super().has_room()
 
 
-class ThreadingWithoutAnAccount(ThreadingMixIn):
+class ThreadingWithoutARecord(ThreadingMixIn):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         LOST.append(request.close)
         self.finish_request(request, client_address)
@@ -107,7 +107,7 @@ class PoolThatSwallowsErrors(ThreadPoolMixIn):
         self.conclude_request(request)
 
 
-class ForkingWhoseParentHoldsOn(ForkingMixIn):
+class ForkingWhoseParentKeepsACopy(ForkingMixIn):
     """Keeps the parent's copy of each connection."""
 
     def fork_request(self, request: Any) -> bool:
@@ -115,17 +115,17 @@ class ForkingWhoseParentHoldsOn(ForkingMixIn):
         return super().fork_request(request)
 
 
-class ForkingThatReapsNobody(ForkingMixIn):
+class ForkingThatReapsNoChild(ForkingMixIn):
     def _reap(self, child: Any) -> None:
         if child.pid in self.active_children:  # type: ignore[operator]
             self.active_children.discard(child.pid)  # type: ignore[union-attr]
             LOST.append(lambda: os.waitpid(child.pid, 0))
 
 
-class ForkingThatHearsNoReport(ForkingMixIn):
-    def _end_childs_request(self, child: Any) -> None:
+class ForkingThatReadsNoReport(ForkingMixIn):
+    def _end_request_of(self, child: Any, unreported: Any = "aborted") -> None:
         child.report = b""
-        super()._end_childs_request(child)
+        super()._end_request_of(child, unreported)
 
 
 class SelectThatKeepsConnections(SelectMixIn):
@@ -136,7 +136,7 @@ class SelectThatKeepsConnections(SelectMixIn):
 
 
 class SelectWithoutPause(SelectMixIn):
-    """Buffers what nobody takes."""
+    """Buffers replies without limit."""
 
     def process_request(self, request: Any, client_address: Any) -> None:
         context = self.active_requests[id(request)]
@@ -178,16 +178,16 @@ class AsyncioWhosePoolStays(AsyncioMixIn):
 STRATEGIES: list[Fault] = [
     Fault(SyncThatKeepsConnections, "test_empty_connection", ("blocking",)),
     Fault(SyncWithoutATimer, "test_request_timeout", ("blocking",)),
-    Fault(SyncThatDropsTheNext, "test_drain_serves_the_backlog", ("message",)),
-    Fault(ThreadingWithoutAnAccount, "test_error_on_data", ("blocking",)),
+    Fault(SyncThatRejectsTheBacklog, "test_drain_serves_the_backlog", ("message",)),
+    Fault(ThreadingWithoutARecord, "test_error_on_data", ("blocking",)),
     Fault(ThreadingThatJoins, "test_clients_at_once", ("protocol",), {"at_once": 3}),
     Fault(ThreadingThatHasAlwaysRoom, "test_max_active_requests", ("async",)),
     Fault(PoolThatIsNotClosed, "test_echo", ("message",)),
     Fault(PoolOfOne, "test_clients_at_once", ("blocking",), {"at_once": 3}),
     Fault(PoolThatSwallowsErrors, "test_hooks", ("blocking",)),
-    Fault(ForkingWhoseParentHoldsOn, "test_echo", ("blocking",)),
-    Fault(ForkingThatReapsNobody, "test_echo", ("blocking",)),
-    Fault(ForkingThatHearsNoReport, "test_error_on_data", ("protocol",)),
+    Fault(ForkingWhoseParentKeepsACopy, "test_echo", ("blocking",)),
+    Fault(ForkingThatReapsNoChild, "test_echo", ("blocking",)),
+    Fault(ForkingThatReadsNoReport, "test_error_on_data", ("protocol",)),
     Fault(SelectThatKeepsConnections, "test_half_close", ("protocol",)),
     Fault(SelectWithoutPause, "test_slow_reader", ("protocol",)),
     Fault(SelectThatForgetsFailures, "test_error_on_data", ("message",)),
@@ -200,8 +200,8 @@ STRATEGIES: list[Fault] = [
 # Servers ------------------------------------------------------------------------------------------
 
 
-class TCPThatLetsTheTimeoutBe(TCPServer):
-    """Hands connections on with a timeout that nobody asked for."""
+class TCPThatKeepsATimeout(TCPServer):
+    """Returns connections with a timeout."""
 
     def get_request(self) -> tuple[Any, Any]:
         request, client_address = super().get_request()
@@ -209,7 +209,7 @@ class TCPThatLetsTheTimeoutBe(TCPServer):
         return request, client_address
 
 
-class TCPWithoutGoodbye(TCPServer):
+class TCPWithoutEof(TCPServer):
     def shutdown_request(self, request: Any) -> None:
         self.end_request(request)
         self.close_request(request)
@@ -220,7 +220,7 @@ class TCPWithAQueueOfItsOwn(TCPServer):
         self.socket.listen()
 
 
-class UDPThatCuts(UDPServer):
+class UDPThatTruncates(UDPServer):
     def get_request(self) -> tuple[Any, Any]:
         data, client_address = self.socket.recvfrom(8192)  # the standard library's max_packet_size
         return (data, self.socket), client_address
@@ -245,7 +245,7 @@ class UnixThatLeavesItsFile(UnixStreamServer):
 
 
 class UnixWithoutAFileOfItsOwn(UnixStreamServer):
-    """Does not look whose file it removes."""
+    """Removes the socket file of another server too."""
 
     def _remove_file(self) -> None:
         if os.path.exists(self.server_address):
@@ -262,7 +262,7 @@ class UnixgramThatLeavesItsFile(UnixDatagramServer):
         UDPServer.server_close(self)
 
 
-class UnixgramThatListensToNobody(UnixDatagramServer):
+class UnixgramThatIgnoresTheBacklog(UnixDatagramServer):
     """Closes its socket when it is to listen no more."""
 
     def stop_listening(self) -> None:
@@ -281,17 +281,17 @@ class UnixgramThatReplacesAnything(UnixDatagramServer):
 UNDER_SYNC = ("sync",)
 
 SERVERS: list[Fault] = [
-    Fault(TCPThatLetsTheTimeoutBe, "test_get_request"),
-    Fault(TCPWithoutGoodbye, "test_shutdown_request"),
+    Fault(TCPThatKeepsATimeout, "test_get_request"),
+    Fault(TCPWithoutEof, "test_shutdown_request"),
     Fault(TCPWithAQueueOfItsOwn, "test_request_queue_size"),
-    Fault(UDPThatCuts, "test_get_datagram"),
+    Fault(UDPThatTruncates, "test_get_datagram"),
     Fault(UDPThatIgnoresItsLimit, "test_max_packet_size", UNDER_SYNC),
     Fault(UDPThatClosesRequestsLikeTCP, "test_serves", UNDER_SYNC),
     Fault(UnixThatLeavesItsFile, "test_socket_file"),
     Fault(UnixWithoutAFileOfItsOwn, "test_socket_file_of_another_server"),
     Fault(UnixThatRefusesStaleFiles, "test_stale_socket_file"),
     Fault(UnixgramThatLeavesItsFile, "test_socket_file"),
-    Fault(UnixgramThatListensToNobody, "test_drain_serves_the_backlog", UNDER_SYNC),
+    Fault(UnixgramThatIgnoresTheBacklog, "test_drain_serves_the_backlog", UNDER_SYNC),
     Fault(UnixgramThatReplacesAnything, "test_file_of_another_kind"),
 ]
 
@@ -317,6 +317,11 @@ def test_a_mutant_of_a_server_is_found(mutant: Fault) -> None:
     assert verdict(ServerConformance, mutant.case, mutant.arguments, server=mutant.component, **settings)
     settings |= {"server": original(mutant.component), "patience": PATIENCE}
     assert not verdict(ServerConformance, mutant.case, mutant.arguments, **settings)
+
+
+@pytest.mark.parametrize("mutant", STRATEGIES + SERVERS, ids=str)
+def test_a_mutant_overrides_methods_that_exist(mutant: Fault) -> None:
+    assert new_methods(mutant.component) == []
 
 
 def test_there_are_three_of_each() -> None:

@@ -51,7 +51,7 @@ def run_python(code: str) -> str:
     return result.stdout.strip()
 
 
-def test_it_needs_no_pytest_and_nothing_needs_it() -> None:
+def test_core_and_conformance_import_no_pytest() -> None:
     code = "import plugport.cli, plugport.serving.service, sys; print('plugport_testing' in sys.modules)"
     assert run_python(code) == "False"
     code = "import plugport_testing.conformance, sys; print('pytest' in sys.modules)"
@@ -147,7 +147,7 @@ def test_cases_of_a_handler() -> None:
     assert Stream.test_unexpected_datagrams is None
 
 
-def test_a_name_that_nobody_has_is_told_at_once() -> None:
+def test_unknown_name_is_an_error_of_the_class() -> None:
     with pytest.raises(UnknownNameError, match="did you mean 'threading'"):
         type("Slip", (StrategyConformance,), {"strategy": "threadin"})
     with pytest.raises(UnknownNameError, match="did you mean 'tcp'"):

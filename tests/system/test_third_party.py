@@ -52,7 +52,7 @@ PLUGIN = f"""
             server.register_function(pow)
             server.register_function(str.upper, "upper")
         elif server.scheme == "wsgi":
-            from plugport.targets import resolve_target
+            from plugport import resolve_target
 
             server.set_app(resolve_target("{CODE}:application"))
 """

@@ -7,8 +7,7 @@ That one gets a transport of this module, whose set_protocol() keeps the watch.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from plugport.bridges.loop_transports import LoopTransport
 from plugport.bridges.tls.eventloop import connect, record_traffic
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ConnectionWatch", "WatchedProtocol", "WatchedTransport"]
 
-_Argument = TypeVar("_Argument")
-
 
 class ConnectionWatch:
     """Watches the protocols of one connection, and reports errors and the end of the request to its server.
@@ -30,14 +27,15 @@ class ConnectionWatch:
     A bridge that waits for the end of the connection overrides failed() and ended().
     """
 
-    __slots__ = ("_is_idle_watched", "_is_secure", "context", "request", "transport")
+    __slots__ = ("_is_secure", "context", "is_idle_watched", "request", "transport")
 
     def __init__(self, context: RequestContext, request: socket.socket) -> None:
         self.context = context
         self.request = request
         #: The transport that the protocol has got, while there is a connection.
         self.transport: WatchedTransport | None = None
-        self._is_idle_watched = context.server.idle_timeout is not None
+        #: Whether bytes must mark the request as active, for the idle timeout.
+        self.is_idle_watched = context.server.idle_timeout is not None
         self._is_secure = context.server.server_traits.secure
 
     async def connect(self, protocol: AnyProtocol) -> None:
@@ -53,18 +51,6 @@ class ConnectionWatch:
         if not hasattr(protocol, "get_buffer"):
             return _DataProtocol(protocol, self)
         return (_MemoryviewProtocol if self._is_secure else _BufferedProtocol)(protocol, self)
-
-    def marking_activity(self, receive: Callable[[_Argument], None]) -> Callable[[_Argument], None]:
-        """Return *receive*, or a function that marks the request as active too, for the idle timeout."""
-        if not self._is_idle_watched:
-            return receive
-        context = self.context
-
-        def receive_and_mark(data: _Argument) -> None:
-            context.active = True
-            receive(data)
-
-        return receive_and_mark
 
     def abort(self, error: Exception) -> None:
         """Report what a protocol raised, and end the connection."""
@@ -167,54 +153,45 @@ class WatchedProtocol(asyncio.BaseProtocol):
 
 
 class _DataProtocol(WatchedProtocol):
-    """Passes data on by the protocol's own method, without a call in between."""
+    """Passes data on. The method is looked up for each piece: a protocol may replace its own."""
 
-    __slots__ = ("data_received",)
+    __slots__ = ()
 
-    data_received: Callable[[bytes], None]
-
-    def __init__(self, protocol: AnyProtocol, watch: ConnectionWatch) -> None:
-        super().__init__(protocol, watch)
-        receive: Callable[[bytes], None] | None = getattr(protocol, "data_received", None)
-        if receive is not None:
-            self.data_received = watch.marking_activity(receive)
-
-
-if TYPE_CHECKING:
-
-    class _GetBuffer(Protocol):
-        def __call__(self, sizehint: int) -> Buffer: ...
-
-    class _BufferUpdated(Protocol):
-        def __call__(self, nbytes: int) -> None: ...
+    def data_received(self, data: bytes) -> None:
+        """Pass the data on."""
+        if self._watch.is_idle_watched:
+            self._watch.context.active = True
+        self.protocol.data_received(data)
 
 
 class _BufferedProtocol(WatchedProtocol, asyncio.BufferedProtocol):
-    """Passes data on by the protocol's own buffer and method, without a call in between."""
+    """Passes data on by the protocol's own buffer."""
 
-    __slots__ = ("buffer_updated", "get_buffer")
+    __slots__ = ()
 
-    get_buffer: _GetBuffer
-    buffer_updated: _BufferUpdated
+    def get_buffer(self, sizehint: int) -> Buffer:
+        """Return the protocol's buffer."""
+        buffer: Buffer = self.protocol.get_buffer(sizehint)
+        return buffer
 
-    def __init__(self, protocol: AnyProtocol, watch: ConnectionWatch) -> None:
-        super().__init__(protocol, watch)
-        self.get_buffer = self.protocol.get_buffer
-        self.buffer_updated = cast("_BufferUpdated", watch.marking_activity(self.protocol.buffer_updated))
+    def buffer_updated(self, nbytes: int) -> None:
+        """Pass the call on."""
+        if self._watch.is_idle_watched:
+            self._watch.context.active = True
+        self.protocol.buffer_updated(nbytes)
 
 
-class _MemoryviewProtocol(WatchedProtocol, asyncio.BufferedProtocol):
+class _MemoryviewProtocol(_BufferedProtocol):
     """Gives the loop memoryviews of the protocol's buffer.
 
     asyncio's TLS fills a buffer piece by piece, and writes to slices of it. Slices of a bytearray are copies,
     and the data would be lost.
     """
 
-    __slots__ = ("_buffer_updated", "_view")
+    __slots__ = ("_view",)
 
     def __init__(self, protocol: AnyProtocol, watch: ConnectionWatch) -> None:
         super().__init__(protocol, watch)
-        self._buffer_updated: Callable[[int], None] = watch.marking_activity(self.protocol.buffer_updated)
         self._view = memoryview(b"")
 
     def get_buffer(self, sizehint: int) -> memoryview:
@@ -225,4 +202,4 @@ class _MemoryviewProtocol(WatchedProtocol, asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Release the view before the call: the protocol may resize its buffer in it."""
         self._view.release()
-        self._buffer_updated(nbytes)
+        super().buffer_updated(nbytes)

@@ -99,6 +99,8 @@ def check(
         mixin = _resolve("concurrency", concurrency, registry)
     except UnavailableError as error:
         return Verdict("refused", str(error))
+    check_traits(mixin)
+    check_traits(server_class)
     problem = _refusal(target, server_class, mixin, _label(concurrency))
     if problem is not None:
         reason, curable = problem

@@ -40,6 +40,8 @@ STYLES: tuple[Style, ...] = get_args(Style)
 
 TransportKind = Literal["stream", "datagram"]
 _KINDS: tuple[TransportKind, ...] = get_args(TransportKind)
+#: The default; a handler may declare an equal set, and that is another object.
+_ANY_TRANSPORT: frozenset[TransportKind] = frozenset(_KINDS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,7 +117,7 @@ class HandlerTraits:
     """
 
     style: Style | None = None
-    transports: Collection[TransportKind] = frozenset(_KINDS)
+    transports: Collection[TransportKind] = _ANY_TRANSPORT
     shared_state: bool = False
     thread_safe: bool = False
     needs_thread: bool = False
@@ -151,6 +153,8 @@ _Traits = TypeVar("_Traits", StrategyTraits, ServerTraits)
 
 #: Kinds of values that a trait may have; what else has a similar name is no misspelt trait.
 _PLAIN = (bool, frozenset, set, tuple)
+#: Other words for traits of strategies.
+_SYNONYMS = {"styles": "drives", "multithreaded": "parallel"}
 #: The attribute that declares traits, and those in which a server class has them for its own use.
 _READ_FROM = ("traits", "strategy_traits", "server_traits")
 
@@ -158,6 +162,7 @@ _READ_FROM = ("traits", "strategy_traits", "server_traits")
 def strategy_traits(target: type) -> StrategyTraits:
     """Return the traits of a strategy, or of a server class that a strategy was put before.
 
+    A subclass that declares traits declares all of them: nothing is inherited from those of a base class.
     The mix-ins of the standard library's socketserver have theirs, though they declare none.
     """
     for base in target.__mro__:
@@ -173,12 +178,10 @@ def has_strategy_traits(base: type) -> bool:
 
 
 def server_traits(target: type) -> ServerTraits:
-    """Return the traits of a server class."""
-    for base in target.__mro__:
-        found = _declared(base, ServerTraits)
-        if found is not None:
-            return found
-    return ServerTraits()
+    """Return the traits of a server class: those that it or any base class declares to be True."""
+    declared = [found for base in target.__mro__ if (found := _declared(base, ServerTraits)) is not None]
+    names = [field.name for field in fields(ServerTraits)]
+    return ServerTraits(**{name: any(getattr(each, name) for each in declared) for name in names})
 
 
 def check_traits(target: type) -> None:
@@ -191,7 +194,12 @@ def check_traits(target: type) -> None:
         for name, value in vars(base).items():
             if isinstance(value, (StrategyTraits, ServerTraits)) and name not in _READ_FROM:
                 raise TargetError(f"{base.__name__}.{name} is not read; name it 'traits'")
-            near = _near_miss(name, value, kinds)
+            if name == "traits" and not isinstance(value, (StrategyTraits, ServerTraits)):
+                raise TargetError(
+                    f"{base.__name__}.traits is {value!r}; declare StrategyTraits(...) of a strategy, "
+                    "ServerTraits(...) of a server"
+                )
+            near = _near_miss(base, name, value, kinds)
             if near is not None:
                 kind = kinds[near].__name__
                 raise TargetError(
@@ -199,18 +207,22 @@ def check_traits(target: type) -> None:
                 )
 
 
-def _near_miss(name: str, value: object, known: Collection[str]) -> str | None:
-    """Return the trait that the class attribute *name* was probably meant for; None if there is none."""
+def _near_miss(base: type, name: str, value: object, known: Collection[str]) -> str | None:
+    """Return the trait that the attribute *name* of *base* was probably meant for; None if there is none."""
     if name.startswith("_") or not isinstance(value, _PLAIN):
         return None
     if name in known:
         return name
+    if _SYNONYMS.get(name) in known:
+        return _SYNONYMS[name]
+    if "ClassVar" not in str(vars(base).get("__annotations__", {}).get(name, "ClassVar")):
+        return None  # annotated: an option
     alike = [each for each in known if each[0] == name[0] and abs(len(each) - len(name)) <= 2]
     if not alike:
         return None
     from difflib import get_close_matches  # late: needed when something may be wrong
 
-    return next(iter(get_close_matches(name, alike, 1, 0.85)), None)
+    return next(iter(get_close_matches(name, alike, 1, 0.8)), None)
 
 
 def _declared(base: type, kind: type[_Traits]) -> _Traits | None:
@@ -243,15 +255,19 @@ def handler_traits(handler: object) -> HandlerTraits:
     Raises TargetError for a trait with a value of the wrong kind.
     """
     inner = unwrapped(handler)
-    declared = getattr(inner, "traits", None)
-    if isinstance(declared, HandlerTraits):
-        return declared
     found = {
         field.name: value
         for field in fields(HandlerTraits)
         if field.name != "style" and (value := getattr(inner, field.name, None)) is not None
     }
-    if getattr(inner, "style", None) in STYLES:
+    declared = getattr(inner, "traits", None)
+    if isinstance(declared, HandlerTraits):
+        found |= {
+            field.name: value
+            for field in fields(HandlerTraits)
+            if (value := getattr(declared, field.name)) is not field.default
+        }
+    if "style" not in found and getattr(inner, "style", None) in STYLES:
         found["style"] = inner.style
     if "transports" not in found:
         found["transports"] = _evident_transports(inner)
@@ -276,7 +292,7 @@ def handler_warnings(handler: object) -> list[str]:
         f"{base.__name__}.{name} is no trait of handlers; did you mean {near!r}?"
         for base in inner.__mro__
         for name, value in vars(base).items()
-        if name not in names and (near := _near_miss(name, value, names)) is not None
+        if name not in names and (near := _near_miss(base, name, value, names)) is not None
     ]
 
 

@@ -76,8 +76,10 @@ class Declared(RequestAccounting):
         cls.strategy_traits = strategy_traits(cls)
         cls.server_traits = server_traits(cls)
         for base in cls.__mro__:
+            if "max_burst" in vars(base):
+                break
             if "get_request" in vars(base):
-                cls.max_burst = vars(base).get("max_burst", 1)
+                cls.max_burst = 1
                 break
 
     @classmethod

@@ -155,7 +155,7 @@ class Membership(Declared):
         self.serving_loop = loop
         for fd, callback in self._watched.items():
             loop.register(fd, READ, callback)
-        self.intake.enter_loop(loop, self.preludes())
+        self.intake.enter_loop(loop, self.preludes() if self.intake.pending is None else ())
 
     def leave_loop(self, loop: Loop) -> None:
         """Called when *loop* has ceased to poll for the server."""

@@ -195,6 +195,12 @@ class FdServer(HandedOverMixIn, TCPServer):
         # Without room for a second request the loop is woken when the first ends.
         self.max_active_requests = 1
 
+    def enter_loop(self, loop: Loop) -> None:
+        """Have service_actions() called in each turn, for the only request may end in any of them."""
+        super().enter_loop(loop)
+        if self._is_connection:
+            self.has_service_actions = True
+
     def get_request(self) -> tuple[Request, ClientAddress]:
         """Accept a connection, or take the only one."""
         if not self._is_connection:
@@ -210,7 +216,7 @@ class FdServer(HandedOverMixIn, TCPServer):
         if self._is_connection:
             self.wake()
 
-    @not_each_turn  # the end of the only request wakes the loop
+    @not_each_turn  # of a listening socket; see enter_loop()
     def service_actions(self) -> None:
         """End after the only connection."""
         super().service_actions()

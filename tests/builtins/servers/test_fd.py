@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from patience import Call
 
+from plugport import compose
 from plugport.errors import AddressError, ListenError
 from plugport.handlers.base import BaseRequestHandler
 from plugport.serving.url import parse_url
@@ -93,6 +95,21 @@ def test_a_connection_that_is_never_taken_is_closed() -> None:
         with FdServer(theirs.detach(), BaseRequestHandler):
             pass
         assert ours.recv(1) == b""
+
+
+@pytest.mark.parametrize("strategy", ["sync", "threading", "forking", "select"])
+def test_the_server_of_a_connection_ends_with_it_and_waits_for_no_poll(strategy: str) -> None:
+    def handler(request: socket.socket, client_address: object, server: object) -> None:
+        request.sendall(b"hello")
+
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        client = socket.create_connection(listening.getsockname())
+        accepted, _ = listening.accept()
+    with client, compose(FdServer, strategy)(accepted.detach(), handler) as server:
+        Call(server.serve_forever, 1000.0).result()
+        assert client.recv(100) == b"hello"
 
 
 @pytest.fixture

@@ -247,3 +247,26 @@ def test_a_protocol_is_freed_without_the_garbage_collector(secure: bool, start: 
         wait_until(lambda: protocols[0]() is None, what="the end of the protocol")
     finally:
         gc.enable()
+
+
+class Rebinds(asyncio.Protocol):
+    """Replaces its own method for the next state, as many protocols do."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self.transport.write(b"1:" + data)
+        self.data_received = self.second  # type: ignore[method-assign]
+
+    def second(self, data: bytes) -> None:
+        self.transport.write(b"2:" + data)
+
+
+@pytest.mark.parametrize("idle_timeout", [None, 30.0])
+def test_a_protocol_may_replace_its_own_method(start: Callable[..., Any], idle_timeout: float | None) -> None:
+    served = start(Rebinds, idle_timeout=idle_timeout)
+    with connect(served, False) as client:
+        for expected in (b"1:a", b"2:a", b"2:a"):
+            client.sendall(b"a")
+            assert client.recv(100) == expected

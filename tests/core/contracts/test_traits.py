@@ -94,6 +94,9 @@ def test_classes_made_by_hand_have_their_traits() -> None:
         ("share_thread", True, "shares_thread=True"),
         ("paralell", True, "parallel=True"),
         ("drive", frozenset({"protocol"}), "drives=frozenset"),
+        ("serail", True, "serial=True"),
+        ("multithreaded", True, "parallel=True"),
+        ("styles", frozenset({"protocol"}), "drives=frozenset"),
     ],
 )
 def test_a_misspelt_trait_of_a_strategy_is_an_error(name: str, value: object, meant: str) -> None:
@@ -118,6 +121,45 @@ class _Plugin:
     @plugport.hookimpl
     def plugport_register_concurrency(self) -> list[Component]:
         return [Component("slip", self._mixin)]
+
+
+@pytest.mark.parametrize("value", [{"serial": True}, HandlerTraits(), None])
+def test_traits_of_another_kind_are_an_error(value: object) -> None:
+    mixin = type("SlipMixIn", (), {"traits": value})
+    for attempt in (lambda: compose(TCPServer, mixin), lambda: check(Blocking, TCPServer, mixin)):
+        with pytest.raises(TargetError, match=r"SlipMixIn\.traits is .*; declare StrategyTraits\(...\)"):
+            attempt()
+
+
+def test_check_refuses_a_misspelt_trait_as_compose_does() -> None:
+    mixin = type("SlipMixIn", (), {"isolate_memory": True})
+    with pytest.raises(TargetError, match=r"SlipMixIn\.isolate_memory is no trait"):
+        check(Blocking, TCPServer, mixin)
+
+
+def test_a_subclass_of_a_secure_server_stays_secure() -> None:
+    class Secure(TCPServer):
+        traits = ServerTraits(secure=True)
+
+    class Shared(Secure):
+        traits = ServerTraits(shares_requests=True)
+
+    assert server_traits(Shared) == ServerTraits(secure=True, shares_requests=True)
+
+
+def test_a_class_may_declare_its_burst_and_has_1_with_a_get_request_of_its_own() -> None:
+    class Declares(TCPServer):
+        max_burst = 3
+
+    class Overrides(TCPServer):
+        def get_request(self) -> Any:
+            return super().get_request()
+
+    class Both(Overrides):
+        max_burst = 5
+
+    assert [cls.max_burst for cls in (TCPServer, Declares, Overrides, Both)] == [8, 3, 1, 5]
+    assert compose(Declares, ThreadingMixIn).max_burst == 3
 
 
 def test_traits_under_another_name_are_an_error() -> None:
@@ -236,6 +278,18 @@ def test_handlers_declare_by_class_attributes_or_by_traits() -> None:
     assert handler_traits(functools.partial(Traits)) == handler_traits(Traits)
     assert not check(Traits, "udp", "threading").legal
     assert not check(Traits, "tcp", "forking").legal
+
+
+def test_declared_traits_leave_the_others_to_the_base_class() -> None:
+    class Lines(plugport.StreamRequestHandler):
+        traits = HandlerTraits(shared_state=True)
+
+    class Both(plugport.StreamRequestHandler):
+        traits = HandlerTraits(transports={"stream", "datagram"})
+
+    assert handler_traits(Lines).transports == {"stream"}
+    assert handler_traits(Lines).shared_state
+    assert handler_traits(Both).transports == {"stream", "datagram"}
 
 
 def test_by_name_protocols_are_traits() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import logging
+import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -41,7 +42,7 @@ class Intake:
     ``burst``     how many requests the loop may take when the socket is ready; above 1 only where
                   get_request() raises BlockingIOError instead of waiting for one
     ``back_off``  seconds of the current pause, after accept() failed for want of a resource; else 0
-    ``deliver``   called with each request that was taken, (request, client_address)
+    ``deliver``   called with each request that was taken, (request, client_address); None: it begins
 
     A strategy that takes requests in a way of its own makes an object of a subclass in make_intake().
     """
@@ -61,7 +62,8 @@ class Intake:
 
     def __init__(self, server: LoopServer, adopt: Callable[[Request], Request] | None = None) -> None:
         """Take requests of *server*; *adopt* makes the request object that the strategy needs of each."""
-        self._server = server
+        # Weak, so that a server that is dropped is freed at once, its socket with it.
+        self._server = weakref.ref(server)
         #: In place of take_one(), where a class overrides socketserver's method for that.
         self._take_one: Callable[[], object] | None = None
         self._adopt = adopt
@@ -69,9 +71,16 @@ class Intake:
         self.pending: PendingConnections | None = None
         self.settled = 0
         self.burst = 1
-        self.deliver: Callable[[Request, ClientAddress], None] = server.begin_and_process
+        self.deliver: Callable[[Request, ClientAddress], None] | None = None
         self.back_off = 0.0
         self._resumes = 0.0
+
+    @property
+    def server(self) -> LoopServer:
+        """The server, which owns this."""
+        server = self._server()
+        assert server is not None
+        return server
 
     def take_one_by(self, method: Callable[[], object]) -> None:
         """Take each request by *method*, which returns whether there was one and may call take_one()."""
@@ -80,7 +89,7 @@ class Intake:
     def enter_loop(self, loop: Loop, preludes: Sequence[Prelude]) -> None:
         """Let *loop* poll for connections with *preludes*, and for those that are pending already."""
         if self.pending is None and preludes:
-            self.pending = PendingConnections(self._server, self, preludes)
+            self.pending = PendingConnections(self.server, self, preludes)
             self.deliver = self.pending.admit
         if self.pending is not None:
             self.pending.enter(loop)
@@ -98,8 +107,9 @@ class Intake:
 
     def take(self, most: int) -> int:
         """Take up to *most* requests that wait, and deliver each. Return how many there were."""
-        server = self._server
-        get_request, adopt, deliver = server.get_request, self._adopt, self.deliver
+        server = self.server
+        get_request, adopt = server.get_request, self._adopt
+        deliver = self.deliver or server.begin_and_process
         ends = monotonic() + _LONGEST_BURST if most > 1 else 0.0
         for taken in range(most):
             if self._take_one is not None:
@@ -120,14 +130,14 @@ class Intake:
 
     def _burst_is_over(self, ends: float) -> bool:
         """Return whether the loop must decide anew before one more request is taken."""
-        return self._server.is_draining() or monotonic() >= ends or not self._server.has_room()
+        return self.server.is_draining() or monotonic() >= ends or not self.server.has_room()
 
     def take_one(self) -> bool:
         """Take one request if one waits, and deliver it. Return whether there was one."""
         taken = self._take()
         if taken is None:
             return False
-        self.deliver(*taken)
+        (self.deliver or self.server.begin_and_process)(*taken)
         return True
 
     def take_for_later(self) -> None:
@@ -138,7 +148,7 @@ class Intake:
 
     def _take(self) -> tuple[Request, ClientAddress] | None:
         try:
-            request, client_address = self._server.get_request()
+            request, client_address = self.server.get_request()
         except OSError as error:
             self.accept_failed(error)
             return None
@@ -155,7 +165,7 @@ class Intake:
 
     def accept_failed(self, error: OSError) -> None:
         """Handle what get_request() raised: there is no request, or none can be had now."""
-        server = self._server
+        server = self.server
         if isinstance(error, DatagramTooLongError):
             server.handle_failure(None, error.client_address, error)
             server.reject_request(error.client_address, str(error.strerror))
@@ -176,11 +186,11 @@ class Intake:
 
     def process_queued(self) -> bool:
         """Begin one queued request. Return False if there is none, or no room for it."""
-        if not self.queue or not self._server.has_room():
+        if not self.queue or not self.server.has_room():
             return False
         if self.pending is not None:
             self.settled += 1
-        self._server.begin_and_process(*self.queue.popleft())
+        self.server.begin_and_process(*self.queue.popleft())
         return True
 
     def reject_all(self, reason: str) -> None:
@@ -189,12 +199,12 @@ class Intake:
             self.pending.reject_all(reason)
         while self.queue:
             request, client_address = self.queue.popleft()
-            self._server.reject_request(client_address, reason)
-            self._server.shutdown_request(request)
+            self.server.reject_request(client_address, reason)
+            self.server.shutdown_request(request)
 
     def abandon(self) -> None:
         """Close, in a forked child, its copies of what has not begun: the parent has the connections."""
         while self.queue:
-            self._server.close_request(self.queue.popleft()[0])
+            self.server.close_request(self.queue.popleft()[0])
         if self.pending is not None:
             self.pending.abandon()

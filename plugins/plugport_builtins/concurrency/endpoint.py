@@ -39,7 +39,7 @@ class DatagramIntake(Intake):
         endpoint = self.endpoint
         if endpoint is None:
             return super().take(most)
-        server, receive = self._server, endpoint.receive
+        server, receive = self.server, endpoint.receive
         get_request = cast("Callable[[], tuple[DatagramRequest, ClientAddress]]", server.get_request)
         for taken in range(most):
             try:
@@ -56,7 +56,7 @@ class DatagramIntake(Intake):
         return most
 
     def _record_failure(self, request: Request, client_address: ClientAddress, error: BaseException) -> None:
-        server = self._server
+        server = self.server
         server.begin_request(request, client_address)
         try:
             if not isinstance(error, Exception):

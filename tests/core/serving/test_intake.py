@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from composed import STRATEGIES, Build, Hello, Serve, finished
 from patience import Call
 from recording import Recorder
 
+from plugport import compose
 from plugport.contracts.hooks import NO_HOOKS
 from plugport_builtins.concurrency.select import SelectMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn
@@ -101,3 +104,15 @@ def test_handle_request_waits_for_room(build: Build, recorder: Recorder) -> None
         waiting.result()
         assert second.recv(100)
     assert finished(recorder, 2)
+
+
+def test_a_server_that_is_dropped_is_freed_without_the_garbage_collector() -> None:
+    server: Any = compose("tcp", "sync")(("127.0.0.1", 0), Hello, bind_and_activate=False)
+    reference = weakref.ref(server)
+    server.socket.close()
+    gc.disable()
+    try:
+        del server
+        assert reference() is None
+    finally:
+        gc.enable()

@@ -58,7 +58,9 @@ def plugport_register_concurrency() -> Iterator[Component]:
         unavailable=no_fork,
     )
     yield Component(
-        "thread-pool", f"{_CONCURRENCY}.thread_pool:ThreadPoolMixIn", "Threads that stay, so many"
+        "thread-pool",
+        f"{_CONCURRENCY}.thread_pool:ThreadPoolMixIn",
+        "A bounded number of threads that are kept",
     )
     yield Component("select", f"{_CONCURRENCY}.select:SelectMixIn", "One thread, a table of partial requests")
     yield Component("asyncio", f"{_CONCURRENCY}.asyncio:AsyncioMixIn", "An asyncio event loop")

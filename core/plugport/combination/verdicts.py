@@ -15,6 +15,7 @@ from plugport.contracts.traits import (
     handler_traits,
     handler_warnings,
     has_strategy_traits,
+    is_strategy,
     server_traits,
     strategy_traits,
 )
@@ -71,7 +72,7 @@ def compose(
     mixin = _resolve("concurrency", concurrency, registry)
     check_traits(mixin)
     check_traits(server_class)
-    refusal = _has_strategy(server_class)
+    refusal = _has_strategy(server_class) or _mixes_strategies(mixin)
     if refusal:
         raise IncompatibleError(refusal)
     name = mixin.__name__.removesuffix("MixIn") + server_class.__name__
@@ -135,9 +136,9 @@ def _resolve(kind: Kind, what: object, registry: Registry | None) -> Any:
 
 def _refusal(handler: Handler, server: type, mixin: type, name: str = "") -> tuple[str, bool] | None:
     """Return why the three can't work together, and whether another strategy would help; or None."""
-    strategy_inside = _has_strategy(server)
-    if strategy_inside:
-        return strategy_inside, False
+    mixed = _has_strategy(server) or _mixes_strategies(mixin)
+    if mixed:
+        return mixed, False
     wanted, offered, run = handler_traits(handler), server_traits(server), strategy_traits(mixin)
     transport = "stream" if _is_stream(server) else "datagram"
     if transport not in wanted.transports:
@@ -222,15 +223,14 @@ def _label(concurrency: str | Entry | type) -> str:
     return concurrency if isinstance(concurrency, str) else concurrency.__name__
 
 
-def is_strategy(base: type) -> bool:
-    """Return whether *base* itself makes a class that comes before a server class a concurrency strategy.
-
-    So do the traits of one, and an override of process_request(), serve_forever() or serve_together().
-    """
-    return has_strategy_traits(base) or bool(vars(base).keys() & _OVERRIDDEN)
-
-
-_OVERRIDDEN = {"process_request", "serve_forever", "serve_together"}
+def _mixes_strategies(mixin: type) -> str:
+    """Return why *mixin* is more than one strategy, "" if it is one or declares its traits itself."""
+    first, *others = [base for base in mixin.__mro__ if has_strategy_traits(base)] or [object]
+    for other in others:
+        if not issubclass(first, other):
+            names = f"{first.__name__} and {other.__name__}"
+            return f"{mixin.__name__} is made of two concurrency strategies, {names}; derive it from one"
+    return ""
 
 
 def _has_strategy(server: type) -> str:

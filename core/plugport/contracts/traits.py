@@ -29,6 +29,7 @@ __all__ = [
     "handler_traits",
     "handler_warnings",
     "has_strategy_traits",
+    "is_strategy",
     "is_subclass_of",
     "server_traits",
     "strategy_traits",
@@ -56,7 +57,7 @@ class StrategyTraits:
     ``shares_thread``    blocking requests take turns in one thread, so that none may hold it
     ``secures``          the styles whose connections it puts through TLS itself, by an event loop that can
 
-    Raises TypeError for an unknown trait, ValueError for an unknown style.
+    Raises TypeError for an unknown trait, ValueError for an unknown style and for a flag that is no bool.
     """
 
     drives: Collection[Style] = frozenset({"blocking"})
@@ -67,6 +68,9 @@ class StrategyTraits:
     secures: Collection[Style] = frozenset()
 
     def __post_init__(self) -> None:
+        for flag in ("isolates_memory", "serial", "shares_thread"):
+            if not isinstance(getattr(self, flag), bool):
+                raise ValueError(f"{flag} must be True or False, not {getattr(self, flag)!r}")
         parallel = self.parallel
         if isinstance(parallel, bool):
             parallel = STYLES if parallel else ()
@@ -88,12 +92,17 @@ class ServerTraits:
     ``has_threads``      it runs threads of its own, so that its process must not fork
     ``shares_requests``  other processes take requests from the same source, each with a memory of its own
 
-    Raises TypeError for an unknown trait.
+    Raises TypeError for an unknown trait, ValueError for a value that is no bool.
     """
 
     secure: bool = False
     has_threads: bool = False
     shares_requests: bool = False
+
+    def __post_init__(self) -> None:
+        for flag in ("secure", "has_threads", "shares_requests"):
+            if not isinstance(getattr(self, flag), bool):
+                raise ValueError(f"{flag} must be True or False, not {getattr(self, flag)!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,8 +144,8 @@ class HandlerTraits:
 
 
 def _styles(name: str, styles: Collection[Style]) -> frozenset[Style]:
-    if isinstance(styles, str):
-        raise ValueError(f"{name} must be a set of styles, as {{{styles!r}}}")
+    if isinstance(styles, str) or not isinstance(styles, Collection):
+        raise ValueError(f"{name} must be a set of styles, of {_listed(STYLES)}, not {styles!r}")
     unknown = set(styles) - set(STYLES)
     if unknown:
         raise ValueError(f"{name}: {_listed(unknown)} is no style; the styles are {_listed(STYLES)}")
@@ -155,6 +164,8 @@ _Traits = TypeVar("_Traits", StrategyTraits, ServerTraits)
 _PLAIN = (bool, frozenset, set, tuple)
 #: Other words for traits of strategies.
 _SYNONYMS = {"styles": "drives", "multithreaded": "parallel"}
+#: The methods of a server that a strategy overrides.
+_SCHEDULING = {"process_request", "serve_forever", "serve_together"}
 #: The attribute that declares traits, and those in which a server class has them for its own use.
 _READ_FROM = ("traits", "strategy_traits", "server_traits")
 
@@ -175,6 +186,14 @@ def strategy_traits(target: type) -> StrategyTraits:
 def has_strategy_traits(base: type) -> bool:
     """Return whether *base* itself, and not only a base class of it, declares the traits of a strategy."""
     return _declared(base, StrategyTraits) is not None or _foreign_traits(base) is not None
+
+
+def is_strategy(base: type) -> bool:
+    """Return whether *base* itself makes a class that comes before a server class a concurrency strategy.
+
+    So do the traits of one, and an override of process_request(), serve_forever() or serve_together().
+    """
+    return has_strategy_traits(base) or bool(vars(base).keys() & _SCHEDULING)
 
 
 def server_traits(target: type) -> ServerTraits:

@@ -294,7 +294,7 @@ def _resolve(text: str) -> object:
 
 
 def _check_kind(kind: Kind, target: object, hints: Callable[[], Hints]) -> None:
-    from plugport.contracts.traits import check_traits, handler_traits
+    from plugport.contracts.traits import check_traits, handler_traits, is_strategy
     from plugport.handlers.styles import style_of
     from plugport.serving.adoption import is_server  # late: a listing needs no servers
 
@@ -313,4 +313,10 @@ def _check_kind(kind: Kind, target: object, hints: Callable[[], Hints]) -> None:
             raise TargetError(f"{target!r} is no server: it does not derive from BaseServer")
     elif not isinstance(target, type) or is_server(target):
         raise TargetError(f"{target!r} is no concurrency strategy: a strategy is a mix-in class")
+    elif not any(is_strategy(base) for base in target.__mro__):
+        check_traits(target)  # a misspelt one says more
+        raise TargetError(
+            f"{target!r} is no concurrency strategy: it declares no traits, and overrides neither "
+            "process_request() nor serve_forever()"
+        )
     check_traits(target)

@@ -46,6 +46,8 @@ def test_styles_are_sets_however_they_are_given() -> None:
         ({"drives": {"protocoll"}}, ValueError),
         ({"drives": ()}, ValueError),
         ({"secures": {"tls"}}, ValueError),
+        ({"parallel": "yes"}, ValueError),
+        ({"serial": "yes"}, ValueError),
     ],
 )
 def test_wrong_traits_of_a_strategy_are_errors(values: dict[str, Any], error: type[Exception]) -> None:
@@ -227,6 +229,29 @@ def test_two_strategies_can_not_be_composed(first: type) -> None:
         with pytest.raises(IncompatibleError, match="has a concurrency strategy already"):
             attempt()
     assert not check(Blocking, once, PlainMixIn).legal
+
+
+def test_a_mix_in_of_two_strategies_is_refused_unless_it_declares_its_own_traits() -> None:
+    class Both(ThreadingMixIn, ForkingMixIn):
+        pass
+
+    class Declared(ThreadingMixIn, ForkingMixIn):
+        traits = StrategyTraits(parallel=True, isolates_memory=True)
+
+    message = (
+        "Both is made of two concurrency strategies, ThreadingMixIn and ForkingMixIn; derive it from one"
+    )
+    with pytest.raises(IncompatibleError, match=message):
+        compose(TCPServer, Both)
+    assert check(Blocking, TCPServer, Both).reason == message
+    assert compose(TCPServer, Declared)
+
+
+def test_a_class_that_schedules_nothing_is_no_strategy() -> None:
+    plugins = load_plugins()
+    plugins.add(_Plugin(type("Loner", (), {})), PluginRecord("slip", "slip-dist", "1.0"))
+    with pytest.raises(TargetError, match="is no concurrency strategy: it declares no traits, and overrides"):
+        compose("tcp", "slip", Registry(plugins))
 
 
 def test_what_comes_before_a_server_and_schedules_nothing_is_no_strategy() -> None:

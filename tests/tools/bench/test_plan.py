@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import pytest
 
 import plugport
-from plugport import Component, Help, ServerTraits
+from plugport import Component, Help, ServerTraits, StrategyTraits
 from plugport.errors import AddressError, IncompatibleError, OptionError, TargetError
 from plugport.handlers import DelimiterFraming
 from plugport.plugin.manager import PluginRecord, load_plugins
@@ -38,6 +38,8 @@ class Elsewhere(TCPServer):
 
 class ServingMixIn:
     """One that declares nothing."""
+
+    traits = StrategyTraits()
 
     patience: Annotated[int, Help("of this strategy alone")] = 1
 

@@ -236,7 +236,12 @@ def _near_miss(base: type, name: str, value: object, known: Collection[str]) -> 
         return _SYNONYMS[name]
     if "ClassVar" not in str(vars(base).get("__annotations__", {}).get(name, "ClassVar")):
         return None  # annotated: an option
-    alike = [each for each in known if each[0] == name[0] and abs(len(each) - len(name)) <= 2]
+    # A cheap filter first: the same beginning, and all letters but one.
+    alike = [
+        each
+        for each in known
+        if each[0] == name[0] and sum(letter in each for letter in name) >= max(len(each), len(name)) - 1
+    ]
     if not alike:
         return None
     from difflib import get_close_matches  # late: needed when something may be wrong

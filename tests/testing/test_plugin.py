@@ -101,7 +101,8 @@ def project(tmp_path: Path) -> Path:
     for name, source in {
         "pytest.ini": STRICT,
         "src/package/__init__.py": "",
-        "src/package/strategies.py": "import os\nKEPT = os.pipe()\nclass KeepsMixIn: pass\n",
+        "src/package/strategies.py": "import os, plugport\nKEPT = os.pipe()\n"
+        "class KeepsMixIn: traits = plugport.StrategyTraits()\n",
         "src/package/handlers.py": "def upper(message): return message.upper()",
         "helpers/helper.py": "QUESTION = b'a question\\n'",
     }.items():

@@ -89,9 +89,11 @@ import sys
 import time
 from typing import Annotated
 from plugport import Help
+import plugport
 from plugport.errors import OptionError
 
 class EarlyMixIn:
+    traits = plugport.StrategyTraits()
     word: Annotated[str, Help("what it says")] = "early"
 
     @classmethod

@@ -72,7 +72,7 @@ def test_a_grid_that_is_too_wide_has_numbers_for_strategies(
 ) -> None:
     names = [f"strategy-{number}" for number in range(12)]
     source = "".join(f"    yield plugport.Component({name!r}, 'mixins:MixIn')\n" for name in names)
-    files = {"mixins.py": "class MixIn: styles = frozenset({'blocking'})\n"}
+    files = {"mixins.py": "import plugport\nclass MixIn: traits = plugport.StrategyTraits()\n"}
     site.add("mine", "@plugport.hookimpl\ndef plugport_register_concurrency():\n" + source, files=files)
     text = run("matrix", COLUMNS=str(columns)).stdout
     assert max(map(len, text.splitlines())) <= columns

@@ -6,16 +6,16 @@
     │   ├── AmbiguousNameError      one bare name, several components
     │   ├── PluginError             a plugin failed to import or to validate
     │   └── UnavailableError        the platform or a missing requirement forbids it
-    ├── TargetError                 an import string or file that gives no such object
-    ├── AddressError                a URL that makes no sense for its server
-    ├── ListenError                 the address can't be had: in use, not permitted, not there
+    ├── TargetError                 an import string or file without such an object
+    ├── AddressError                a URL that its server can't listen on
+    ├── ListenError                 the system refuses the address: in use, not permitted
     ├── OptionError                 an option unknown, ambiguous or of the wrong type
     ├── IncompatibleError           a combination that is refused
     ├── DatagramTooLongError        a datagram that does not fit max_packet_size (also an OSError)
-    ├── PreludeError                a connection that does not begin as it must
-    ├── StartupError                what a handler needs before it can serve, and did not get
-    ├── ScaffoldError               a project that can't be made: its name or directory is taken
-    └── ChildError                  what a handler in a forked child raised, as its parent knows it
+    ├── PreludeError                a connection with the wrong first bytes
+    ├── StartupError                a handler could not start what it needs
+    ├── ScaffoldError               a project that can't be made
+    └── ChildError                  an exception of a handler in a forked child
 
 Every message is one line that says what was asked, why it can't be, and what to do.
 The command line prints it and exits with status 2.
@@ -50,11 +50,11 @@ __all__ = [
 
 
 class PlugportError(Exception):
-    """The root: whatever plugport raises on purpose is one of these."""
+    """The root of all exceptions that plugport raises itself."""
 
 
 class RegistryError(PlugportError):
-    """A component or plugin can't be had by the name that was given."""
+    """A component or plugin that can't be used under the given name."""
 
 
 class UnknownNameError(RegistryError):
@@ -102,7 +102,7 @@ class DatagramTooLongError(PlugportError, OSError):
 
 
 class PreludeError(PlugportError):
-    """A connection that does not begin as it must: no request begins, and it is turned away."""
+    """A connection whose first bytes are not as a prelude requires. It is rejected before a request begins."""
 
 
 class StartupError(PlugportError):
@@ -110,8 +110,8 @@ class StartupError(PlugportError):
 
 
 class ScaffoldError(PlugportError):
-    """A new project that can't be made: its name or its directory is taken, or can't be had."""
+    """A new project that can't be made: its name or its directory is taken or not usable."""
 
 
 class ChildError(PlugportError):
-    """What a forked child's handler raised, as its parent is told: the type's name and the message."""
+    """An exception of a handler in a forked child, as reported to the parent: its type's name and message."""

@@ -114,4 +114,4 @@ class ScaffoldError(PlugportError):
 
 
 class ChildError(PlugportError):
-    """An exception of a handler in a forked child, as reported to the parent: its type's name and message."""
+    """An exception of a handler in a forked child: the parent gets its type's name and its message."""

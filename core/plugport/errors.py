@@ -102,7 +102,7 @@ class DatagramTooLongError(PlugportError, OSError):
 
 
 class PreludeError(PlugportError):
-    """A connection whose first bytes are not as a prelude requires. It is rejected before a request begins."""
+    """A connection whose first bytes are not as a prelude requires; it is rejected."""
 
 
 class StartupError(PlugportError):

@@ -23,13 +23,15 @@ from composed import (
     compose,
     finished,
 )
-from patience import Call, wait_until, within
+from patience import PATIENCE, Call, wait_until, within
 from recording import Recorder
 
+import plugport
 from plugport.loop.poller import SelectorPoller
 from plugport_builtins.concurrency.forking import ForkingMixIn
 from plugport_builtins.concurrency.sync import SyncMixIn
 from plugport_builtins.concurrency.threading import ThreadingMixIn
+from plugport_builtins.servers.tcp import TCPServer
 from plugport_builtins.servers.unix import UnixStreamServer
 
 # Life of a server -----------------------------------------------------------------------------
@@ -273,3 +275,16 @@ def test_a_strategy_may_wait_in_a_way_of_its_own() -> None:
         thread.join(10)
         assert len(made) == pollers
     server.server_close()
+
+
+@pytest.mark.parametrize("strategy", ["threading", "select", "asyncio", "forking"])
+def test_a_users_class_called_baseserver_has_its_service_actions_called(strategy: str, serve: Serve) -> None:
+    called = threading.Event()
+
+    class BaseServer(TCPServer):
+        def service_actions(self) -> None:
+            called.set()
+            super().service_actions()
+
+    serve(plugport.compose(BaseServer, strategy)(("127.0.0.1", 0), Hello), 0.05)
+    assert called.wait(PATIENCE)
